@@ -1,0 +1,42 @@
+#!/bin/bash
+# tools/build-wolfssl.sh -- builds wolfSSL from Debian's source package, once, small and static.
+#
+# Usage: tools/build-wolfssl.sh DIR. Leaves DIR/lib/libwolfssl.a, DIR/include/ and DIR/.stamp.
+# Works as root and as anybody else, and touches nothing of the system: apt gets lists, cache and
+# sources of its own below DIR. The sources come from where this machine's packages come from
+# (the lines of the machine itself, turned into deb-src), so its proxy and mirror serve here too.
+#
+# Not Debian's binary: that one is built without AES-NI and with the OpenSSL layer, which costs
+# bulk speed and 60 KB a connection. KEEP_PEER_CERT changes structures, so who includes the headers
+# defines it too (see wolfssl_flags in the Makefile).
+set -euo pipefail
+dir=$(realpath -m "$1")
+apt=$dir/apt
+log=$dir/build.log
+mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$dir/source"
+trap 'status=$?; [ $status -eq 0 ] || { tail -n 30 "$log"; echo "wolfSSL: see $log"; } >&2' EXIT
+: >"$log"
+
+apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' \
+    | sort -u >"$apt/sources.list"
+options=(-o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=-
+    -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root)
+apt-get "${options[@]}" update >>"$log" 2>&1
+rm -rf "$dir"/source/*
+(cd "$dir/source" && apt-get "${options[@]}" source wolfssl >>"$log" 2>&1)
+rm -rf "$apt"
+
+cd "$dir"/source/wolfssl-*/
+autoreconf -fi >>"$log" 2>&1
+./configure --prefix="$dir" --disable-shared --enable-static \
+    --disable-examples --disable-crypttests --disable-opensslextra --disable-oldtls \
+    --enable-intelasm --enable-aesni --enable-sp --enable-sp-asm \
+    --enable-tls13 --enable-sni --enable-alpn --enable-session-ticket --enable-psk --enable-tlsx \
+    --enable-ocsp --enable-ocspstapling --enable-ocspstapling2 --enable-crl \
+    --enable-curve25519 --enable-ed25519 --enable-keygen=no --enable-pwdbased --enable-sha512 \
+    CFLAGS='-O2 -g -fPIC -fstack-protector-strong' CPPFLAGS='-DKEEP_PEER_CERT' >>"$log" 2>&1
+make -j"$(nproc)" >>"$log" 2>&1
+make install >>"$log" 2>&1
+cd "$dir"
+rm -rf source
+touch .stamp
