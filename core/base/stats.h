@@ -1,0 +1,46 @@
+/* core/base/stats.h -- counters of one worker, every loss by its cause.
+ *
+ * Written by their worker only, read by worker 0 for $SYS; so relaxed atomics without a lock.
+ */
+#ifndef CORE_BASE_STATS_H
+#define CORE_BASE_STATS_H
+
+#include "core/base/atomic.h"
+
+/* clang-format off */
+#define STATS_LIST(X)                                                                              \
+    /* traffic */                                                                                  \
+    X(bytes_received) X(bytes_sent) X(packets_received) X(packets_sent)                            \
+    X(publish_received) X(publish_sent) X(publish_bytes_received) X(publish_bytes_sent)            \
+    /* connections */                                                                              \
+    X(sockets_accepted) X(clients_accepted) X(clients_refused) X(handoffs) X(takeovers)            \
+    X(auth_failures) X(connect_timeouts) X(keepalive_timeouts) X(protocol_errors)                  \
+    X(sessions_expired) X(connections_over_limit)                                                  \
+    /* losses by cause */                                                                          \
+    X(dropped_qos0_slow) X(dropped_queue_full) X(dropped_queue_bytes) X(dropped_expired)           \
+    X(dropped_too_large) X(dropped_offline_qos0) X(dropped_group_full) X(dropped_memory)           \
+    X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels)                        \
+    /* limits hit */                                                                               \
+    X(subscriptions_refused) X(packets_too_large) X(receive_maximum_exceeded) X(sessions_refused)  \
+    X(parked)                                                                                      \
+    /* links */                                                                                    \
+    X(link_messages_sent) X(link_messages_received) X(link_messages_dropped)                       \
+    X(link_packets_refused)                                                                        \
+    /* gauges: a difference of ups and downs */                                                    \
+    X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
+    X(retained) X(retained_bytes) X(messages_held) X(message_bytes_held) X(queued_messages)        \
+    X(inflight_messages)
+/* clang-format on */
+
+struct stats {
+#define X(name) _Atomic uint64_t name;
+    STATS_LIST(X)
+#undef X
+};
+
+/* Adds to a counter of the calling worker; subtract with a negative number (gauges). */
+#define STAT_ADD(stats, name, v)                                                                   \
+    store_relaxed(&(stats)->name, load_relaxed(&(stats)->name) + (uint64_t)(v))
+#define STAT_INC(stats, name) STAT_ADD(stats, name, 1)
+
+#endif

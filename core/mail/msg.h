@@ -1,0 +1,173 @@
+/* core/mail/msg.h -- every message between workers: the complete list.
+ *
+ * Each record in a ring begins with a byte of enum msg_type. Kinds stand in an order (mailbox.h);
+ * the handler of one kind posts only later kinds:
+ *
+ *   MAIL_PUBLISH   MSG_DELIVER     a message for filters and groups of the receiver
+ *                  MSG_RETAIN      a retained message for the owner of its topic
+ *                  MSG_LINK_PACKET a client's PUBLISH to `$LINK/...`, for a link worker
+ *   MAIL_GROUP     MSG_DISPATCH    a group's message for one member
+ *   MAIL_REQUEST   MSG_ROUTE       add or take away a destination of a filter (to its owner)
+ *                  MSG_GROUP_JOIN, MSG_GROUP_LEAVE, MSG_GROUP_STATE
+ *                  MSG_RETAIN_ASK  a subscriber wants retained messages; MSG_RETAIN_MORE, _STOP
+ *                  MSG_HANDOFF     a connection goes home
+ *                  MSG_KICK        a link worker ends a client
+ *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
+ *
+ * Pointers in a record are either given away (the receiver frees), or lent until the answer comes.
+ */
+#ifndef CORE_MAIL_MSG_H
+#define CORE_MAIL_MSG_H
+
+#include "core/base/bytes.h"
+#include "core/base/slab.h"
+#include "core/mqtt/message.h"
+
+enum msg_type {
+    MSG_DELIVER,
+    MSG_RETAIN,
+    MSG_LINK_PACKET,
+    MSG_DISPATCH,
+    MSG_ROUTE,
+    MSG_GROUP_JOIN,
+    MSG_GROUP_LEAVE,
+    MSG_GROUP_STATE,
+    MSG_RETAIN_ASK,
+    MSG_RETAIN_MORE,
+    MSG_RETAIN_STOP,
+    MSG_HANDOFF,
+    MSG_KICK,
+    MSG_ROUTE_DONE,
+    MSG_GROUP_DONE,
+    MSG_RETAINED,
+    MSG_RETAINED_END,
+    MSG_INTEREST,
+};
+
+/* The message part of a record: lengths, and the body inline behind the record or in a blob. */
+struct msg_body {
+    struct blob *blob; /* NULL: topic, props, payload, from_id, from_user follow the record */
+    uint64_t expires_ms;
+    uint64_t stamp_ms;
+    uint32_t props_count, payload_count;
+    uint16_t topic_count;
+    uint16_t from_id_count, from_user_count; /* always inline; only towards link workers */
+    uint8_t qos, protocol;
+    bool retain, from_link;
+};
+
+#define DELIVER_SLOTS_MAX 8u
+#define DELIVER_MATCH_AGAIN 255u
+
+/* A slot is a filter of the receiver, or a group at home there (DELIVER_GROUP in its number). */
+#define DELIVER_GROUP 0x80000000u
+
+struct msg_deliver {
+    uint8_t type;
+    uint8_t slot_count; /* DELIVER_MATCH_AGAIN: too many, the receiver matches itself */
+    uint8_t done;       /* the receiver's: slots dealt with when it had to stop */
+    bool is_again;      /* taken back from a member of a group */
+    uint64_t topic_hash;
+    uint64_t from_hash; /* of the publisher's client id */
+    struct msg_body body;
+    struct handle slots[];
+};
+
+struct msg_retain {
+    uint8_t type;
+    uint64_t topic_hash;
+    struct msg_body body;
+};
+
+/* A `$LINK/` packet: one block from malloc, given away. */
+struct link_parcel {
+    uint32_t topic_count, client_id_count, response_count, correlation_count, payload_count;
+    struct handle client;
+    uint16_t worker;
+    uint8_t qos;
+    uint8_t bytes[]; /* in the order of the counts */
+};
+struct msg_link_packet {
+    uint8_t type;
+    struct link_parcel *parcel;
+};
+
+struct msg_dispatch {
+    uint8_t type;
+    uint8_t options; /* of the member's subscription */
+    uint16_t group_home;
+    uint32_t subscription_id;
+    struct handle session;
+    struct handle group;
+    struct msg_body body;
+};
+
+struct msg_route {
+    uint8_t type;
+    bool is_add;
+    struct handle slot;       /* the sender's filter */
+    uint64_t hash;
+    const uint8_t *filter;    /* lent until MSG_ROUTE_DONE */
+    uint32_t filter_count;
+};
+struct msg_route_done {
+    uint8_t type;
+    bool is_add, is_refused;
+    struct handle slot;
+};
+
+/* JOIN: `text` is GROUP NUL-free, then FILTER; lent until MSG_GROUP_DONE. LEAVE and STATE name the
+ * group by handle and are not answered. */
+struct msg_group_member {
+    uint8_t type;
+    uint8_t options;
+    bool is_connected;
+    struct handle group;   /* LEAVE, STATE */
+    struct handle session; /* the member */
+    struct handle share;   /* JOIN: the sender's own record of the membership */
+    uint32_t subscription_id;
+    uint32_t group_count, filter_count; /* JOIN */
+    const uint8_t *text;
+    uint64_t hash;
+};
+struct msg_group_done {
+    uint8_t type;
+    bool is_refused, is_new;
+    struct handle share, group;
+};
+
+struct msg_retain_ask { /* also MORE and STOP, by `ask` */
+    uint8_t type;
+    struct handle ask; /* the sender's record of the question */
+    const uint8_t *filter; /* lent until MSG_RETAINED_END with is_last */
+    uint32_t filter_count;
+};
+struct msg_retained {
+    uint8_t type;
+    struct handle ask;
+    uint64_t topic_hash;
+    struct msg_body body;
+};
+struct msg_retained_end {
+    uint8_t type;
+    bool is_last; /* false: a slice ended, ask for more */
+    struct handle ask;
+};
+
+struct msg_pointer { /* MSG_HANDOFF: struct handoff, given away */
+    uint8_t type;
+    void *p;
+};
+struct msg_kick {
+    uint8_t type;
+    uint8_t reason;
+    struct handle client;
+};
+struct msg_interest { /* text from malloc, given away: group then filter */
+    uint8_t type;
+    bool is_added;
+    uint32_t group_count, filter_count;
+    uint8_t *text;
+};
+
+#endif
