@@ -1,0 +1,153 @@
+/* core/mqtt/message.c -- messages and shared bodies: who counts, who frees. */
+#include "core/mqtt/message.h"
+
+#include <stdlib.h>
+
+#include "core/base/check.h"
+
+struct blob *blob_create(struct blob_home *home, uint32_t n)
+{
+    struct blob *b = malloc(sizeof *b + n);
+
+    if (!b)
+        return NULL;
+    store_relaxed(&b->refs, 1);
+    b->bytes_count = n;
+    b->next = NULL;
+    b->home = home;
+    home->held_bytes += n;
+    return b;
+}
+
+void blob_share(struct blob *b, uint32_t workers)
+{
+    add_relaxed(&b->refs, workers); /* the caller's own reference keeps it alive meanwhile */
+}
+
+void blob_release(struct blob *b)
+{
+    struct blob *top;
+
+    if (sub_acq_rel(&b->refs, 1) != 1) /* pairs with the other releases: all reads before freeing */
+        return;
+    top = load_relaxed(&b->home->returned);
+    do {
+        b->next = top;
+    } while (!cas_weak_release(&b->home->returned, &top, b)); /* pairs with exchange in collect */
+}
+
+void blob_home_collect(struct blob_home *home)
+{
+    struct blob *b;
+
+    if (!load_relaxed(&home->returned))
+        return;
+    b = exchange_acq_rel(&home->returned, NULL); /* pairs with cas_weak_release in blob_release */
+    while (b) {
+        struct blob *next = b->next;
+
+        home->held_bytes -= b->bytes_count;
+        free(b);
+        b = next;
+    }
+}
+
+/* What a message costs while it is held: its own structure and body. A shared body is counted by
+ * each worker that holds it: the bound is on what waits, and it waits once for each. */
+uint32_t message_cost(const struct message *m)
+{
+    return (uint32_t)sizeof *m + m->topic_count + m->props_count + m->payload_count;
+}
+
+struct message *publish_message(struct publish *p, uint64_t *waiting)
+{
+    uint32_t body = p->topic.n + p->props.n + p->payload.n;
+    struct message *m = p->message;
+
+    if (m)
+        return m;
+    m = malloc(sizeof *m + (p->blob ? 0 : body));
+    if (!m)
+        return NULL;
+    *m = (struct message){.refs = 1,
+                          .payload_count = p->payload.n,
+                          .props_count = p->props.n,
+                          .topic_count = (uint16_t)p->topic.n,
+                          .qos = p->qos,
+                          .retain = p->retain,
+                          .from_link = p->from_link,
+                          .protocol = p->protocol,
+                          .expires_ms = p->expires_ms,
+                          .stamp_ms = p->stamp_ms,
+                          .waiting_bytes = waiting};
+    if (p->blob) {
+        /* The body lies in the blob in one piece, so the topic is its beginning. */
+        DCHECK(p->topic.p >= p->blob->bytes &&
+               p->topic.p + body <= p->blob->bytes + p->blob->bytes_count);
+        blob_share(p->blob, 1);
+        m->blob = p->blob;
+        m->body = p->topic.p;
+    } else {
+        uint8_t *to = (uint8_t *)(m + 1);
+
+        m->body = to;
+        to = bytes_put(to, p->topic);
+        to = bytes_put(to, p->props);
+        bytes_put(to, p->payload);
+    }
+    *waiting += message_cost(m);
+    p->message = m;
+    return m;
+}
+
+void publish_fini(struct publish *p)
+{
+    message_release(p->message);
+    p->message = NULL;
+}
+
+void publish_of_message(struct publish *p, struct message *m)
+{
+    *p = (struct publish){.topic = message_topic(m),
+                          .props = message_props(m),
+                          .payload = message_payload(m),
+                          .expires_ms = m->expires_ms,
+                          .stamp_ms = m->stamp_ms,
+                          .qos = m->qos,
+                          .retain = m->retain,
+                          .from_link = m->from_link,
+                          .protocol = m->protocol,
+                          .blob = m->blob,
+                          .message = m};
+}
+
+struct message *message_ref(struct message *m)
+{
+    m->refs++;
+    return m;
+}
+
+void message_release(struct message *m)
+{
+    if (!m || --m->refs > 0)
+        return;
+    *m->waiting_bytes -= message_cost(m);
+    if (m->blob)
+        blob_release(m->blob);
+    free(m);
+}
+
+struct bytes message_topic(const struct message *m)
+{
+    return bytes_of(m->body, m->topic_count);
+}
+
+struct bytes message_props(const struct message *m)
+{
+    return bytes_of(m->body + m->topic_count, m->props_count);
+}
+
+struct bytes message_payload(const struct message *m)
+{
+    return bytes_of(m->body + m->topic_count + m->props_count, m->payload_count);
+}
