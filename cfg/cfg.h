@@ -1,0 +1,151 @@
+/* cfg/cfg.h -- the configuration of one run, as checked data.
+ *
+ * cfg/parse.h makes it from a file, from memory or from the defaults; after that every value stands
+ * in its range and the relations between the values hold, so nobody checks them again. The
+ * defaults and the help of every key stand in cfg/keys.c.
+ *
+ * Threads  made and freed at start (and at a reload) by the main thread; read by every worker,
+ *          written by nobody in between.
+ * Memory   every pointer in here belongs to the struct cfg and lives until cfg_free().
+ */
+#ifndef CFG_CFG_H
+#define CFG_CFG_H
+
+#include "core/base/bytes.h"
+#include "core/base/err.h"
+#include "core/base/limits.h"
+
+/* Listeners of one process, named in the file or added by `-p`. Beyond: a mistake at load. */
+#define LISTENERS_MAX 64
+/* Addresses of one link, tried in turn. Beyond: a mistake at load. */
+#define LINK_SERVERS_MAX 16
+/* Filters of one link. Beyond: a mistake at load. */
+#define LINK_TOPICS_MAX 1024
+/* Places one log is written to at once. Beyond: a mistake at load. */
+#define LOG_DESTS_MAX 8
+/* Bytes of the name of a cluster, a link or a listener: [0-9a-zA-Z][-0-9a-zA-Z_]*. */
+#define CFG_NAME_BYTES_MAX 254
+/* The port of MQTT, where neither a file nor `-p` says otherwise. */
+#define MQTT_PORT_DEFAULT 1883
+
+/* A numeric address to listen on. */
+struct cfg_address {
+    uint8_t ip[16];   /* IPv4: the first four bytes; network order */
+    uint16_t port;    /* host order, never 0 */
+    bool is_v6;       /* [::] is IPv6 only (IPV6_V6ONLY): 0.0.0.0 may stand beside it */
+    bool is_loopback; /* 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104 */
+    const char *text; /* as for a log line: "127.0.0.1:1883", "[::1]:1883" */
+};
+
+/* Which connections of a listener may be links. Where the file is silent, a loopback listener has
+ * LINKS_ON and any other LINKS_NO. */
+enum cfg_links {
+    LINKS_NO,   /* no connection is taken for a link's */
+    LINKS_ON,   /* clients, and links that the file names */
+    LINKS_ONLY, /* every connection is a link's from its CONNECT on */
+};
+
+struct cfg_listener {
+    const char *name; /* "default" for the built-in one, "command-line" for that of `-p` */
+    struct cfg_address bind;
+    uint32_t max_connections; /* 0: only the bound of all listeners */
+    bool allow_anonymous;     /* effective: the listener's own word, or that of [auth] */
+    bool set_tcp_nodelay;
+    enum cfg_links links;
+    uint32_t line; /* of its section; 0: not from a file */
+};
+
+/* Where a remote cluster may be reached. */
+struct cfg_server {
+    const char *host; /* a name or a numeric address, without brackets */
+    uint16_t port;    /* host order, never 0 */
+    bool is_v6;       /* the host is a numeric IPv6 address */
+};
+
+struct cfg_link {
+    const char *name; /* the remote cluster's name; never our own, unique */
+    bool enable;
+    const struct cfg_server *servers; /* at least one */
+    uint32_t server_count;
+    const char *clientid;       /* prefix of the client ids of its connections */
+    const char *username;       /* NULL: none */
+    const char *password;       /* NULL: none; from `password` or the file of `password_file` */
+    const struct bytes *topics; /* what we want from them: valid filters, none covers another */
+    uint32_t topic_count;       /* 0: we want nothing */
+    uint32_t keepalive;         /* seconds */
+    uint32_t retry_interval_ms; /* longest pause between two attempts */
+    uint32_t max_inflight;      /* QoS 1 messages of one connection waiting for their PUBACK */
+    uint32_t connections;       /* 0: as many as suit the peer's dialect */
+    uint32_t line;              /* of its section */
+};
+
+enum cfg_log_format { LOG_TEXT, LOG_JSON };
+
+/* A level includes those before it. */
+enum cfg_log_level {
+    LOG_LEVEL_ERROR,
+    LOG_LEVEL_WARNING,
+    LOG_LEVEL_NOTICE,
+    LOG_LEVEL_INFO,
+    LOG_LEVEL_DEBUG
+};
+
+enum cfg_log_kind { LOG_TO_STDOUT, LOG_TO_STDERR, LOG_TO_FILE, LOG_TO_SYSLOG };
+
+struct cfg_log_dest {
+    enum cfg_log_kind kind;
+    const char *path; /* of LOG_TO_FILE; NULL else */
+};
+
+struct cfg_log {
+    struct cfg_log_dest dests[LOG_DESTS_MAX];
+    uint32_t dest_count; /* 0: `log_dest = none` */
+    enum cfg_log_format format;
+    enum cfg_log_level level;
+    int facility; /* of LOG_TO_SYSLOG: LOG_DAEMON, LOG_LOCAL0 ... of <syslog.h> */
+    bool timestamp;
+    bool connection_messages; /* log clients that come and go */
+};
+
+struct cfg_broker {
+    uint32_t workers;     /* 0: one per core; links' workers come on top */
+    bool pin;             /* pin workers, if each can have a core of its own */
+    uint32_t spin_us;     /* look again for so long before sleeping; 0: sleep at once */
+    const char *pid_file; /* NULL: none */
+};
+
+struct cfg_cluster {
+    const char *name;      /* NULL: none, and then there are no links */
+    uint32_t link_workers; /* threads for links; they exist only when a link is enabled */
+};
+
+struct cfg_text; /* one piece of the memory of a struct cfg; private to cfg/ */
+
+struct cfg {
+    const char *file; /* where it came from, for messages; NULL: the defaults */
+    struct cfg_broker broker;
+    struct cfg_cluster cluster;
+    struct limits limits;
+    struct cfg_log log;
+    bool allow_anonymous; /* of [auth]: the default of loopback listeners */
+
+    struct cfg_listener listeners[LISTENERS_MAX];
+    uint32_t listener_count;
+    bool has_default_listener; /* the file names no listener: listeners[0] is the built-in one */
+
+    struct cfg_link links[LINKS_MAX];
+    uint32_t link_count;
+
+    struct cfg_text *texts; /* private to cfg/: all memory behind the pointers above */
+};
+
+/* Makes the broker listen on 127.0.0.1:`port` as well: the meaning of `-p PORT`. The built-in
+ * listener moves there; named listeners stay. Nothing changes where an ordinary listener already
+ * takes connections for that address.  ERR_FULL: LISTENERS_MAX; ERR_PEER: port 0, or a
+ * `links = only` listener has the port; ERR_MEMORY.  Start only, before workers run. */
+MUST_USE enum err cfg_apply_port(struct cfg *cfg, uint16_t port);
+
+/* Frees a configuration and wipes its secrets. NULL is fine.  Start and end only. */
+void cfg_free(struct cfg *cfg);
+
+#endif

@@ -1,0 +1,392 @@
+/* cfg/check.c -- does the configuration hold together as a whole?
+ *
+ * A number that was refused when it was read is 0 here, since no number that stands in its range
+ * is, and the relations it has with others are left alone: one mistake is one line.
+ */
+#include "cfg/check.h"
+
+#include "cfg/text.h"
+#include "cfg/value.h"
+#include "core/mqtt/topic.h"
+
+#include <unistd.h>
+
+/* Bytes of a filter that stand in a message. */
+#define SHOWN_BYTES 80
+/* memory_limit = auto where the machine does not say how much it has. */
+#define MEMORY_FALLBACK (1ull << 30)
+#define MEMORY_LEAST (16ull << 20)
+
+/* ---- listeners ---- */
+
+/* Puts the address of a listener together. False, and reported: there is none, or it has two. */
+static bool finish_address(struct draft *draft, struct draft_section *s,
+                           struct cfg_listener *listener)
+{
+    uint32_t bind_line = draft_line(s, "bind");
+    uint32_t port_line = draft_line(s, "port"), address_line = draft_line(s, "address");
+    uint32_t other_line = port_line ? port_line : address_line;
+    char text[VALUE_PRINT_BYTES];
+
+    if (bind_line && other_line) {
+        draft_error(draft, other_line,
+                    "%s cannot stand beside bind (line %u); right would be "
+                    "bind = ADDRESS:PORT alone",
+                    port_line ? "port" : "address", bind_line);
+        return false;
+    }
+    if (!bind_line && !other_line) {
+        draft_error(draft, s->line,
+                    "[listener %.80s] does not say where to listen; right would "
+                    "be bind = 127.0.0.1:1883",
+                    s->name);
+        return false;
+    }
+    if (bind_line) {
+        listener->bind = s->bind;
+    } else if (address_line && s->address.port == 0) {
+        return false; /* the address was refused */
+    } else {
+        struct cfg_address loopback = {.ip = {127, 0, 0, 1}, .is_loopback = true};
+
+        listener->bind = address_line ? s->address : loopback;
+        listener->bind.port = port_line ? s->port : MQTT_PORT_DEFAULT;
+    }
+    if (listener->bind.port == 0)
+        return false;
+    value_print_address(text, &listener->bind);
+    listener->bind.text = cfg_copy(draft->cfg, text);
+    if (!listener->bind.text)
+        draft->is_out_of_memory = true;
+    return listener->bind.text != NULL;
+}
+
+/* Open to other machines only where it is written, since nobody can be asked for a password. */
+static void check_exposure(struct draft *draft, const struct draft_section *s,
+                           const struct cfg_listener *listener, uint32_t address_line)
+{
+    if (listener->bind.is_loopback ||
+        (draft_line(s, "allow_anonymous") && listener->allow_anonymous))
+        return;
+    draft_error(draft, address_line,
+                "[listener %.80s] is open to other machines (%s), and there "
+                "is no authentication yet; write allow_anonymous = true in it to let everybody in, "
+                "or bind it to 127.0.0.1",
+                s->name, listener->bind.text);
+}
+
+static uint32_t address_line_of(const struct draft_section *s)
+{
+    uint32_t line = draft_line(s, "bind");
+
+    if (!line)
+        line = draft_line(s, "address");
+    return line ? line : draft_line(s, "port");
+}
+
+static void finish_listener(struct draft *draft, struct draft_section *s)
+{
+    struct cfg_listener *listener = s->object;
+
+    if (!draft_line(s, "allow_anonymous"))
+        listener->allow_anonymous = draft->cfg->allow_anonymous;
+    if (!finish_address(draft, s, listener)) {
+        listener->bind.port = 0;
+        return;
+    }
+    if (!draft_line(s, "links"))
+        listener->links = listener->bind.is_loopback ? LINKS_ON : LINKS_NO;
+    check_exposure(draft, s, listener, address_line_of(s));
+}
+
+static void check_no_address_twice(struct draft *draft, uint32_t idx)
+{
+    const struct draft_section *s = &draft->sections[idx];
+    const struct cfg_listener *listener = s->object;
+
+    for (uint32_t i = 0; i < idx; i++) {
+        const struct draft_section *other = &draft->sections[i];
+        const struct cfg_listener *first = other->object;
+
+        if (other->kind != SECTION_LISTENER || !first->bind.port || !listener->bind.port ||
+            !value_addresses_meet(&first->bind, &listener->bind))
+            continue;
+        draft_error(draft, address_line_of(s),
+                    "[listener %.80s] on %s takes the address of "
+                    "[listener %.80s] in line %u (%s); give one of them another port",
+                    s->name, listener->bind.text, other->name, address_line_of(other),
+                    first->bind.text);
+        return;
+    }
+}
+
+static void add_default_listener(struct draft *draft)
+{
+    struct cfg *cfg = draft->cfg;
+
+    cfg->has_default_listener = true;
+    cfg->listener_count = 1;
+    cfg->listeners[0] = (struct cfg_listener){
+        .name = "default",
+        .bind = {.ip = {127, 0, 0, 1}, .port = MQTT_PORT_DEFAULT, .is_loopback = true},
+        .allow_anonymous = cfg->allow_anonymous,
+        .set_tcp_nodelay = true,
+        .links = LINKS_ON,
+    };
+    cfg->listeners[0].bind.text = cfg_copy(cfg, "127.0.0.1:1883");
+    if (!cfg->listeners[0].bind.text)
+        draft->is_out_of_memory = true;
+}
+
+/* ---- links ---- */
+
+static bool begins_with_level(struct bytes filter, const char *level)
+{
+    size_t n = strlen(level);
+
+    return filter.n >= n && memcmp(filter.p, level, n) == 0 &&
+           (filter.n == n || filter.p[n] == '/');
+}
+
+/* Whether the filter may be sent to a peer; reports why not. */
+static bool check_topic(struct draft *draft, const struct draft_topic *topic)
+{
+    static const char *const never[] = {"$share", "$queue", "$exclusive"};
+    const char *text = (const char *)topic->filter.p;
+    uint32_t levels = draft->cfg->limits.topic_levels;
+
+    if (!topic_filter_valid(topic->filter, levels ? levels : TOPIC_LEVELS_DEFAULT)) {
+        draft_error(draft, topic->line,
+                    "topics: %.*s is no filter; right would be '+' and '#' "
+                    "alone in their levels, '#' last, and at most max_topic_levels levels",
+                    SHOWN_BYTES, text);
+        return false;
+    }
+    if (begins_with_level(topic->filter, "$LINK")) {
+        draft_error(draft, topic->line,
+                    "topics: %.*s is closed; topics under $LINK/ are the "
+                    "links' own, leave it out",
+                    SHOWN_BYTES, text);
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        if (begins_with_level(topic->filter, never[i])) {
+            draft_error(draft, topic->line,
+                        "topics: %.*s can never match a topic; right would be "
+                        "the filter without %s/",
+                        SHOWN_BYTES, text, never[i]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reports a filter that another one makes superfluous; of two equal ones, the later. */
+static void check_topic_is_needed(struct draft *draft, const struct draft_section *s, uint32_t idx)
+{
+    const struct draft_topic *topic = &s->topics[idx];
+
+    for (uint32_t i = 0; i < s->topic_count; i++) {
+        const struct draft_topic *wide = &s->topics[i];
+
+        if (i == idx || !wide->is_valid || !topic_filter_covers(wide->filter, topic->filter))
+            continue;
+        if (i > idx && bytes_eq(wide->filter, topic->filter))
+            continue;
+        draft_error(draft, topic->line,
+                    "topics: %.*s is covered by %.*s in line %u; leave one of "
+                    "them out",
+                    SHOWN_BYTES, (const char *)topic->filter.p, SHOWN_BYTES,
+                    (const char *)wide->filter.p, wide->line);
+        return;
+    }
+}
+
+/* Checks the filters of a link and moves them into it. */
+static void finish_topics(struct draft *draft, struct draft_section *s, struct cfg_link *link)
+{
+    struct bytes *topics;
+
+    for (uint32_t i = 0; i < s->topic_count; i++)
+        s->topics[i].is_valid = check_topic(draft, &s->topics[i]);
+    for (uint32_t i = 0; i < s->topic_count; i++) {
+        if (s->topics[i].is_valid)
+            check_topic_is_needed(draft, s, i);
+    }
+    topics = cfg_alloc(draft->cfg, (s->topic_count + 1) * sizeof(*topics));
+    if (!topics) {
+        draft->is_out_of_memory = true;
+        return;
+    }
+    for (uint32_t i = 0; i < s->topic_count; i++)
+        topics[i] = s->topics[i].filter;
+    link->topics = topics;
+    link->topic_count = s->topic_count;
+}
+
+static void finish_servers(struct draft *draft, struct draft_section *s, struct cfg_link *link)
+{
+    struct cfg_server *servers = cfg_alloc(draft->cfg, (s->server_count + 1) * sizeof(*servers));
+
+    if (!servers) {
+        draft->is_out_of_memory = true;
+        return;
+    }
+    memcpy(servers, s->servers, s->server_count * sizeof(*servers));
+    link->servers = servers;
+    link->server_count = s->server_count;
+}
+
+/* Reports required keys that are not there. */
+static void check_required(struct draft *draft, const struct draft_section *s)
+{
+    for (uint32_t i = 0; i < key_count; i++) {
+        if (keys[i].section != s->kind || !(keys[i].flags & KEY_REQUIRED) || s->key_lines[i])
+            continue;
+        draft_error(draft, s->line, "[%s %.80s] has no %s; right would be %s = %s%s",
+                    section_infos[s->kind].name, s->name, keys[i].name, keys[i].name,
+                    keys[i].example,
+                    keys[i].type == KEY_TOPICS ? ", or 'topics =' to want nothing" : "");
+    }
+}
+
+static void finish_link(struct draft *draft, struct draft_section *s)
+{
+    const char *cluster = draft->cfg->cluster.name;
+    struct cfg_link *link = s->object;
+    uint32_t password_line = draft_line(s, "password");
+
+    check_required(draft, s);
+    if (cluster && strcmp(cluster, s->name) == 0)
+        draft_error(draft, s->line,
+                    "[link %.80s] has the name of this cluster; right would be the "
+                    "name of the remote cluster",
+                    s->name);
+    if (password_line && draft_line(s, "password_file"))
+        draft_error(draft, draft_line(s, "password_file"),
+                    "password_file cannot stand beside "
+                    "password (line %u); keep one of them",
+                    password_line);
+    if (!link->clientid)
+        link->clientid = cluster;
+    finish_servers(draft, s, link);
+    finish_topics(draft, s, link);
+}
+
+/* ---- bounds ---- */
+
+static void set_memory(struct limits *limits)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+
+    limits->memory_bytes = MEMORY_FALLBACK;
+    if (pages > 0 && page_bytes > 0)
+        limits->memory_bytes = (uint64_t)pages * (uint64_t)page_bytes / 2;
+    if (limits->memory_bytes < MEMORY_LEAST)
+        limits->memory_bytes = MEMORY_LEAST;
+}
+
+/* A bound and where it was given. */
+struct bound {
+    const char *name;
+    uint64_t value;
+    uint32_t line;
+};
+
+/* Reports it if `less` is more than `more`, at the one that the file gives. */
+static void check_order(struct draft *draft, const struct bound *less, const struct bound *more)
+{
+    char a[VALUE_PRINT_BYTES], b[VALUE_PRINT_BYTES];
+
+    if (less->value == 0 || more->value == 0 || less->value <= more->value)
+        return;
+    value_print_size(a, less->value);
+    value_print_size(b, more->value);
+    draft_error(draft, more->line ? more->line : less->line,
+                "%s (%s) is more than %s (%s); lower "
+                "%s or raise %s",
+                less->name, a, more->name, b, less->name, more->name);
+}
+
+static void check_limits(struct draft *draft, const struct draft_section *s)
+{
+    struct limits *l = &draft->cfg->limits;
+    struct bound packet = {"max_packet_size", l->packet_bytes, draft_line(s, "max_packet_size")};
+    struct bound connect = {"max_connect_size", l->connect_bytes,
+                            draft_line(s, "max_connect_size")};
+    struct bound queued = {"max_queued_bytes", l->queued_bytes, draft_line(s, "max_queued_bytes")};
+    struct bound retained = {"max_retained_bytes", l->retained_bytes,
+                             draft_line(s, "max_retained_bytes")};
+    struct bound memory = {"memory_limit", l->memory_bytes, draft_line(s, "memory_limit")};
+
+    if (connect.line)
+        check_order(draft, &connect, &packet);
+    else if (packet.value && connect.value > packet.value)
+        l->connect_bytes = l->packet_bytes;
+    check_order(draft, &packet, &queued);
+    if (memory.value == 0) /* auto, 0, or refused, and then it does not matter */
+        set_memory(l);
+    check_order(draft, &queued, &memory);
+    if (retained.line)
+        check_order(draft, &retained, &memory);
+    else if (l->retained_bytes > l->memory_bytes)
+        l->retained_bytes = l->memory_bytes;
+}
+
+/* What one listener may have cannot be more than all may have together. */
+static void check_connections(struct draft *draft, const struct draft_section *s)
+{
+    const struct cfg_listener *listener = s->object;
+    uint32_t all = draft->cfg->limits.connections;
+
+    if (all && listener->max_connections > all)
+        draft_error(draft, draft_line(s, "max_connections"),
+                    "max_connections (%u) is more than "
+                    "that of [limits] (%u); lower this or raise that",
+                    listener->max_connections, all);
+}
+
+static const struct draft_section *section_of(const struct draft *draft, enum section_kind kind)
+{
+    uint32_t i = 0;
+
+    while (draft->sections[i].kind != kind)
+        i++;
+    return &draft->sections[i];
+}
+
+static void check_workers(struct draft *draft)
+{
+    const struct cfg *cfg = draft->cfg;
+    uint32_t line = draft_line(section_of(draft, SECTION_BROKER), "workers");
+
+    if (cfg->link_count && cfg->broker.workers + cfg->cluster.link_workers > WORKERS_MAX)
+        draft_error(draft, line,
+                    "workers (%u) and link_workers (%u) are more than %d together; "
+                    "lower one of them",
+                    cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
+}
+
+void check_draft(struct draft *draft)
+{
+    check_limits(draft, section_of(draft, SECTION_LIMITS));
+    check_workers(draft);
+    for (uint32_t i = 0; i < draft->section_count; i++) {
+        struct draft_section *s = &draft->sections[i];
+
+        if (s->kind == SECTION_LISTENER) {
+            finish_listener(draft, s);
+            check_no_address_twice(draft, i);
+            check_connections(draft, s);
+        } else if (s->kind == SECTION_LINK) {
+            finish_link(draft, s);
+        }
+    }
+    if (draft->cfg->listener_count == 0)
+        add_default_listener(draft);
+    if (draft->cfg->link_count && !draft_line(section_of(draft, SECTION_CLUSTER), "name"))
+        draft_error(draft, draft->cfg->links[0].line,
+                    "[link %.80s] needs a name for this cluster; "
+                    "right would be [cluster] with name = NAME",
+                    draft->cfg->links[0].name);
+}

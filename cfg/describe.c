@@ -1,0 +1,132 @@
+/* cfg/describe.c -- what a configuration opens, and what it should be warned of. */
+#include "cfg/describe.h"
+
+#include <stdarg.h>
+
+/* Bytes of one warning. */
+#define WARNING_BYTES 2048
+
+struct listing {
+    cfg_warning_sink *sink;
+    void *user;
+};
+
+__attribute__((format(printf, 2, 3))) static void warn(const struct listing *to, const char *format,
+                                                       ...)
+{
+    char text[WARNING_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    to->sink(to->user, text);
+}
+
+/* Appends "NAME (ADDRESS)" of the listeners where links are believed; 0: there is none. */
+static uint32_t print_link_listeners(const struct cfg *cfg, char *to, size_t room)
+{
+    uint32_t count = 0;
+    size_t n = 0;
+
+    to[0] = '\0';
+    for (uint32_t i = 0; i < cfg->listener_count; i++) {
+        const struct cfg_listener *l = &cfg->listeners[i];
+
+        if (l->links == LINKS_NO || !l->allow_anonymous)
+            continue;
+        if (n < room)
+            n += (size_t)snprintf(to + n, room - n, "%s%.60s (%s)", count ? ", " : "", l->name,
+                                  l->bind.text);
+        count++;
+    }
+    return count;
+}
+
+static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
+                         const struct listing *to)
+{
+    char listeners[1024];
+
+    if (!link->enable)
+        return;
+    if (print_link_listeners(cfg, listeners, sizeof(listeners)))
+        warn(to, "link %s has no identity: whoever can connect to listener %s may speak for it",
+             link->name, listeners);
+    else
+        warn(to,
+             "link %s can only be dialled from here: no listener takes links; write links = on "
+             "in one",
+             link->name);
+}
+
+static void warn_of_listener(const struct cfg_listener *l, const struct listing *to)
+{
+    if (!l->allow_anonymous)
+        warn(to,
+             "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
+             "authentication yet",
+             l->name, l->bind.text);
+    if (l->allow_anonymous && !l->bind.is_loopback)
+        warn(to, "listener %s (%s) lets everybody in who can reach it", l->name, l->bind.text);
+}
+
+void cfg_warnings(const struct cfg *cfg, cfg_warning_sink *sink, void *user)
+{
+    struct listing to = {.sink = sink, .user = user};
+    bool has_clients = false;
+
+    for (uint32_t i = 0; i < cfg->listener_count; i++) {
+        warn_of_listener(&cfg->listeners[i], &to);
+        has_clients |= cfg->listeners[i].links != LINKS_ONLY;
+    }
+    if (!has_clients)
+        warn(&to, "no listener takes clients: all have links = only");
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        warn_of_link(cfg, &cfg->links[i], &to);
+}
+
+static void describe_listener(const struct cfg_listener *l, FILE *to)
+{
+    static const char *const links[] = {
+        [LINKS_NO] = "no links", [LINKS_ON] = "links too", [LINKS_ONLY] = "links only"};
+
+    fprintf(to, "listener %s: %s, %s, %s, %s", l->name, l->bind.text,
+            l->bind.is_loopback ? "this machine only" : "OPEN TO OTHER MACHINES",
+            l->allow_anonymous ? "without authentication" : "nobody may connect", links[l->links]);
+    if (l->max_connections)
+        fprintf(to, ", at most %u connections", l->max_connections);
+    fputc('\n', to);
+}
+
+static void describe_link(const struct cfg_link *link, FILE *to)
+{
+    fprintf(to, "link %s: %s, to", link->name, link->enable ? "enabled" : "disabled");
+    for (uint32_t i = 0; i < link->server_count; i++)
+        fprintf(to, link->servers[i].is_v6 ? " [%s]:%u" : " %s:%u", link->servers[i].host,
+                (unsigned)link->servers[i].port);
+    fputs(link->topic_count ? ", we want" : ", we want nothing", to);
+    for (uint32_t i = 0; i < link->topic_count; i++)
+        fprintf(to, " %.*s", (int)link->topics[i].n, (const char *)link->topics[i].p);
+    fputc('\n', to);
+}
+
+static void print_warning(void *user, const char *text)
+{
+    fprintf(user, "warning: %s\n", text);
+}
+
+void cfg_describe(const struct cfg *cfg, FILE *to)
+{
+    fprintf(to, "configuration: %s\n", cfg->file ? cfg->file : "built-in");
+    if (cfg->broker.workers)
+        fprintf(to, "workers: %u\n", cfg->broker.workers);
+    else
+        fputs("workers: one for each core\n", to);
+    fprintf(to, "cluster: %s\n", cfg->cluster.name ? cfg->cluster.name : "no name");
+    for (uint32_t i = 0; i < cfg->listener_count; i++)
+        describe_listener(&cfg->listeners[i], to);
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        describe_link(&cfg->links[i], to);
+    cfg_warnings(cfg, print_warning, to);
+}

@@ -1,0 +1,663 @@
+/* cfg/keys.c -- the one table of everything that may stand in a configuration file. */
+#include "cfg/keys.h"
+
+#include "cfg/value.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <strings.h>
+#include <syslog.h>
+
+#define MS 1000u
+#define SECOND (1000u * MS)
+#define KB 1024ull
+#define MB (1024ull * KB)
+#define GB (1024ull * MB)
+
+/* Section, offset and size of a field. What is kept elsewhere (draft.h) has only a section. */
+#define FIELD(kind, type_name, field)                                                              \
+    .section = kind, .offset = (uint16_t)offsetof(type_name, field),                               \
+    .size = (uint8_t)sizeof(((type_name *)0)->field)
+#define BROKER(field) FIELD(SECTION_BROKER, struct cfg, broker.field)
+#define CLUSTER(field) FIELD(SECTION_CLUSTER, struct cfg, cluster.field)
+#define LIMITS(field) FIELD(SECTION_LIMITS, struct cfg, limits.field)
+#define LOGGING(field) FIELD(SECTION_LOG, struct cfg, log.field)
+#define LISTENER(field) FIELD(SECTION_LISTENER, struct cfg_listener, field)
+#define LINK(field) FIELD(SECTION_LINK, struct cfg_link, field)
+
+const struct section_info section_infos[SECTION_COUNT] = {
+    [SECTION_BROKER] = {"broker", NULL, "The process: its threads and what it tells of itself."},
+    [SECTION_CLUSTER] = {"cluster", NULL,
+                         "What other clusters know us as. Needed only where there are links."},
+    [SECTION_LISTENER] =
+        {"listener", "mqtt",
+         "An address that takes connections; one section for each. A file that names none has one "
+         "on 127.0.0.1:1883. There is no authentication yet: a listener that other machines can "
+         "reach must say allow_anonymous = true itself, or the broker does not start."},
+    [SECTION_LINK] =
+        {"link", "cluster-eu-west",
+         "A remote cluster whose messages we want, or who wants ours; one section for each, named "
+         "exactly as the remote cluster names itself. Both sides need a link to the other."},
+    [SECTION_LIMITS] =
+        {"limits", NULL,
+         "Bounds, and what happens at them. Whatever is refused or lost at a bound is counted "
+         "under $SYS. A bound of 0 means the built-in one: nothing is ever unlimited. Sizes take "
+         "KB, MB and GB; durations take ms, s, m, h, d and w, and are seconds without a unit."},
+    [SECTION_LOG] = {"log", NULL, "What is logged, how, and where. SIGUSR1 opens log files anew."},
+    [SECTION_AUTH] = {"auth", NULL, "Who may connect."},
+};
+
+static const struct key_choice queue_full_choices[] = {
+    {"drop_new", QUEUE_DROP_NEW, false},
+    {"drop_old", QUEUE_DROP_OLD, false},
+    {"disconnect", QUEUE_DISCONNECT, false},
+    {NULL, 0, false},
+};
+
+static const struct key_choice share_choices[] = {
+    {"round_robin", SHARE_ROUND_ROBIN, false},
+    {"sticky", SHARE_STICKY, false},
+    {"hash_clientid", SHARE_HASH_CLIENTID, false},
+    {"hash_topic", SHARE_HASH_TOPIC, false},
+    {"random", SHARE_RANDOM, false},
+    {"sender_hash", SHARE_HASH_CLIENTID, true}, /* FlashMQ's word */
+    {NULL, 0, false},
+};
+
+static const struct key_choice links_choices[] = {
+    {"no", LINKS_NO, false},   {"on", LINKS_ON, false}, {"only", LINKS_ONLY, false},
+    {"off", LINKS_NO, true},   {"yes", LINKS_ON, true}, {"true", LINKS_ON, true},
+    {"false", LINKS_NO, true}, {NULL, 0, false},
+};
+
+static const struct key_choice protocol_choices[] = {{"mqtt", 0, false}, {NULL, 0, false}};
+
+static const struct key_choice format_choices[] = {
+    {"text", LOG_TEXT, false},
+    {"json", LOG_JSON, false},
+    {NULL, 0, false},
+};
+
+static const struct key_choice level_choices[] = {
+    {"error", LOG_LEVEL_ERROR, false},     {"warning", LOG_LEVEL_WARNING, false},
+    {"notice", LOG_LEVEL_NOTICE, false},   {"info", LOG_LEVEL_INFO, false},
+    {"debug", LOG_LEVEL_DEBUG, false},     {"warn", LOG_LEVEL_WARNING, true},
+    {"information", LOG_LEVEL_INFO, true}, {NULL, 0, false},
+};
+
+/* A digit alone is mosquitto's way to name a local facility. */
+static const struct key_choice facility_choices[] = {
+    {"daemon", LOG_DAEMON, false},
+    {"user", LOG_USER, false},
+    {"local0", LOG_LOCAL0, false},
+    {"local1", LOG_LOCAL1, false},
+    {"local2", LOG_LOCAL2, false},
+    {"local3", LOG_LOCAL3, false},
+    {"local4", LOG_LOCAL4, false},
+    {"local5", LOG_LOCAL5, false},
+    {"local6", LOG_LOCAL6, false},
+    {"local7", LOG_LOCAL7, false},
+    {"0", LOG_LOCAL0, true},
+    {"1", LOG_LOCAL1, true},
+    {"2", LOG_LOCAL2, true},
+    {"3", LOG_LOCAL3, true},
+    {"4", LOG_LOCAL4, true},
+    {"5", LOG_LOCAL5, true},
+    {"6", LOG_LOCAL6, true},
+    {"7", LOG_LOCAL7, true},
+    {NULL, 0, false},
+};
+
+const struct key keys[] = {
+    /* ---- [broker] ---- */
+    {BROKER(workers), .name = "workers", .aliases = {"thread_count"}, .type = KEY_NUMBER, .min = 1,
+     .max = WORKERS_MAX, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS,
+     .preset = "auto",
+     .help = "Threads that serve clients; auto is one for each core the process may use. Threads "
+             "for links come on top."},
+    {BROKER(pin), .name = "pin", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether each thread stays on a core of its own. It is done only if there are as "
+             "many cores as threads."},
+    {BROKER(spin_us), .name = "spin", .type = KEY_TIME, .unit_us = 1, .min = 0, .max = 10000,
+     .preset = "0",
+     .help = "How long a thread without work looks for more before it sleeps. Costs processor "
+             "time and saves some microseconds of latency; 0 sleeps at once."},
+    {BROKER(pid_file), .name = "pid_file", .type = KEY_STRING,
+     .example = "/run/causeway/causeway.pid", .unset = "none is written",
+     .help = "File that holds the process id while the broker runs."},
+    {FIELD(SECTION_BROKER, struct cfg, limits.sys_interval), .name = "sys_interval",
+     .aliases = {"sys_msg_interval"}, .type = KEY_TIME, .unit_us = SECOND, .min = 0, .max = 86400,
+     .preset = "10s",
+     .help = "How often the topics under $SYS/broker/ are published; 0 publishes none."},
+
+    /* ---- [cluster] ---- */
+    {CLUSTER(name), .name = "name", .type = KEY_NAME, .example = "cluster-us-east",
+     .unset = "none, and no link can be named",
+     .help = "The name by which remote clusters know this one: letters, digits, '-' and '_', at "
+             "most 254. It must be the name of their link to us, and no two clusters may share "
+             "one."},
+    {CLUSTER(link_workers), .name = "link_workers", .type = KEY_NUMBER, .min = 1,
+     .max = LINK_WORKERS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "1",
+     .help = "Threads that serve links. They exist only when a link is enabled."},
+
+    /* ---- [listener NAME] ---- */
+    {.section = SECTION_LISTENER,
+     .name = "bind",
+     .type = KEY_BIND,
+     .example = "127.0.0.1:1883",
+     .unset = "port and address, one of which must then be there",
+     .help = "Where to listen: ADDRESS:PORT, with IPv6 in brackets, as in 0.0.0.0:1883 or "
+             "[::]:1883. An address alone has port 1883; a port alone is on 127.0.0.1. [::] takes "
+             "IPv6 only."},
+    {.section = SECTION_LISTENER,
+     .name = "port",
+     .type = KEY_PORT,
+     .min = 1,
+     .max = 65535,
+     .example = "1883",
+     .unset = "1883",
+     .help = "The port, where bind is not used. Without an address it is on 127.0.0.1, and not on "
+             "every address as in mosquitto."},
+    {.section = SECTION_LISTENER,
+     .name = "address",
+     .aliases = {"bind_address"},
+     .type = KEY_ADDRESS,
+     .example = "127.0.0.1",
+     .unset = "127.0.0.1",
+     .help = "The numeric address, where bind is not used. 0.0.0.0 is every IPv4 address, :: "
+             "every IPv6 address."},
+    {.section = SECTION_LISTENER,
+     .name = "protocol",
+     .type = KEY_CHOICE,
+     .choices = protocol_choices,
+     .preset = "mqtt",
+     .help = "What is spoken here: mqtt is MQTT 3.1, 3.1.1 and 5 over TCP."},
+    {LISTENER(links), .name = "links", .type = KEY_CHOICE, .choices = links_choices,
+     .example = "on", .unset = "on for a loopback address, no for any other",
+     .help = "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
+             "or only (links alone). Until links have an identity, whoever connects here may speak "
+             "for any enabled link."},
+    {LISTENER(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "true",
+     .unset = "that of [auth] on a loopback address; any other address needs it written here",
+     .help = "Whether clients may connect without authentication. Everybody who can reach a "
+             "listener with true may publish and read everything."},
+    {LISTENER(max_connections), .name = "max_connections", .type = KEY_NUMBER, .min = 1,
+     .max = 100000000, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
+     .help = "Connections of this listener. One more is accepted and closed at once. auto is the "
+             "bound of [limits] alone."},
+    {LISTENER(set_tcp_nodelay), .name = "set_tcp_nodelay", .aliases = {"tcp_nodelay"},
+     .type = KEY_BOOL, .preset = "true",
+     .help = "Whether small packets leave at once (TCP_NODELAY). The broker gathers what is ready "
+             "by itself, so there is little to gain from false."},
+
+    /* ---- [link NAME] ---- */
+    {LINK(enable), .name = "enable", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether the link is used. A link that is not is checked, but neither dials nor is "
+             "answered."},
+    {.section = SECTION_LINK,
+     .name = "server",
+     .aliases = {"servers"},
+     .type = KEY_SERVERS,
+     .flags = KEY_LIST | KEY_REQUIRED,
+     .example = "127.0.0.1:21883",
+     .unset = "a mistake",
+     .help = "Where the remote cluster is: HOST:PORT, with IPv6 in brackets; the port is 1883 "
+             "without one, and mqtt:// may stand in front. Several are tried in turn; a name is "
+             "resolved anew at each attempt."},
+    {.section = SECTION_LINK,
+     .name = "topics",
+     .type = KEY_TOPICS,
+     .flags = KEY_LIST | KEY_REQUIRED,
+     .example = "#",
+     .unset = "a mistake; write 'topics =' to want nothing",
+     .help = "Filters of the messages we want from the remote cluster. Only those that somebody "
+             "here subscribes to come. Empty wants nothing: the link then only gives. A filter "
+             "that another one covers, or that can never match, is a mistake. '\\,' is a comma "
+             "inside a filter."},
+    {LINK(clientid), .name = "clientid", .type = KEY_STRING, .example = "clink-us-east",
+     .unset = "the name of [cluster]",
+     .help = "Begin of the client ids of the connections of this link."},
+    {LINK(username), .name = "username", .type = KEY_STRING, .example = "link-user",
+     .unset = "none is sent", .help = "User name for the remote cluster."},
+    {LINK(password), .name = "password", .type = KEY_PASSWORD, .example = "secret",
+     .unset = "none is sent",
+     .help = "Password for the remote cluster. Better is password_file: this file is often "
+             "readable by others."},
+    {LINK(password), .name = "password_file", .type = KEY_PASSWORD_FILE,
+     .example = "/etc/causeway/link.password", .unset = "none is sent",
+     .help = "File whose first line is the password for the remote cluster. Blanks at the end of "
+             "the line do not count."},
+    {LINK(keepalive), .name = "keepalive", .type = KEY_TIME, .unit_us = SECOND, .min = 5,
+     .max = 65535, .preset = "60s", .help = "Keep alive of the connections of this link."},
+    {LINK(retry_interval_ms), .name = "retry_interval", .type = KEY_TIME, .unit_us = MS, .min = 100,
+     .max = 3600000, .preset = "15s",
+     .help = "Longest pause between two attempts to connect. The first comes after 100 ms, and "
+             "each pause is about twice the one before."},
+    {LINK(max_inflight), .name = "max_inflight", .type = KEY_NUMBER, .min = 1, .max = 65535,
+     .flags = KEY_ZERO_PRESETS, .preset = "1024",
+     .help = "QoS 1 messages of one connection that wait for their acknowledgement. The remote "
+             "cluster's Receive Maximum may lower it; EMQX has 32 there."},
+    {LINK(connections), .name = "connections", .aliases = {"pool_size"}, .type = KEY_NUMBER,
+     .min = 1, .max = 64, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS,
+     .preset = "auto",
+     .help = "Connections that carry messages. auto suits the remote cluster: one per link worker "
+             "for Causeway, 8 for EMQX."},
+
+    /* ---- [limits] ---- */
+    {LIMITS(packet_bytes), .name = "max_packet_size", .type = KEY_SIZE, .min = KB,
+     .max = PACKET_BYTES_MAX, .flags = KEY_ZERO_PRESETS, .preset = "16MB",
+     .help = "One packet of a client, whole. A larger one ends the connection with reason 0x95. "
+             "MQTT 5 clients are told in CONNACK."},
+    {LIMITS(connect_bytes), .name = "max_connect_size", .type = KEY_SIZE, .min = KB, .max = 16 * MB,
+     .flags = KEY_ZERO_PRESETS, .preset = "128KB",
+     .help =
+         "A CONNECT packet with its will: all that is kept for a connection before it is let "
+         "in. A larger one ends the connection. Lowered to max_packet_size where that is less."},
+    {LIMITS(connect_timeout_ms), .name = "connect_timeout", .aliases = {"idle_timeout"},
+     .type = KEY_TIME, .unit_us = MS, .min = 100, .max = 600000, .flags = KEY_ZERO_PRESETS,
+     .preset = "10s",
+     .help = "Time from the opening of a connection to its whole CONNECT. Beyond, it is closed."},
+    {LIMITS(topic_levels), .name = "max_topic_levels", .type = KEY_NUMBER, .min = 1,
+     .max = TOPIC_LEVELS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "200",
+     .help = "Levels of a topic or filter. A topic with more ends the connection with reason "
+             "0x90; a filter with more is refused with 0x8F."},
+    {LIMITS(connections), .name = "max_connections", .type = KEY_NUMBER, .min = 1, .max = 100000000,
+     .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
+     .help = "Connections of all listeners. One more is accepted and closed at once. auto is what "
+             "the limit of open files (RLIMIT_NOFILE) has room for."},
+    {LIMITS(inflight), .name = "max_inflight_messages", .aliases = {"max_inflight"},
+     .type = KEY_NUMBER, .min = 1, .max = 65535, .flags = KEY_ZERO_PRESETS, .preset = "20",
+     .help = "QoS 1 and 2 messages on their way to one client, not yet acknowledged. More wait in "
+             "the session. An MQTT 5 client may ask for less."},
+    {LIMITS(receive_maximum), .name = "receive_maximum", .type = KEY_NUMBER, .min = 1, .max = 65535,
+     .flags = KEY_ZERO_PRESETS, .preset = "1024",
+     .help = "QoS 1 and 2 messages one client may have on their way to us. MQTT 5 clients are told "
+             "in CONNACK, and one more ends the connection with reason 0x93."},
+    {LIMITS(queued_messages), .name = "max_queued_messages",
+     .aliases = {"max_mqueue_len", "max_qos_msg_pending_per_client"}, .type = KEY_NUMBER, .min = 1,
+     .max = 100000000, .flags = KEY_ZERO_PRESETS, .preset = "1000",
+     .help = "Messages that wait in one session. At the bound queue_full decides."},
+    {LIMITS(queued_bytes), .name = "max_queued_bytes",
+     .aliases = {"max_qos_bytes_pending_per_client"}, .type = KEY_SIZE, .min = KB, .max = 4095 * MB,
+     .flags = KEY_ZERO_PRESETS, .preset = "64MB",
+     .help = "Bytes that wait in one session. At the bound queue_full decides. Not less than "
+             "max_packet_size, or some messages could never wait."},
+    {LIMITS(queue_full), .name = "queue_full", .type = KEY_CHOICE, .choices = queue_full_choices,
+     .preset = "drop_new",
+     .help = "What happens when a session is at max_queued_messages or max_queued_bytes: the new "
+             "message is dropped for it, the oldest is, or the client is disconnected with reason "
+             "0x97."},
+    {LIMITS(outq_bytes), .name = "max_outq_bytes", .type = KEY_SIZE, .min = OUTQ_BYTES_MIN,
+     .max = GB, .flags = KEY_ZERO_PRESETS, .preset = "1MB",
+     .help = "Bytes that wait to be sent to one slow client. At the bound QoS 0 messages to it "
+             "are dropped; QoS 1 and 2 wait in its session."},
+    {LIMITS(subscriptions), .name = "max_subscriptions", .type = KEY_NUMBER, .min = 1,
+     .max = 10000000, .flags = KEY_ZERO_PRESETS, .preset = "10000",
+     .help = "Subscriptions of one session. One more is refused with 0x97."},
+    {LIMITS(sessions), .name = "max_sessions", .type = KEY_NUMBER, .min = 1, .max = 100000000,
+     .flags = KEY_ZERO_PRESETS, .preset = "1000000",
+     .help = "Sessions kept for clients that are away. At the bound a session ends with its "
+             "connection."},
+    {LIMITS(retained), .name = "max_retained", .aliases = {"max_retained_messages"},
+     .type = KEY_NUMBER, .min = 1, .max = 1000000000, .flags = KEY_ZERO_PRESETS,
+     .preset = "1000000",
+     .help = "Retained messages. One more is delivered but not kept, and answered with 0x97 at "
+             "QoS 1 and 2."},
+    {LIMITS(retained_bytes), .name = "max_retained_bytes", .type = KEY_SIZE, .min = KB,
+     .max = 16384 * GB, .flags = KEY_ZERO_PRESETS, .preset = "1GB",
+     .help = "Bytes of all retained messages; beyond, as max_retained. Lowered to memory_limit "
+             "where that is less."},
+    {LIMITS(topic_alias), .name = "max_topic_alias", .type = KEY_NUMBER, .min = 0, .max = 65535,
+     .preset = "10",
+     .help = "Topic aliases a client may use towards us; 0 allows none. MQTT 5 clients are told in "
+             "CONNACK, and a higher alias ends the connection with reason 0x94."},
+    {LIMITS(keepalive), .name = "max_keepalive", .aliases = {"server_keepalive"}, .type = KEY_TIME,
+     .unit_us = SECOND, .min = 1, .max = 65535, .flags = KEY_ZERO_PRESETS, .preset = "65535s",
+     .help = "Longest keep alive of a client. An MQTT 5 client that asks for more, or for none, "
+             "is told to use this one; an older one is refused with 0x02."},
+    {LIMITS(group_queued), .name = "max_group_queued", .type = KEY_NUMBER, .min = 1,
+     .max = 10000000, .flags = KEY_ZERO_PRESETS, .preset = "1000",
+     .help = "Messages a shared subscription keeps while none of its members can take one. At the "
+             "bound the oldest is dropped."},
+    {LIMITS(memory_bytes), .name = "memory_limit", .type = KEY_SIZE, .min = 16 * MB,
+     .max = 16384 * GB, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS,
+     .preset = "auto",
+     .help = "Bytes of all waiting and retained messages together. At the bound messages are "
+             "dropped or not retained, as at their own bounds. auto is half of the machine's "
+             "memory."},
+    {LIMITS(session_expiry), .name = "persistent_client_expiration",
+     .aliases = {"session_expiry_interval", "expire_sessions_after_seconds"}, .type = KEY_TIME,
+     .unit_us = SECOND, .min = 1, .max = 36500u * 86400u, .word = "never", .word_value = UINT32_MAX,
+     .flags = KEY_ZERO_PRESETS | KEY_MONTHS, .preset = "never",
+     .help = "Longest life of a session whose client is away, whatever the client asked for. "
+             "Minutes are written min here, since m means months in mosquitto."},
+    {LIMITS(max_qos), .name = "max_qos", .aliases = {"max_qos_allowed"}, .type = KEY_NUMBER,
+     .min = 0, .max = 2, .preset = "2",
+     .help = "Highest QoS a client may publish with. MQTT 5 clients are told in CONNACK, and a "
+             "higher one ends the connection with reason 0x9B."},
+    {LIMITS(retain_available), .name = "retain_available", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether messages may be retained. With false a retained message ends the connection "
+             "with reason 0x9A; MQTT 5 clients are told in CONNACK."},
+    {LIMITS(queue_qos0), .name = "queue_qos0_messages", .aliases = {"mqueue_store_qos0"},
+     .type = KEY_BOOL, .preset = "false",
+     .help = "Whether QoS 0 messages wait for a client that is away, as QoS 1 and 2 do."},
+    {LIMITS(upgrade_qos), .name = "upgrade_outgoing_qos", .aliases = {"upgrade_qos"},
+     .type = KEY_BOOL, .preset = "false",
+     .help = "Whether a message is delivered with the QoS of the subscription even where it was "
+             "published with less. MQTT forbids this."},
+    {LIMITS(share_policy), .name = "shared_subscription_strategy",
+     .aliases = {"shared_subscription_targeting"}, .type = KEY_CHOICE, .choices = share_choices,
+     .preset = "round_robin",
+     .help = "Which member of a shared subscription gets a message. Connected members come first. "
+             "hash_clientid and hash_topic keep a publisher or a topic with one member."},
+
+    /* ---- [log] ---- */
+    {.section = SECTION_LOG,
+     .name = "log_dest",
+     .type = KEY_LOG_DESTS,
+     .flags = KEY_LIST,
+     .preset = "stderr",
+     .help = "Where to log: stdout, stderr, syslog, file PATH or none. Several may be named."},
+    {LOGGING(format), .name = "log_format", .aliases = {"formatter"}, .type = KEY_CHOICE,
+     .choices = format_choices, .preset = "text",
+     .help = "How a line looks: text is key=value, json one object with the same keys."},
+    {LOGGING(level), .name = "log_level", .aliases = {"level"}, .type = KEY_CHOICE,
+     .choices = level_choices, .preset = "info",
+     .help = "The least important lines that are logged."},
+    {LOGGING(timestamp), .name = "log_timestamp", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether a line begins with its time. syslog has its own."},
+    {LOGGING(connection_messages), .name = "connection_messages", .type = KEY_BOOL,
+     .preset = "true", .help = "Whether clients that connect and disconnect are logged."},
+    {LOGGING(facility), .name = "log_facility", .type = KEY_CHOICE, .choices = facility_choices,
+     .preset = "daemon", .help = "Facility of syslog."},
+
+    /* ---- [auth] ---- */
+    {FIELD(SECTION_AUTH, struct cfg, allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL,
+     .preset = "true",
+     .help = "What a loopback listener does that does not say it itself. Listeners that other "
+             "machines can reach must say it themselves."},
+};
+
+const uint32_t key_count = sizeof(keys) / sizeof(keys[0]);
+
+/* A name that is known from elsewhere. */
+struct unavailable {
+    enum section_kind section; /* SECTION_COUNT: any */
+    const char *name;
+    const char *answer;
+};
+
+#define NOT_YET "is not available in this version; "
+#define NO_TLS NOT_YET "there is no TLS yet, put the port behind a tunnel"
+#define NO_AUTH NOT_YET "there is no authentication yet, keep listeners on loopback"
+#define NO_STORE NOT_YET "sessions and retained messages live in memory only"
+
+static const struct unavailable unavailables[] = {
+    {SECTION_COUNT, "acl_file", NO_AUTH},
+    {SECTION_COUNT, "acl_default", NO_AUTH},
+    {SECTION_COUNT, "mosquitto_acl_file", NO_AUTH},
+    {SECTION_COUNT, "mosquitto_password_file", NO_AUTH},
+    {SECTION_COUNT, "password_file", NO_AUTH},
+    {SECTION_COUNT, "psk_file", NO_AUTH},
+    {SECTION_COUNT, "psk_hint", NO_AUTH},
+    {SECTION_COUNT, "plugin", "does not exist; there are no plugins"},
+    {SECTION_COUNT, "per_listener_settings",
+     "does not exist; what stands in a [listener NAME] holds for that listener"},
+    {SECTION_COUNT, "cafile", NO_TLS},
+    {SECTION_COUNT, "capath", NO_TLS},
+    {SECTION_COUNT, "certfile", NO_TLS},
+    {SECTION_COUNT, "keyfile", NO_TLS},
+    {SECTION_COUNT, "crlfile", NO_TLS},
+    {SECTION_COUNT, "ciphers", NO_TLS},
+    {SECTION_COUNT, "tls", NO_TLS},
+    {SECTION_COUNT, "tls_version", NO_TLS},
+    {SECTION_COUNT, "require_certificate", NO_TLS},
+    {SECTION_COUNT, "use_identity_as_username", NO_TLS},
+    {SECTION_COUNT, "verify", NO_TLS},
+    {SECTION_COUNT, "server_name", NO_TLS},
+    {SECTION_COUNT, "durability", NO_STORE},
+    {SECTION_COUNT, "persistence", NO_STORE},
+    {SECTION_COUNT, "persistence_location", NO_STORE},
+    {SECTION_COUNT, "persistence_file", NO_STORE},
+    {SECTION_COUNT, "autosave_interval", NO_STORE},
+    {SECTION_COUNT, "storage_dir", NO_STORE},
+    {SECTION_COUNT, "include_dir", NOT_YET "put everything into one file"},
+    {SECTION_COUNT, "user", NOT_YET "start the broker as that user"},
+    {SECTION_COUNT, "message_size_limit", "does not exist; max_packet_size of [limits] bounds it"},
+    {SECTION_COUNT, "log_type", "does not exist; write log_level in [log]"},
+    {SECTION_COUNT, "log_file", "does not exist; write 'log_dest = file PATH' in [log]"},
+    {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
+    {SECTION_LISTENER, "mount_point", NOT_YET "topics are the same on every listener"},
+    {SECTION_LISTENER, "mountpoint", NOT_YET "topics are the same on every listener"},
+    {SECTION_LISTENER, "max_conn_rate", NOT_YET "leave it out"},
+    {SECTION_LISTENER, "enable_proxy_protocol", NOT_YET "leave it out"},
+    {SECTION_LISTENER, "proxy_protocol", NOT_YET "leave it out"},
+    {SECTION_LISTENER, "http_dir", NOT_YET "there is no WebSocket yet"},
+    {SECTION_LISTENER, "websockets_origin", NOT_YET "there is no WebSocket yet"},
+    {SECTION_LISTENER, "websockets_headers_size", NOT_YET "there is no WebSocket yet"},
+    {SECTION_LINK, "peer_identity", NOT_YET "links have no identity yet"},
+    {SECTION_LINK, "dialect", NOT_YET "leave it out"},
+    {SECTION_LINK, "retained", NOT_YET "leave it out"},
+    {SECTION_LINK, "export", NOT_YET "leave it out"},
+    {SECTION_LINK, "ack", NOT_YET "leave it out"},
+    {SECTION_LINK, "window_bytes", NOT_YET "leave it out"},
+    {SECTION_LINK, "queue_bytes", NOT_YET "leave it out"},
+    {SECTION_LINK, "queue_age", NOT_YET "leave it out"},
+    {SECTION_LINK, "on_full", NOT_YET "leave it out"},
+    {SECTION_LINK, "max_routes", NOT_YET "leave it out"},
+    {SECTION_LINK, "max_route_ops", NOT_YET "leave it out"},
+    {SECTION_LINK, "max_rate", NOT_YET "leave it out"},
+    {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
+    {SECTION_CLUSTER, "suback", NOT_YET "leave it out"},
+    {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},
+    {SECTION_CLUSTER, "shared_groups", NOT_YET "leave it out"},
+};
+
+static const struct unavailable unavailable_sections[] = {
+    {SECTION_COUNT, "bridge", "does not exist; write a [link NAME] on both sides"},
+    {SECTION_COUNT, "connection", "does not exist; write a [link NAME] on both sides"},
+    {SECTION_COUNT, "store", NO_STORE},
+    {SECTION_COUNT, "persistence", NO_STORE},
+    {SECTION_COUNT, "tls", NO_TLS},
+    {SECTION_COUNT, "acl", NO_AUTH},
+    {SECTION_COUNT, "admin", NOT_YET "the topics under $SYS/broker/ tell the state"},
+};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+const struct section_info *section_find(const char *name)
+{
+    for (uint32_t i = 0; i < SECTION_COUNT; i++) {
+        if (strcmp(section_infos[i].name, name) == 0)
+            return &section_infos[i];
+    }
+    return NULL;
+}
+
+enum section_kind section_kind_of(const struct section_info *info)
+{
+    return (enum section_kind)(info - section_infos);
+}
+
+static bool key_is_called(const struct key *key, const char *name)
+{
+    if (strcmp(key->name, name) == 0)
+        return true;
+    for (uint32_t i = 0; i < KEY_ALIASES_MAX && key->aliases[i]; i++) {
+        if (strcmp(key->aliases[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+const struct key *key_find(enum section_kind section, const char *name)
+{
+    for (uint32_t i = 0; i < key_count; i++) {
+        if (keys[i].section == section && key_is_called(&keys[i], name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+const struct key *key_find_anywhere(const char *name)
+{
+    for (uint32_t i = 0; i < key_count; i++) {
+        if (key_is_called(&keys[i], name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+uint32_t key_idx(const struct key *key)
+{
+    return (uint32_t)(key - keys);
+}
+
+/* Longest name that is compared for nearness; the ones in the table are shorter. */
+#define NEAR_BYTES_MAX 48u
+
+/* Steps to turn `a` into `b`: a letter put in, taken out, replaced, or swapped with the next. */
+static uint32_t distance(const char *a, const char *b)
+{
+    uint32_t rows[3][NEAR_BYTES_MAX + 1];
+    size_t an = strlen(a), bn = strlen(b);
+
+    if (an > NEAR_BYTES_MAX || bn > NEAR_BYTES_MAX)
+        return UINT32_MAX;
+    for (size_t j = 0; j <= bn; j++)
+        rows[0][j] = (uint32_t)j;
+    for (size_t i = 1; i <= an; i++) {
+        uint32_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
+
+        row[0] = (uint32_t)i;
+        for (size_t j = 1; j <= bn; j++) {
+            uint32_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+
+            if (above[j] + 1 < best)
+                best = above[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                second[j - 2] + 1 < best)
+                best = second[j - 2] + 1;
+            row[j] = best;
+        }
+    }
+    return rows[an % 3][bn];
+}
+
+/* Takes `candidate` for the nearest if it is nearer than `*nearest`, and near at all: a mistake in
+ * three letters, and never more than three. */
+static void keep_nearer(const char *name, const char *candidate, uint32_t *nearest_steps,
+                        const char **nearest)
+{
+    uint32_t steps = distance(name, candidate);
+    uint32_t allowed = (uint32_t)strlen(candidate) / 3;
+
+    if (allowed > 3)
+        allowed = 3;
+    if (strcasecmp(name, candidate) == 0)
+        steps = 0;
+    if (steps <= allowed && steps < *nearest_steps) {
+        *nearest_steps = steps;
+        *nearest = candidate;
+    }
+}
+
+const struct section_info *section_nearest(const char *name)
+{
+    uint32_t steps = UINT32_MAX;
+    const char *nearest = NULL;
+
+    for (uint32_t i = 0; i < SECTION_COUNT; i++)
+        keep_nearer(name, section_infos[i].name, &steps, &nearest);
+    return nearest ? section_find(nearest) : NULL;
+}
+
+const char *key_nearest(enum section_kind section, const char *name)
+{
+    uint32_t steps = UINT32_MAX;
+    const char *nearest = NULL;
+
+    for (uint32_t i = 0; i < key_count; i++) {
+        if (keys[i].section != section)
+            continue;
+        keep_nearer(name, keys[i].name, &steps, &nearest);
+        for (uint32_t a = 0; a < KEY_ALIASES_MAX && keys[i].aliases[a]; a++)
+            keep_nearer(name, keys[i].aliases[a], &steps, &nearest);
+    }
+    return nearest;
+}
+
+const char *key_unavailable(enum section_kind section, const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(unavailables); i++) {
+        const struct unavailable *u = &unavailables[i];
+
+        if ((u->section == section || u->section == SECTION_COUNT) && strcmp(u->name, name) == 0)
+            return u->answer;
+    }
+    return NULL;
+}
+
+const char *section_unavailable(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(unavailable_sections); i++) {
+        if (strcmp(unavailable_sections[i].name, name) == 0)
+            return unavailable_sections[i].answer;
+    }
+    return NULL;
+}
+
+static void print_choices(char *to, const struct key_choice *choices)
+{
+    size_t n = 0;
+
+    to[0] = '\0';
+    for (const struct key_choice *c = choices; c->word; c++) {
+        if (c->is_alias)
+            continue;
+        n += (size_t)snprintf(to + n, KEY_RANGE_BYTES - n, "%s%s", n ? " | " : "", c->word);
+    }
+}
+
+static void print_span(char *to, const struct key *key)
+{
+    char min[VALUE_PRINT_BYTES], max[VALUE_PRINT_BYTES];
+
+    if (key->type == KEY_SIZE) {
+        value_print_size(min, key->min);
+        value_print_size(max, key->max);
+    } else if (key->type == KEY_TIME) {
+        value_print_duration(min, key->min * key->unit_us);
+        value_print_duration(max, key->max * key->unit_us);
+    } else {
+        snprintf(min, sizeof(min), "%" PRIu64, key->min);
+        snprintf(max, sizeof(max), "%" PRIu64, key->max);
+    }
+    snprintf(to, KEY_RANGE_BYTES, "%s to %s%s%s", min, max, key->word ? ", or " : "",
+             key->word ? key->word : "");
+}
+
+void key_print_range(char *to, const struct key *key)
+{
+    static const char *const forms[KEY_TYPE_COUNT] = {
+        [KEY_BOOL] = "true | false",
+        [KEY_STRING] = "text",
+        [KEY_NAME] = "letters, digits, '-' and '_', at most 254",
+        [KEY_BIND] = "ADDRESS:PORT, [IPv6]:PORT, ADDRESS or PORT",
+        [KEY_ADDRESS] = "a numeric address or localhost",
+        [KEY_SERVERS] = "HOST:PORT, [IPv6]:PORT or HOST, and more after commas",
+        [KEY_TOPICS] = "filters, separated by commas",
+        [KEY_LOG_DESTS] = "stdout | stderr | syslog | file PATH | none",
+        [KEY_PASSWORD] = "text",
+        [KEY_PASSWORD_FILE] = "path of a file",
+    };
+
+    if (key->type == KEY_CHOICE)
+        print_choices(to, key->choices);
+    else if (forms[key->type])
+        snprintf(to, KEY_RANGE_BYTES, "%s", forms[key->type]);
+    else
+        print_span(to, key);
+}

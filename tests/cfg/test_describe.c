@@ -1,0 +1,86 @@
+/* tests/cfg/test_describe.c -- what `-t` says is open, and what it warns of. */
+#include "cfg/describe.h"
+
+#include "cfg/parse.h"
+#include "tests/support/test.h"
+
+#include <stdlib.h>
+
+/* What cfg_describe() writes of a file; the caller's to free. */
+static char *description_of(const char *file)
+{
+    struct cfg_errors errs;
+    struct cfg *cfg;
+    char *text = NULL;
+    size_t n = 0;
+    FILE *to = open_memstream(&text, &n);
+
+    assert_non_null(to);
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load_memory("f.ini", bytes_str(file), &cfg, &errs), OK);
+    cfg_describe(cfg, to);
+    assert_int_equal(fclose(to), 0);
+    cfg_free(cfg);
+    cfg_errors_fini(&errs);
+    return text;
+}
+
+static void check_says(const char *file, const char *words)
+{
+    char *text = description_of(file);
+
+    if (!strstr(text, words))
+        fail_msg("\"%s\" is not in: %s", words, text);
+    free(text);
+}
+
+#define LINK "[cluster]\nname = us\n[link eu]\nserver = h, [::1]:5\ntopics = a/#, b\n"
+
+TEST(describe_names_every_listener_and_who_may_use_it)
+{
+    check_says("", "listener default: 127.0.0.1:1883, this machine only, without authentication, "
+                   "links too\n");
+    check_says("[listener a]\nbind = 0.0.0.0:5\nallow_anonymous = true\nmax_connections = 3\n",
+               "listener a: 0.0.0.0:5, OPEN TO OTHER MACHINES, without authentication, no links, "
+               "at most 3 connections\n");
+}
+
+TEST(describe_names_every_link)
+{
+    check_says(LINK, "link eu: enabled, to h:1883 [::1]:5, we want a/# b\n");
+    check_says("[cluster]\nname = us\n[link eu]\nserver = h\ntopics =\nenable = no\n",
+               "link eu: disabled, to h:1883, we want nothing\n");
+}
+
+TEST(describe_warns_of_links_anybody_may_speak_for)
+{
+    check_says(LINK, "warning: link eu has no identity: whoever can connect to listener default "
+                     "(127.0.0.1:1883) may speak for it\n");
+    check_says(LINK "[listener a]\nport = 1\nlinks = no\n",
+               "warning: link eu can only be dialled from here");
+}
+
+TEST(describe_does_not_warn_of_disabled_links)
+{
+    char *text = description_of(LINK "enable = false\n");
+
+    assert_null(strstr(text, "warning"));
+    free(text);
+}
+
+TEST(describe_warns_of_listeners_for_everybody_and_for_nobody)
+{
+    check_says("[listener a]\nbind = 0.0.0.0:5\nallow_anonymous = true\n",
+               "warning: listener a (0.0.0.0:5) lets everybody in who can reach it\n");
+    check_says("[auth]\nallow_anonymous = false\n",
+               "warning: listener default (127.0.0.1:1883) lets nobody in");
+    check_says("[listener a]\nport = 1\nlinks = only\n", "warning: no listener takes clients");
+}
+
+TEST(describe_never_shows_a_password)
+{
+    char *text = description_of(LINK "password = secret\n");
+
+    assert_null(strstr(text, "secret"));
+    free(text);
+}

@@ -1,0 +1,861 @@
+/* tests/cfg/test_parse.c -- files right and wrong: every rule, and that every mistake is told. */
+#include "cfg/parse.h"
+
+#include "tests/support/test.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+/* ---- helpers ---- */
+
+/* The configuration that `text` makes; the caller's to free. */
+static struct cfg *load(const char *text)
+{
+    struct cfg_errors errs;
+    struct cfg *cfg = NULL;
+
+    cfg_errors_init(&errs);
+    if (cfg_load_memory("f", bytes_str(text), &cfg, &errs) != OK)
+        fail_msg("refused: %s", errs.count ? errs.items[0].text : "no memory");
+    assert_int_equal(errs.count, 0);
+    cfg_errors_fini(&errs);
+    return cfg;
+}
+
+/* Loads text that is wrong; the list of mistakes is the caller's to free. */
+static struct cfg_errors mistakes_of(struct bytes text)
+{
+    struct cfg_errors errs;
+    struct cfg *cfg = NULL;
+
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load_memory("f", text, &cfg, &errs), ERR_PEER);
+    assert_null(cfg);
+    assert_true(errs.count > 0);
+    return errs;
+}
+
+/* The text has exactly one mistake, and its message begins so. */
+static void check_mistake_bytes(struct bytes text, const char *begin)
+{
+    struct cfg_errors errs = mistakes_of(text);
+
+    if (errs.count != 1)
+        fail_msg("%u mistakes, the second: %s", errs.count, errs.items[1].text);
+    if (strncmp(errs.items[0].text, begin, strlen(begin)) != 0)
+        fail_msg("\"%s\" does not begin with \"%s\"", errs.items[0].text, begin);
+    cfg_errors_fini(&errs);
+}
+
+static void check_mistake(const char *text, const char *begin)
+{
+    check_mistake_bytes(bytes_str(text), begin);
+}
+
+#define CLUSTER "[cluster]\nname = us\n"
+#define LINK CLUSTER "[link eu]\nserver = h\n"
+
+/* ---- lines ---- */
+
+TEST(parse_takes_comments_blanks_and_empty_lines)
+{
+    struct cfg *cfg = load("# a comment\n; another\n   # indented\n\n \t \n"
+                           "  [broker]  \n   workers   =   3   \n\tpin=no\n");
+
+    assert_int_equal(cfg->broker.workers, 3);
+    assert_false(cfg->broker.pin);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_crlf_a_byte_order_mark_and_no_newline_at_the_end)
+{
+    struct cfg *cfg = load("\xEF\xBB\xBF[broker]\r\nworkers = 3\r\n[cluster]\r\nname = us");
+
+    assert_int_equal(cfg->broker.workers, 3);
+    assert_string_equal(cfg->cluster.name, "us");
+    cfg_free(cfg);
+}
+
+TEST(parse_leaves_hash_and_semicolon_in_values)
+{
+    struct cfg *cfg = load(LINK "topics = #\npassword = p ;w #x\nusername = a;b\n");
+
+    assert_int_equal(cfg->links[0].topic_count, 1);
+    assert_true(bytes_eq(cfg->links[0].topics[0], BYTES_LIT("#")));
+    assert_string_equal(cfg->links[0].password, "p ;w #x");
+    assert_string_equal(cfg->links[0].username, "a;b");
+    cfg_free(cfg);
+}
+
+TEST(parse_does_not_continue_a_value_on_an_indented_line)
+{
+    struct cfg *cfg = load(LINK "  clientid = x\n  topics = a\n");
+
+    assert_int_equal(cfg->links[0].server_count, 1);
+    assert_string_equal(cfg->links[0].clientid, "x");
+    cfg_free(cfg);
+}
+
+TEST(parse_counts_lines_exactly)
+{
+    check_mistake("\n\n# c\r\n[broker]\n\n  x = 1\n", "f:6: there is no key 'x' in [broker]");
+    check_mistake("[broker]\nworkers = 1\nworkers2 = 1", "f:3: there is no key 'workers2'");
+}
+
+TEST(parse_refuses_a_line_without_equals_sign)
+{
+    check_mistake("[broker]\nworkers 3\n", "f:2: '=' is missing; right would be workers = VALUE");
+    check_mistake("[broker]\nworkers\n", "f:2: '=' is missing; right would be workers = VALUE");
+    check_mistake("[broker]\nzebra crossing\n", "f:2: this is neither [SECTION] nor");
+    check_mistake(LINK "topics =\nserver h:1\n", "f:6: '=' is missing; right would be server");
+    check_mistake("[broker]\nzebra crossing = 1\n", "f:2: 'zebra ...' is no key");
+}
+
+TEST(parse_refuses_a_key_before_the_first_section_once)
+{
+    check_mistake("workers = 3\npin = true\n", "f:1: this key stands before the first section");
+}
+
+TEST(parse_refuses_control_characters)
+{
+    check_mistake_bytes(BYTES_LIT("[broker]\npid_file = a\0b\n"),
+                        "f:2: byte 13 of this line is the control character 0x00");
+    check_mistake("[broker]\npid_file = \x1b[31m\n", "f:2: byte 12 of this line is the control");
+    check_mistake("[broker]\npin = on\rpin = off\n", "f:2: byte 9 of this line is the control");
+}
+
+TEST(parse_refuses_text_that_is_not_utf8)
+{
+    check_mistake("[broker]\npid_file = \xff\n", "f:2: this line is not valid UTF-8");
+}
+
+TEST(parse_takes_a_line_of_the_full_length_and_refuses_a_longer_one)
+{
+    size_t room = CFG_LINE_BYTES_MAX + 64;
+    char *text = calloc(1, room + 64), *line;
+    const char head[] = "[broker]\n";
+    struct cfg *cfg;
+
+    assert_non_null(text);
+    memcpy(text, head, sizeof(head) - 1);
+    line = text + sizeof(head) - 1;
+    memset(line, 'x', CFG_LINE_BYTES_MAX);
+    memcpy(line, "pid_file = ", 11);
+    snprintf(line + CFG_LINE_BYTES_MAX, 32, "\npin = no\n");
+    cfg = load(text);
+    assert_int_equal(strlen(cfg->broker.pid_file), CFG_LINE_BYTES_MAX - 11);
+    assert_false(cfg->broker.pin);
+    cfg_free(cfg);
+    snprintf(line + CFG_LINE_BYTES_MAX, 32, "x\npin = no\n");
+    check_mistake(text, "f:2: this line has 65537 bytes; right would be at most 65536");
+    free(text);
+}
+
+/* ---- sections ---- */
+
+TEST(parse_refuses_wrong_section_lines)
+{
+    check_mistake("[broker\nworkers = 1\n", "f:1: ']' is missing");
+    check_mistake("[broker] # c\nworkers = 1\n", "f:1: there is text after ']'");
+    check_mistake("[brokr]\nworkers = 1\n",
+                  "f:1: there is no section [brokr]; did you mean [broker]?");
+    check_mistake("[lisener a]\nbind = 1\n",
+                  "f:1: there is no section [lisener NAME]; did you mean [listener NAME]?");
+    check_mistake("[zebra]\n", "f:1: there is no section [zebra]; right would be broker");
+    check_mistake("[]\n", "f:1: there is no section []");
+    check_mistake("[broker a]\n", "f:1: [broker] has no name");
+    check_mistake("[listener]\n", "f:1: [listener] has no name; right would be [listener NAME]");
+    check_mistake("[bridge x]\n", "f:1: [bridge] does not exist; write a [link NAME]");
+    check_mistake("[listener a b]\nbind = 1\n", "f:1: [listener a b] has a name that is not");
+    check_mistake("[link -a]\n", "f:1: [link -a] has a name that is not possible");
+}
+
+TEST(parse_takes_section_names_of_any_length_apart)
+{
+    char text[2 * CFG_NAME_BYTES_MAX + 256], name[CFG_NAME_BYTES_MAX];
+    struct cfg *cfg;
+
+    memset(name, 'n', sizeof(name));
+    snprintf(text, sizeof(text), "[listener %.253sa]\nport = 1\n[listener %.253sb]\nport = 2\n",
+             name, name);
+    cfg = load(text);
+    assert_int_equal(cfg->listener_count, 2);
+    assert_int_equal(strlen(cfg->listeners[0].name), CFG_NAME_BYTES_MAX);
+    assert_int_equal(cfg->listeners[1].bind.port, 2);
+    cfg_free(cfg);
+}
+
+TEST(parse_sees_a_section_without_keys)
+{
+    check_mistake("[listener a]\n[broker]\n", "f:1: [listener a] does not say where to listen");
+}
+
+TEST(parse_refuses_a_section_given_twice_and_still_reads_its_keys)
+{
+    struct cfg_errors errs;
+
+    check_mistake("[broker]\n[limits]\n[broker]\n", "f:3: [broker] stands here a second time, "
+                                                    "first in line 1");
+    check_mistake("[listener a]\nport = 1\n[listener a]\nport = 2\n",
+                  "f:3: [listener a] stands here a second time, first in line 1");
+    check_mistake(LINK "topics =\n[link eu]\n", "f:6: [link eu] stands here a second time");
+    errs = mistakes_of(bytes_str("[broker]\n[broker]\nworkers = x\n"));
+    assert_int_equal(errs.count, 2);
+    assert_non_null(strstr(errs.items[1].text, "f:3: workers = x"));
+    cfg_errors_fini(&errs);
+}
+
+TEST(parse_lets_a_listener_and_a_link_have_one_name)
+{
+    cfg_free(load(LINK "topics =\n[listener eu]\nport = 1\n"));
+}
+
+TEST(parse_refuses_more_listeners_than_there_may_be)
+{
+    char text[LISTENERS_MAX * 40 + 64], *to = text;
+
+    for (int i = 0; i <= LISTENERS_MAX; i++)
+        to += sprintf(to, "[listener l%d]\nport = %d\n", i, 1000 + i);
+    check_mistake(text, "f:129: [listener l64] is one too many; there may be 64");
+}
+
+/* ---- keys ---- */
+
+TEST(parse_refuses_a_key_given_twice)
+{
+    check_mistake("[broker]\nworkers = 1\nworkers = 2\n",
+                  "f:3: workers is given a second time, first in line 2");
+    check_mistake("[limits]\nmax_inflight = 1\nmax_inflight_messages = 2\n",
+                  "f:3: max_inflight_messages is given a second time, first in line 2");
+}
+
+TEST(parse_says_what_was_meant_by_an_unknown_key)
+{
+    check_mistake("[limits]\nmax_conections = 1\n",
+                  "f:2: there is no key 'max_conections' in [limits]; did you mean "
+                  "'max_connections'?");
+    check_mistake("[broker]\nmax_packet_size = 1MB\n",
+                  "f:2: there is no key 'max_packet_size' in [broker]; it belongs into [limits]");
+    check_mistake("[limits]\nbind = 1\n", "f:2: there is no key 'bind' in [limits]; it belongs "
+                                          "into [listener NAME]");
+    check_mistake("[log]\nzebra = 1\n", "f:2: there is no key 'zebra' in [log]; causeway "
+                                        "--help-config lists");
+    check_mistake("[broker]\n = 1\n", "f:2: there is no key '' in [broker]");
+}
+
+TEST(parse_says_of_known_keys_that_they_are_not_available)
+{
+    check_mistake("[auth]\npassword_file = /x\n",
+                  "f:2: password_file is not available in this version");
+    check_mistake("[auth]\nacl_file = /x\n", "f:2: acl_file is not available in this version");
+    check_mistake("[broker]\ninclude_dir = /x\n", "f:2: include_dir is not available");
+    check_mistake("[listener a]\nport = 1\ncertfile = /x\n", "f:3: certfile is not available");
+    check_mistake("[listener a]\nport = 1\nprotocol = websockets\n",
+                  "f:3: protocol = websockets is not available in this version");
+    check_mistake(LINK "topics =\npeer_identity = x\n", "f:6: peer_identity is not available");
+    check_mistake("[cluster]\nsuback = linked\n", "f:2: suback is not available");
+}
+
+TEST(parse_accepts_the_names_of_other_brokers)
+{
+    struct cfg *cfg = load("[broker]\nthread_count = 2\nsys_msg_interval = 1m\n"
+                           "[limits]\nmax_mqueue_len = 7\nserver_keepalive = 90\n"
+                           "shared_subscription_targeting = sender_hash\n"
+                           "[log]\nlog_facility = 3\nlog_level = information\n");
+
+    assert_int_equal(cfg->broker.workers, 2);
+    assert_int_equal(cfg->limits.sys_interval, 60);
+    assert_int_equal(cfg->limits.queued_messages, 7);
+    assert_int_equal(cfg->limits.keepalive, 90);
+    assert_int_equal(cfg->limits.share_policy, SHARE_HASH_CLIENTID);
+    assert_int_equal(cfg->log.facility, LOG_LOCAL3);
+    assert_int_equal(cfg->log.level, LOG_LEVEL_INFO);
+    cfg_free(cfg);
+}
+
+TEST(parse_tells_all_mistakes_in_the_order_of_lines)
+{
+    struct cfg_errors errs = mistakes_of(bytes_str("[listener a]\n"    /* 1: no address */
+                                                   "links = perhaps\n" /* 2 */
+                                                   "[broker]\n"
+                                                   "workers = many\n" /* 4 */
+                                                   "spin\n"           /* 5 */
+                                                   "[limits]\n"
+                                                   "max_qos = 3\n"  /* 7 */
+                                                   "[nothing]\n"    /* 8 */
+                                                   "[link eu]\n")); /* 9: three */
+    static const uint32_t lines[] = {1, 2, 4, 5, 7, 8, 9, 9, 9};
+
+    assert_int_equal(errs.count, sizeof(lines) / sizeof(lines[0]));
+    for (uint32_t i = 0; i < errs.count; i++)
+        assert_int_equal(errs.items[i].line, lines[i]);
+    cfg_errors_fini(&errs);
+}
+
+TEST(parse_bounds_the_list_of_mistakes_and_counts_the_rest)
+{
+    char text[16 + 300 * 8], *to = text + sprintf(text, "[broker]\n");
+    struct cfg_errors errs;
+
+    for (int i = 0; i < 300; i++)
+        to += sprintf(to, "k%d=1\n", i);
+    errs = mistakes_of(bytes_str(text));
+    assert_int_equal(errs.count, CFG_ERRORS_MAX);
+    assert_int_equal(errs.dropped, 300 - CFG_ERRORS_MAX);
+    cfg_errors_fini(&errs);
+}
+
+TEST(parse_never_shows_a_password)
+{
+    static const char *const wrong[] = {
+        LINK "topics =\npassword = secret\npassword = secret\n",
+        LINK "topics =\npassword = secret\xff\n",
+        LINK "topics =\npassword = sec\x01ret\n",
+        LINK "topics =\npassword secret\n",
+        LINK "topics =\npasword = secret\n",
+        LINK "topics =\npasword secret\n",
+        LINK "topics =\npasword secret : x\n",
+        CLUSTER "[link eu]\ntopics =\nserver = mqtt://me:secret@h:1\n",
+        "password = secret\n",
+    };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct cfg_errors errs = mistakes_of(bytes_str(wrong[i]));
+
+        for (uint32_t e = 0; e < errs.count; e++)
+            assert_null(strstr(errs.items[e].text, "secret"));
+        cfg_errors_fini(&errs);
+    }
+}
+
+/* ---- values ---- */
+
+TEST(parse_defaults_are_those_of_limits_h)
+{
+    struct cfg *cfg;
+
+    assert_int_equal(cfg_default(&cfg), OK);
+    assert_null(cfg->file);
+    assert_int_equal(cfg->limits.packet_bytes, PACKET_BYTES_DEFAULT);
+    assert_int_equal(cfg->limits.connect_bytes, CONNECT_BYTES_DEFAULT);
+    assert_int_equal(cfg->limits.connect_timeout_ms, CONNECT_TIMEOUT_DEFAULT);
+    assert_int_equal(cfg->limits.topic_levels, TOPIC_LEVELS_DEFAULT);
+    assert_int_equal(cfg->limits.connections, 0);
+    assert_int_equal(cfg->limits.inflight, INFLIGHT_DEFAULT);
+    assert_int_equal(cfg->limits.receive_maximum, RECEIVE_MAXIMUM_DEFAULT);
+    assert_int_equal(cfg->limits.queued_messages, QUEUED_MESSAGES_DEFAULT);
+    assert_int_equal(cfg->limits.queued_bytes, QUEUED_BYTES_DEFAULT);
+    assert_int_equal(cfg->limits.outq_bytes, OUTQ_BYTES_DEFAULT);
+    assert_int_equal(cfg->limits.subscriptions, SUBSCRIPTIONS_DEFAULT);
+    assert_int_equal(cfg->limits.sessions, SESSIONS_DEFAULT);
+    assert_int_equal(cfg->limits.retained, RETAINED_DEFAULT);
+    assert_int_equal(cfg->limits.topic_alias, TOPIC_ALIAS_DEFAULT);
+    assert_int_equal(cfg->limits.keepalive, KEEPALIVE_DEFAULT);
+    assert_int_equal(cfg->limits.group_queued, GROUP_QUEUED_DEFAULT);
+    assert_int_equal(cfg->limits.session_expiry, UINT32_MAX);
+    assert_int_equal(cfg->limits.sys_interval, 10);
+    assert_int_equal(cfg->limits.max_qos, 2);
+    assert_true(cfg->limits.retain_available);
+    assert_false(cfg->limits.queue_qos0);
+    assert_false(cfg->limits.upgrade_qos);
+    assert_int_equal(cfg->limits.queue_full, QUEUE_DROP_NEW);
+    assert_int_equal(cfg->limits.share_policy, SHARE_ROUND_ROBIN);
+    assert_true(cfg->limits.memory_bytes >= 16u << 20);
+    assert_true(cfg->limits.retained_bytes <= RETAINED_BYTES_DEFAULT);
+    assert_true(cfg->limits.retained_bytes <= cfg->limits.memory_bytes);
+    cfg_free(cfg);
+}
+
+TEST(parse_defaults_of_the_rest_are_what_people_know)
+{
+    struct cfg *cfg;
+
+    assert_int_equal(cfg_default(&cfg), OK);
+    assert_int_equal(cfg->broker.workers, 0);
+    assert_true(cfg->broker.pin);
+    assert_int_equal(cfg->broker.spin_us, 0);
+    assert_null(cfg->broker.pid_file);
+    assert_null(cfg->cluster.name);
+    assert_int_equal(cfg->cluster.link_workers, 1);
+    assert_true(cfg->allow_anonymous);
+    assert_int_equal(cfg->log.dest_count, 1);
+    assert_int_equal(cfg->log.dests[0].kind, LOG_TO_STDERR);
+    assert_int_equal(cfg->log.format, LOG_TEXT);
+    assert_int_equal(cfg->log.level, LOG_LEVEL_INFO);
+    assert_int_equal(cfg->log.facility, LOG_DAEMON);
+    assert_true(cfg->log.timestamp && cfg->log.connection_messages);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_zero_for_a_bound_as_the_built_in_one)
+{
+    struct cfg *cfg = load("[broker]\nworkers = 0\n[limits]\nmax_packet_size = 0\n"
+                           "max_queued_messages = 0\nconnect_timeout = 0\nmax_keepalive = 0\n"
+                           "max_connections = 0\npersistent_client_expiration = 0\n");
+
+    assert_int_equal(cfg->broker.workers, 0);
+    assert_int_equal(cfg->limits.packet_bytes, PACKET_BYTES_DEFAULT);
+    assert_int_equal(cfg->limits.queued_messages, QUEUED_MESSAGES_DEFAULT);
+    assert_int_equal(cfg->limits.connect_timeout_ms, CONNECT_TIMEOUT_DEFAULT);
+    assert_int_equal(cfg->limits.keepalive, KEEPALIVE_DEFAULT);
+    assert_int_equal(cfg->limits.connections, 0);
+    assert_int_equal(cfg->limits.session_expiry, UINT32_MAX);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_zero_as_itself_where_it_means_none)
+{
+    struct cfg *cfg = load("[broker]\nsys_interval = 0\nspin = 0\n"
+                           "[limits]\nmax_topic_alias = 0\nmax_qos = 0\n");
+
+    assert_int_equal(cfg->limits.sys_interval, 0);
+    assert_int_equal(cfg->limits.topic_alias, 0);
+    assert_int_equal(cfg->limits.max_qos, 0);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_units)
+{
+    struct cfg *cfg = load("[broker]\nspin = 20us\n[limits]\nmax_packet_size = 2MB\n"
+                           "max_retained_bytes = 5000\nconnect_timeout = 1500ms\n"
+                           "persistent_client_expiration = 2h\nmax_keepalive = 5m\n");
+
+    assert_int_equal(cfg->broker.spin_us, 20);
+    assert_int_equal(cfg->limits.packet_bytes, 2 << 20);
+    assert_true(cfg->limits.retained_bytes == 5000);
+    assert_int_equal(cfg->limits.connect_timeout_ms, 1500);
+    assert_int_equal(cfg->limits.session_expiry, 7200);
+    assert_int_equal(cfg->limits.keepalive, 300);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_values_out_of_range_with_the_range)
+{
+    check_mistake("[broker]\nworkers = 65\n",
+                  "f:2: workers = 65 is not possible; right would be 1 to 64, or auto");
+    check_mistake("[limits]\nmax_outq_bytes = 1KB\n",
+                  "f:2: max_outq_bytes = 1KB is not possible; right would be 64KB to 1GB");
+    check_mistake("[limits]\nconnect_timeout = 1ms\n",
+                  "f:2: connect_timeout = 1ms is not possible; right would be 100ms to 10min");
+    check_mistake("[limits]\nmax_keepalive = 1500ms\n", "f:2: max_keepalive = 1500ms");
+    check_mistake("[limits]\nmax_qos = 3\n", "f:2: max_qos = 3 is not possible; right would be "
+                                             "0 to 2");
+    check_mistake("[limits]\nmax_qos =\n", "f:2: max_qos =  is not possible");
+    check_mistake("[limits]\nmax_connections = -1\n", "f:2: max_connections = -1");
+    check_mistake("[limits]\nretain_available = maybe\n",
+                  "f:2: retain_available = maybe is not possible; right would be true | false");
+    check_mistake("[limits]\nqueue_full = drop\n",
+                  "f:2: queue_full = drop is not possible; right would be drop_new | drop_old | "
+                  "disconnect");
+    check_mistake("[broker]\npid_file =\n", "f:2: pid_file has no value");
+    check_mistake("[cluster]\nname = a.b\n", "f:2: name = a.b is not possible");
+}
+
+TEST(parse_refuses_a_month_that_may_be_a_minute)
+{
+    struct cfg *cfg;
+
+    check_mistake("[limits]\npersistent_client_expiration = 2m\n",
+                  "f:2: persistent_client_expiration = 2m may be minutes or, as in mosquitto, "
+                  "months");
+    cfg = load("[limits]\npersistent_client_expiration = 2min\n");
+    assert_int_equal(cfg->limits.session_expiry, 120);
+    cfg_free(cfg);
+}
+
+TEST(parse_reads_where_to_log)
+{
+    struct cfg *cfg = load("[log]\nlog_dest = stdout, file /var/log/a\\,b.log\n"
+                           "log_dest = syslog\nlog_format = JSON\nlog_level = debug\n");
+
+    assert_int_equal(cfg->log.dest_count, 3);
+    assert_int_equal(cfg->log.dests[0].kind, LOG_TO_STDOUT);
+    assert_int_equal(cfg->log.dests[1].kind, LOG_TO_FILE);
+    assert_string_equal(cfg->log.dests[1].path, "/var/log/a,b.log");
+    assert_int_equal(cfg->log.dests[2].kind, LOG_TO_SYSLOG);
+    assert_int_equal(cfg->log.format, LOG_JSON);
+    assert_int_equal(cfg->log.level, LOG_LEVEL_DEBUG);
+    cfg_free(cfg);
+    cfg = load("[log]\nlog_dest = none\n");
+    assert_int_equal(cfg->log.dest_count, 0);
+    cfg_free(cfg);
+    check_mistake("[log]\nlog_dest = file\n", "f:2: log_dest = file is not possible");
+    check_mistake("[log]\nlog_dest = topic\n", "f:2: log_dest = topic is not possible");
+}
+
+/* ---- bounds and each other ---- */
+
+TEST(parse_checks_bounds_against_each_other)
+{
+    check_mistake("[limits]\nmax_packet_size = 128MB\n",
+                  "f:2: max_packet_size (128MB) is more than max_queued_bytes (64MB); lower "
+                  "max_packet_size or raise max_queued_bytes");
+    check_mistake("[limits]\nmax_packet_size = 1MB\nmax_connect_size = 2MB\n",
+                  "f:2: max_connect_size (2MB) is more than max_packet_size (1MB)");
+    check_mistake("[limits]\nmax_queued_bytes = 1MB\n",
+                  "f:2: max_packet_size (16MB) is more than max_queued_bytes (1MB)");
+    check_mistake("[limits]\nmemory_limit = 32MB\n",
+                  "f:2: max_queued_bytes (64MB) is more than memory_limit (32MB)");
+    check_mistake("[limits]\nmemory_limit = 64MB\nmax_retained_bytes = 65MB\n",
+                  "f:2: max_retained_bytes (65MB) is more than memory_limit (64MB)");
+    check_mistake("[limits]\nmax_connections = 10\n[listener a]\nport = 1\nmax_connections = 11\n",
+                  "f:5: max_connections (11) is more than that of [limits] (10)");
+    check_mistake("[broker]\nworkers = 64\n" LINK "topics =\n",
+                  "f:2: workers (64) and link_workers (1) are more than 64 together");
+}
+
+TEST(parse_lowers_defaults_to_the_bounds_above_them)
+{
+    struct cfg *cfg = load("[limits]\nmax_packet_size = 64KB\nmemory_limit = 100MB\n");
+
+    assert_int_equal(cfg->limits.connect_bytes, 64 << 10);
+    assert_true(cfg->limits.retained_bytes == 100u << 20);
+    cfg_free(cfg);
+}
+
+TEST(parse_does_not_judge_a_refused_value_again)
+{
+    check_mistake("[limits]\nmax_packet_size = huge\nmax_connect_size = 1MB\n",
+                  "f:2: max_packet_size = huge");
+    check_mistake("[listener a]\nbind = nowhere\n", "f:2: bind = nowhere is not possible");
+}
+
+/* ---- listeners ---- */
+
+TEST(parse_gives_a_file_without_listener_the_default_one)
+{
+    struct cfg *cfg = load("[broker]\nworkers = 1\n");
+
+    assert_true(cfg->has_default_listener);
+    assert_int_equal(cfg->listener_count, 1);
+    assert_string_equal(cfg->listeners[0].name, "default");
+    assert_string_equal(cfg->listeners[0].bind.text, "127.0.0.1:1883");
+    assert_int_equal(cfg->listeners[0].bind.port, 1883);
+    assert_true(cfg->listeners[0].bind.is_loopback);
+    assert_true(cfg->listeners[0].allow_anonymous);
+    assert_int_equal(cfg->listeners[0].links, LINKS_ON);
+    cfg_free(cfg);
+}
+
+TEST(parse_adds_no_listener_to_those_a_file_names)
+{
+    struct cfg *cfg = load("[listener only-links]\nport = 2883\nlinks = only\n");
+
+    assert_false(cfg->has_default_listener);
+    assert_int_equal(cfg->listener_count, 1);
+    assert_int_equal(cfg->listeners[0].links, LINKS_ONLY);
+    assert_string_equal(cfg->listeners[0].name, "only-links");
+    assert_int_equal(cfg->listeners[0].line, 1);
+    cfg_free(cfg);
+}
+
+TEST(parse_reads_a_listener)
+{
+    struct cfg *cfg = load("[listener a]\nbind = [::1]:2883\nmax_connections = 5\n"
+                           "allow_anonymous = no\nlinks = no\nset_tcp_nodelay = off\n"
+                           "protocol = mqtt\n");
+    const struct cfg_listener *a = &cfg->listeners[0];
+
+    assert_string_equal(a->bind.text, "[::1]:2883");
+    assert_true(a->bind.is_v6 && a->bind.is_loopback);
+    assert_int_equal(a->max_connections, 5);
+    assert_false(a->allow_anonymous);
+    assert_int_equal(a->links, LINKS_NO);
+    assert_false(a->set_tcp_nodelay);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_port_and_address_instead_of_bind)
+{
+    struct cfg *cfg = load("[listener a]\naddress = 127.0.0.2\nport = 5\n[listener b]\nport = 6\n"
+                           "[listener c]\naddress = ::1\n");
+
+    assert_string_equal(cfg->listeners[0].bind.text, "127.0.0.2:5");
+    assert_string_equal(cfg->listeners[1].bind.text, "127.0.0.1:6");
+    assert_string_equal(cfg->listeners[2].bind.text, "[::1]:1883");
+    cfg_free(cfg);
+    check_mistake("[listener a]\nbind = 5\nport = 5\n", "f:3: port cannot stand beside bind (line "
+                                                        "2)");
+    check_mistake("[listener a]\naddress = ::1\nbind = 5\n", "f:2: address cannot stand beside");
+    check_mistake("[listener a]\nport = 70000\n", "f:2: port = 70000 is not possible; right would "
+                                                  "be 1 to 65535");
+    check_mistake("[listener a]\naddress = example.org\n", "f:2: address = example.org");
+}
+
+TEST(parse_refuses_two_listeners_on_one_address)
+{
+    check_mistake("[listener a]\nport = 5\n[listener b]\nbind = 127.0.0.1:5\n",
+                  "f:4: [listener b] on 127.0.0.1:5 takes the address of [listener a] in line 2");
+    check_mistake(
+        "[listener a]\nport = 5\n[listener b]\nallow_anonymous = true\nbind = 0.0.0.0:5\n",
+        "f:5: [listener b] on 0.0.0.0:5 takes the address of [listener a] in line 2");
+}
+
+TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
+{
+    struct cfg *cfg;
+
+    check_mistake("[listener a]\nbind = 0.0.0.0:1883\n",
+                  "f:2: [listener a] is open to other machines (0.0.0.0:1883), and there is no "
+                  "authentication yet; write allow_anonymous = true in it");
+    check_mistake("[listener a]\nport = 5\naddress = 10.0.0.1\nallow_anonymous = false\n",
+                  "f:3: [listener a] is open to other machines");
+    check_mistake("[auth]\nallow_anonymous = true\n[listener a]\nbind = [::]:1883\n",
+                  "f:4: [listener a] is open to other machines");
+    check_mistake("[listener a]\nbind = 0.0.0.0:1883\nlinks = only\n", "f:2: [listener a] is open");
+    cfg = load("[listener a]\nbind = 0.0.0.0:1883\nallow_anonymous = true\n");
+    assert_true(cfg->listeners[0].allow_anonymous);
+    assert_int_equal(cfg->listeners[0].links, LINKS_NO);
+    cfg_free(cfg);
+}
+
+TEST(parse_takes_auth_as_the_default_of_loopback_listeners)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\n[listener b]\nport = 2\nallow_anonymous = on\n"
+                           "[auth]\nallow_anonymous = false\n");
+
+    assert_false(cfg->listeners[0].allow_anonymous);
+    assert_true(cfg->listeners[1].allow_anonymous);
+    cfg_free(cfg);
+    cfg = load("[auth]\nallow_anonymous = false\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+}
+
+/* ---- links ---- */
+
+TEST(parse_reads_the_quick_start)
+{
+    struct cfg *cfg = load("[cluster]\nname = cluster-us-east\n"
+                           "[listener mqtt]\nbind = 127.0.0.1:1883\n"
+                           "[listener clink]\nbind = 127.0.0.1:11883\n"
+                           "[link cluster-eu-west]\nserver = 127.0.0.1:21883\n"
+                           "clientid = clink-us-east\ntopics = #\n");
+    const struct cfg_link *link = &cfg->links[0];
+
+    assert_string_equal(cfg->cluster.name, "cluster-us-east");
+    assert_int_equal(cfg->listener_count, 2);
+    assert_int_equal(cfg->listeners[1].links, LINKS_ON);
+    assert_int_equal(cfg->link_count, 1);
+    assert_string_equal(link->name, "cluster-eu-west");
+    assert_string_equal(link->clientid, "clink-us-east");
+    assert_int_equal(link->server_count, 1);
+    assert_string_equal(link->servers[0].host, "127.0.0.1");
+    assert_int_equal(link->servers[0].port, 21883);
+    assert_int_equal(link->topic_count, 1);
+    assert_true(bytes_eq(link->topics[0], BYTES_LIT("#")));
+    assert_true(link->enable);
+    cfg_free(cfg);
+}
+
+TEST(parse_gives_a_link_its_defaults)
+{
+    struct cfg *cfg = load(LINK "topics =\n");
+    const struct cfg_link *link = &cfg->links[0];
+
+    assert_string_equal(link->clientid, "us");
+    assert_null(link->username);
+    assert_null(link->password);
+    assert_int_equal(link->keepalive, 60);
+    assert_int_equal(link->retry_interval_ms, 15000);
+    assert_int_equal(link->max_inflight, 1024);
+    assert_int_equal(link->connections, 0);
+    assert_int_equal(link->servers[0].port, 1883);
+    assert_int_equal(link->topic_count, 0);
+    assert_int_equal(link->line, 3);
+    cfg_free(cfg);
+}
+
+TEST(parse_reads_lists_by_comma_and_by_repetition)
+{
+    struct cfg *cfg = load(CLUSTER "[link eu]\nserver = a:1, [::1]:2\nserver = mqtt://c\n"
+                                   "topics = a/#, b\\,c\ntopics = d e/+\n");
+    const struct cfg_link *link = &cfg->links[0];
+
+    assert_int_equal(link->server_count, 3);
+    assert_string_equal(link->servers[1].host, "::1");
+    assert_true(link->servers[1].is_v6);
+    assert_string_equal(link->servers[2].host, "c");
+    assert_int_equal(link->topic_count, 3);
+    assert_true(bytes_eq(link->topics[0], BYTES_LIT("a/#")));
+    assert_true(bytes_eq(link->topics[1], BYTES_LIT("b,c")));
+    assert_true(bytes_eq(link->topics[2], BYTES_LIT("d e/+")));
+    cfg_free(cfg);
+    check_mistake(LINK "topics = a,,b\n", "f:5: topics has a comma too many");
+    check_mistake(LINK "topics = a,\n", "f:5: topics has a comma too many");
+}
+
+TEST(parse_refuses_links_without_what_they_need)
+{
+    check_mistake(LINK, "f:3: [link eu] has no topics; right would be topics = #, or 'topics =' to "
+                        "want nothing");
+    check_mistake(CLUSTER "[link eu]\ntopics =\n", "f:3: [link eu] has no server; right would be "
+                                                   "server = 127.0.0.1:21883");
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver =\n", "f:5: server has no value");
+    check_mistake("[link eu]\nserver = h\ntopics =\n", "f:1: [link eu] needs a name for this "
+                                                       "cluster; right would be [cluster]");
+}
+
+TEST(parse_refuses_a_link_named_like_ourselves)
+{
+    check_mistake("[link us]\nserver = h\ntopics =\n" CLUSTER,
+                  "f:1: [link us] has the name of this cluster");
+}
+
+TEST(parse_refuses_servers_nobody_could_dial)
+{
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = h:0\n", "f:5: server = h:0 is not");
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = h, x y\n", "f:5: server = x y is not");
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = mqtts://h\n",
+                  "f:5: server = mqtts://h: TLS is not available in this version");
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = me@h\n",
+                  "f:5: server has a user name in it");
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = "
+                          "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,one-more\n",
+                  "f:5: server = one-more is one too many; a link may have 16");
+}
+
+TEST(parse_refuses_filters_that_are_none)
+{
+    check_mistake(LINK "topics = a/#/b\n", "f:5: topics: a/#/b is no filter");
+    check_mistake(LINK "topics = a+\n", "f:5: topics: a+ is no filter");
+    check_mistake("[limits]\nmax_topic_levels = 2\n" LINK "topics = a/b, a/b/c\n",
+                  "f:7: topics: a/b/c is no filter");
+}
+
+TEST(parse_refuses_filters_that_are_closed_or_never_match)
+{
+    check_mistake(LINK "topics = $LINK/#\n", "f:5: topics: $LINK/# is closed");
+    check_mistake(LINK "topics = $LINK\n", "f:5: topics: $LINK is closed");
+    check_mistake(LINK "topics = a\ntopics = $share/g/a\n",
+                  "f:6: topics: $share/g/a can never match a topic; right would be the filter "
+                  "without $share/");
+    check_mistake(LINK "topics = $queue/a\n", "f:5: topics: $queue/a can never match");
+    check_mistake(LINK "topics = $exclusive/a\n", "f:5: topics: $exclusive/a can never match");
+    cfg_free(load(LINK "topics = $SYS/#, $shared, #\n"));
+}
+
+TEST(parse_refuses_filters_that_another_covers)
+{
+    check_mistake(LINK "topics = a/#\ntopics = b, a/c\n",
+                  "f:6: topics: a/c is covered by a/# in line 5; leave one of them out");
+    check_mistake(LINK "topics = a/b\ntopics = a/+\n", "f:5: topics: a/b is covered by a/+ in line "
+                                                       "6");
+    check_mistake(LINK "topics = a\ntopics = a\n", "f:6: topics: a is covered by a in line 5");
+    check_mistake(LINK "topics = #, a\n", "f:5: topics: a is covered by #");
+    cfg_free(load(LINK "topics = #, $SYS/#\n"));
+    cfg_free(load(LINK "topics = a/+, +/b\n"));
+}
+
+TEST(parse_compares_right_filters_also_beside_wrong_ones)
+{
+    struct cfg_errors errs = mistakes_of(bytes_str(LINK "topics = a/#\ntopics = x+\ntopics = a\n"));
+
+    assert_int_equal(errs.count, 2);
+    assert_int_equal(errs.items[0].line, 6);
+    assert_int_equal(errs.items[1].line, 7);
+    cfg_errors_fini(&errs);
+}
+
+TEST(parse_checks_disabled_links_too)
+{
+    check_mistake(LINK "topics = x+\nenable = false\n", "f:5: topics: x+ is no filter");
+}
+
+/* ---- files ---- */
+
+/* A file with that text, in a place of its own; remove() it. */
+static void write_file(char path[64], const char *text)
+{
+    int fd;
+
+    snprintf(path, 64, "/tmp/causeway-cfg-XXXXXX");
+    fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
+TEST(parse_reads_a_file)
+{
+    struct cfg_errors errs;
+    char path[64];
+    struct cfg *cfg;
+
+    write_file(path, "[broker]\nworkers = 3\n");
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load(path, &cfg, &errs), OK);
+    assert_int_equal(cfg->broker.workers, 3);
+    assert_string_equal(cfg->file, path);
+    cfg_free(cfg);
+    cfg_errors_fini(&errs);
+    remove(path);
+}
+
+static void check_unreadable(const char *path, const char *why)
+{
+    struct cfg_errors errs;
+    struct cfg *cfg;
+
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load(path, &cfg, &errs), ERR_SYSTEM);
+    assert_null(cfg);
+    assert_int_equal(errs.count, 1);
+    assert_non_null(strstr(errs.items[0].text, why));
+    cfg_errors_fini(&errs);
+}
+
+TEST(parse_says_why_a_file_cannot_be_read)
+{
+    check_unreadable("/nonexistent/causeway.ini", "No such file");
+    check_unreadable("/tmp", "Is a directory");
+}
+
+TEST(parse_refuses_a_file_that_is_too_long)
+{
+    struct cfg_errors errs;
+    char path[64];
+    struct cfg *cfg;
+
+    write_file(path, "");
+    assert_int_equal(truncate(path, CFG_FILE_BYTES_MAX + 1), 0);
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load(path, &cfg, &errs), ERR_PEER);
+    assert_int_equal(errs.count, 1);
+    assert_non_null(strstr(errs.items[0].text, "is too long"));
+    cfg_errors_fini(&errs);
+    remove(path);
+}
+
+TEST(parse_reads_the_password_of_a_link_from_a_file)
+{
+    char path[64], text[256];
+    struct cfg *cfg;
+
+    write_file(path, " pass word \t\r\nmore\n");
+    snprintf(text, sizeof(text), LINK "topics =\npassword_file = %s\n", path);
+    cfg = load(text);
+    assert_string_equal(cfg->links[0].password, " pass word");
+    cfg_free(cfg);
+    snprintf(text, sizeof(text), LINK "topics =\npassword = x\npassword_file = %s\n", path);
+    check_mistake(text, "f:7: password_file cannot stand beside password (line 6)");
+    remove(path);
+}
+
+TEST(parse_refuses_a_password_file_without_password)
+{
+    char path[64], text[256];
+
+    write_file(path, "\nsecond line\n");
+    snprintf(text, sizeof(text), LINK "topics =\npassword_file = %s\n", path);
+    check_mistake(text, "f:6: password_file = /tmp/causeway-cfg-");
+    remove(path);
+    check_mistake(LINK "topics =\npassword_file = /nonexistent/x\n",
+                  "f:6: password_file = /nonexistent/x cannot be read (No such file");
+    check_mistake(LINK "topics =\npassword_file = /tmp\n",
+                  "f:6: password_file = /tmp cannot be read (it is no file)");
+}
