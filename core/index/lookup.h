@@ -1,0 +1,204 @@
+/* core/index/lookup.h -- a hash table of pointers: one writer, readers without a lock.
+ *
+ * Linear hashing: the table grows and shrinks by one bucket at a time, so no write ever pays for a
+ * whole table and nothing is copied twice. Bucket b is split into b and b + 2^k, in order of b; a
+ * merge is the reverse. A bucket is one cache line: six one-byte tags, six pointers, and a pointer
+ * to an overflow bucket. A look-up costs that line and the item it finds.
+ *
+ * Readers never see an item that is in the table all the time missing, and never see it twice:
+ *
+ *   1. `shape` (bucket count, number of merges) names for every hash one place, a bucket with its
+ *      overflow chain. A split copies the items that move into the new bucket, which no shape yet
+ *      names, then stores the new shape, then takes them out of the old bucket. A merge copies into
+ *      the old bucket, stores the new shape, and leaves the merged bucket as it is.
+ *   2. So every store that takes an item from a place which some shape named for it -- a tag
+ *      cleared, a slot used again, an empty overflow bucket unlinked, a merged bucket rewritten by a
+ *      later split, a segment taken away -- follows the store of a later shape that names another
+ *      place where the item already is. All these stores release and all loads of readers acquire.
+ *   3. A reader that finds nothing therefore looks at `shape` again. If it missed the item because
+ *      of such a store, it has read from that store or a later one, and now sees the later shape.
+ *      Unless the place is the same and no merge has happened (the count can only have grown, and a
+ *      place once left does not come back without a merge), it searches again at the new place.
+ *      The number of merges wraps after 2^32 of them within one look-up.
+ *   4. Twice is impossible because a look-up ends with the first item that is equal to the key, and
+ *      the writer never inserts two equal ones.
+ *   5. Tags are hints: a pointer is read with acquire and compared by content. A slot is emptied by
+ *      clearing tag and pointer, so what a reader follows was in the table after the reader's last
+ *      epoch_quiesce, and is not freed before its next one.
+ *
+ * Memory   items belong to the caller; buckets are taken from `reclaim`.
+ */
+#ifndef CORE_INDEX_LOOKUP_H
+#define CORE_INDEX_LOOKUP_H
+
+#include "core/base/err.h"
+#include "core/index/reclaim.h"
+
+#define LOOKUP_SLOTS 6
+#define LOOKUP_SEGMENTS 24 /* segment 0 has LOOKUP_FIRST buckets, each later one as many as all before */
+#define LOOKUP_FIRST_LOG2 2
+#define LOOKUP_FIRST (1u << LOOKUP_FIRST_LOG2)
+#define LOOKUP_BUCKETS_MAX (1u << (LOOKUP_FIRST_LOG2 + LOOKUP_SEGMENTS - 1))
+#define LOOKUP_SPLIT_AT 3 /* items for each bucket: above, a bucket is split */
+#define LOOKUP_LARGE 4096 /* buckets: a quarter of a MiB, and as many items */
+#define LOOKUP_MERGE_AT 1 /* below, two are merged */
+
+/* Embedded first in whatever is put into a table. Never changes while it is in it. */
+struct lookup_item {
+    uint64_t hash;
+};
+
+struct lookup_bucket {
+    _Alignas(CACHE_LINE) _Atomic uint64_t tags; /* byte i: tag of items[i], 0 when it is empty */
+    _Atomic(struct lookup_item *) items[LOOKUP_SLOTS];
+    _Atomic(struct lookup_bucket *) next; /* overflow */
+};
+
+struct lookup {
+    /* the writer writes, readers read */
+    _Alignas(CACHE_LINE) _Atomic uint64_t shape; /* high half: merges so far, low half: buckets */
+    _Atomic(struct lookup_bucket *) segments[LOOKUP_SEGMENTS];
+    /* the writer's own */
+    _Alignas(CACHE_LINE) uint64_t count;
+    struct reclaim *memory;
+};
+
+/* An empty table. ERR_MEMORY: nothing to undo. `memory` must outlive it. */
+MUST_USE enum err lookup_init(struct lookup *t, struct reclaim *memory);
+/* Frees the buckets, not the items.  No reader may be left. */
+void lookup_fini(struct lookup *t);
+
+/* Puts in an item whose equal is not there. ERR_MEMORY: nothing changed. */
+MUST_USE enum err lookup_insert(struct lookup *t, struct lookup_item *item);
+/* Takes out an item that is there; the caller retires it. Never fails. */
+void lookup_remove(struct lookup *t, struct lookup_item *item);
+
+/* Walks all items in an order that splits and merges do not change: the item with the smallest key
+ * that is >= `from`, its key in *key (below 2^63), NULL when there is none. An item that stays is
+ * therefore seen exactly once by a walk that goes on from *key + 1. At most `budget` empty buckets
+ * are passed; then NULL is answered and *key says where to go on (2^63: the end).  Writer only. */
+struct lookup_item *lookup_after(const struct lookup *t, uint64_t from, uint32_t budget,
+                               uint64_t *key);
+#define LOOKUP_KEY_END (1ull << 63)
+
+/* ---- the readers' side, inline: it is the innermost loop of every publish ---- */
+
+/* A caller may choose partitions by any bits of the hash; places and tags use all of them. */
+static inline uint64_t lookup_mix(uint64_t hash)
+{
+    return (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15ull;
+}
+
+static inline uint32_t lookup_place(uint64_t shape, uint64_t mix)
+{
+    uint32_t count = (uint32_t)shape;
+    uint32_t low = (1u << (31 - __builtin_clz(count))) - 1; /* 2^k - 1, 2^k <= count */
+    uint32_t wide = (uint32_t)(mix >> 32) & (low << 1 | 1);
+
+    return wide < count ? wide : wide & low;
+}
+
+static inline uint64_t lookup_tag(uint64_t mix)
+{
+    uint64_t tag = (mix >> 24) & 0xff;
+
+    return tag ? tag : 1;
+}
+
+/* The first bucket of a place, NULL when its segment has been taken away since. */
+static inline struct lookup_bucket *lookup_bucket_at(const struct lookup *t, uint32_t place)
+{
+    uint32_t log2 = 31 - (uint32_t)__builtin_clz(place | (LOOKUP_FIRST / 2));
+    uint32_t segment = log2 - (LOOKUP_FIRST_LOG2 - 1);
+    uint32_t start = place < LOOKUP_FIRST ? 0 : 1u << log2;
+    /* pairs with store_release in grow and shrink */
+    struct lookup_bucket *first = load_acquire(&t->segments[segment]);
+
+    return first ? first + (place - start) : NULL;
+}
+
+/* A bit in the top of every byte of `tags` that equals `tag`; exact, no carries between bytes. */
+static inline uint64_t lookup_same_tags(uint64_t tags, uint64_t tag)
+{
+    uint64_t x = tags ^ (tag * 0x010101010101ull);
+    uint64_t low = 0x7f7f7f7f7f7full;
+
+    return ~(((x & low) + low) | x | low) & 0x808080808080ull;
+}
+
+/* Whether an item is the one that is looked for; its hash is equal already. */
+typedef bool lookup_same_fn(const struct lookup_item *item, const void *key);
+
+static inline struct lookup_item *lookup_search(const struct lookup_bucket *b, uint64_t hash,
+                                              uint64_t tag, lookup_same_fn *same, const void *key)
+{
+    /* all loads here pair with the store_release of bucket_put, bucket_take and split */
+    for (; b; b = load_acquire(&b->next)) {
+        uint64_t hits = lookup_same_tags(load_acquire(&b->tags), tag);
+
+        for (; hits; hits &= hits - 1) {
+            struct lookup_item *item = load_acquire(&b->items[__builtin_ctzll(hits) / 8]);
+
+            if (item && item->hash == hash && same(item, key))
+                return item;
+        }
+    }
+    return NULL;
+}
+
+/* The item of this hash for which `same` is true, or NULL.  Any reader. */
+static inline struct lookup_item *lookup_find(const struct lookup *t, uint64_t hash,
+                                            lookup_same_fn *same, const void *key)
+{
+    uint64_t mix = lookup_mix(hash);
+    uint64_t shape = load_acquire(&t->shape); /* pairs with store_release in grow and shrink */
+
+    for (;;) {
+        uint32_t place = lookup_place(shape, mix);
+        struct lookup_item *item =
+            lookup_search(lookup_bucket_at(t, place), hash, lookup_tag(mix), same, key);
+        uint64_t now;
+
+        if (item)
+            return item;
+        now = load_acquire(&t->shape); /* pairs as above: point 3 of the head comment */
+        if (now >> 32 == shape >> 32 && lookup_place(now, mix) == place)
+            return NULL;
+        shape = now;
+    }
+}
+
+/* Starts to load the bucket of a hash. Only a hint, as is all below: any shape will do. */
+static inline void lookup_prefetch(const struct lookup *t, uint64_t hash)
+{
+    uint32_t place = lookup_place(load_relaxed(&t->shape), lookup_mix(hash)); /* no partner */
+
+    __builtin_prefetch(lookup_bucket_at(t, place));
+}
+
+/* Starts to load the item of a hash, too, by its tag in the first bucket. Without a branch on what
+ * is still on its way, so that the processor goes on with what follows meanwhile. */
+static inline void lookup_prefetch_item(const struct lookup *t, uint64_t hash)
+{
+    uint64_t mix = lookup_mix(hash);
+    const struct lookup_bucket *b =
+        lookup_bucket_at(t, lookup_place(load_relaxed(&t->shape), mix)); /* no partner */
+    uint64_t hits;
+    const uint8_t *item;
+
+    if (!b)
+        return;
+    hits = lookup_same_tags(load_relaxed(&b->tags), lookup_tag(mix)); /* no partner */
+    item = (const void *)load_relaxed(&b->items[__builtin_ctzll(hits | 1) / 8]); /* no partner */
+    item = hits ? item : (const uint8_t *)b;
+    __builtin_prefetch(item);
+    __builtin_prefetch((const uint8_t *)((uintptr_t)item + CACHE_LINE));
+}
+
+/* Whether the table is too large for the nearer caches, so that prefetching pays. */
+static inline bool lookup_is_large(const struct lookup *t)
+{
+    return (uint32_t)load_relaxed(&t->shape) >= LOOKUP_LARGE; /* a hint: no partner */
+}
+
+#endif
