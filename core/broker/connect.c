@@ -1,0 +1,493 @@
+/* core/broker/connect.c -- CONNECT: who is it, may it, which session; and how a connection leaves
+ * its session.
+ */
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+#include "core/mqtt/topic.h"
+
+/* ---- sessions ---- */
+
+static struct session *find_session(struct shard *s, struct bytes id)
+{
+    uint64_t hash = hash_of(s, id);
+
+    for (struct table_node *n = table_first(&s->session_table, hash); n; n = table_after(n)) {
+        struct session *x = TABLE_OBJECT(n, struct session, node);
+
+        if (bytes_eq(session_id(x), id))
+            return x;
+    }
+    return NULL;
+}
+
+static struct session *create_session(struct shard *s, struct bytes id)
+{
+    struct session *x = slab_alloc(&s->sessions);
+
+    if (!x)
+        return NULL;
+    x->id = malloc(id.n ? id.n : 1);
+    if (!x->id || !table_insert(&s->session_table, &x->node, hash_of(s, id))) {
+        free(x->id);
+        slab_free(&s->sessions, x);
+        return NULL;
+    }
+    bytes_put(x->id, id);
+    x->id_count = (uint16_t)id.n;
+    STAT_INC(&s->stats, sessions);
+    return x;
+}
+
+static void note_session(struct shard *s, const struct session *x, bool is_delete)
+{
+    struct record r = {.kind = RECORD_SESSION,
+                       .is_delete = is_delete,
+                       .client_id = session_id(x),
+                       .session_expiry = x->expiry};
+
+    if (s->store.keeps)
+        (void)store_put(&s->store, &r);
+}
+
+static void drop_will(struct shard *s, struct session *x)
+{
+    timer_cancel(&s->timers, &x->will_timer);
+    if (!x->will)
+        return;
+    message_release(x->will->message);
+    free(x->will);
+    x->will = NULL;
+}
+
+void will_publish(struct shard *s, struct session *x)
+{
+    struct will *w = x->will;
+    struct publish p;
+    struct message *own;
+
+    if (!w)
+        return;
+    publish_of_message(&p, w->message);
+    own = w->message;
+    if (w->has_expiry)
+        p.expires_ms = s->now_ms + w->expiry * 1000ull;
+    p.stamp_ms = s->wall_ms;
+    p.message = NULL; /* with its own moment of expiry */
+    p.is_will = true;
+    p.from_id = session_id(x);
+    if (route_publish(s, &p, NULL) == ERR_FULL) {
+        if (publish_message(&p, &s->waiting_bytes))
+            route_publish_later(s, p.message, p.from_id);
+        else
+            STAT_INC(&s->stats, dropped_memory);
+    }
+    CHECK(w->message == own);
+    drop_will(s, x);
+}
+
+static void will_is_due(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct session *x = TABLE_OBJECT(t, struct session, will_timer);
+
+    (void)now_ms;
+    will_publish(owner, x);
+}
+
+static void session_is_due(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct shard *s = owner;
+
+    (void)now_ms;
+    STAT_INC(&s->stats, sessions_expired);
+    session_end(s, TABLE_OBJECT(t, struct session, timer));
+}
+
+void session_end(struct shard *s, struct session *x)
+{
+    CHECK(!x->client && !x->is_ending);
+    x->is_ending = true;
+    will_publish(s, x); /* [MQTT-3.1.3-9]: the end of the session ends the delay */
+    shares_connected(s, x, false);
+    subscriptions_drop_all(s, x);
+    asks_drop(s, x);
+    if (x->expiry) /* it was counted when its client went */
+        STAT_ADD(&s->stats, sessions_offline, -1);
+    timer_cancel(&s->timers, &x->timer);
+    STAT_ADD(&s->stats, sessions, -1);
+    STAT_ADD(&s->stats, queued_messages, -(int64_t)x->queue_count);
+    STAT_ADD(&s->stats, inflight_messages, -(int64_t)x->inflight_count);
+    STAT_ADD(&s->stats, dropped_session_end, x->queue_count);
+    note_session(s, x, true);
+    table_remove(&s->session_table, &x->node);
+    session_fini(x);
+    slab_free(&s->sessions, x);
+}
+
+/* How long the session may stay without a connection, from now. */
+static void wait_for_client(struct shard *s, struct session *x)
+{
+    uint64_t offline = load_relaxed(&s->stats.sessions_offline);
+
+    if (x->expiry && offline > s->limits->sessions / s->cluster->config.workers) {
+        STAT_INC(&s->stats, sessions_refused);
+        x->expiry = 0;
+    }
+    if (x->expiry == 0) {
+        session_end(s, x);
+        return;
+    }
+    STAT_INC(&s->stats, sessions_offline);
+    if (x->expiry != UINT32_MAX)
+        timer_arm(&s->timers, &x->timer, s->now_ms + x->expiry * 1000ull, session_is_due);
+}
+
+void client_leave_session(struct client *c, bool with_will)
+{
+    struct shard *s = c->stream.shard;
+    struct session *x = c->session;
+
+    c->state = CLIENT_CLOSING;
+    timer_cancel(&s->timers, &c->keepalive_timer);
+    if (!x)
+        return;
+    c->session = NULL;
+    x->client = NULL;
+    STAT_ADD(&s->stats, clients_connected, -1);
+    if (!with_will)
+        drop_will(s, x);
+    else if (x->will && x->will->delay && x->expiry)
+        timer_arm(&s->timers, &x->will_timer, s->now_ms + x->will->delay * 1000ull, will_is_due);
+    else
+        will_publish(s, x);
+    shares_connected(s, x, false);
+    wait_for_client(s, x);
+}
+
+/* ---- CONNECT ---- */
+
+/* What MQTT 3 says for a reason of MQTT 5. */
+static uint8_t return_code(enum reason reason)
+{
+    switch (reason) {
+    case REASON_SUCCESS:
+        return 0;
+    case REASON_UNSUPPORTED_PROTOCOL_VERSION:
+        return 1;
+    case REASON_CLIENT_ID_NOT_VALID:
+        return 2;
+    case REASON_BAD_USER_NAME_OR_PASSWORD:
+        return 4;
+    case REASON_NOT_AUTHORIZED:
+        return 5;
+    default:
+        return 3;
+    }
+}
+
+static void send_connack(struct client *c, struct connack_out *o)
+{
+    enum protocol protocol = (enum protocol)c->protocol;
+    uint8_t *to;
+
+    if (protocol != MQTT_5)
+        o->reason = return_code((enum reason)o->reason);
+    if (protocol == MQTT_31)
+        o->session_present = false; /* reserved there */
+    to = client_room(c, connack_size(protocol, o));
+    if (to)
+        connack_put(to, protocol, o);
+}
+
+static void refuse(struct client *c, enum reason reason, enum close_reason why)
+{
+    struct connack_out o = {.reason = (uint8_t)reason, .retain_available = true, .maximum_qos = 2};
+
+    STAT_INC(&c->stream.shard->stats, clients_refused);
+    if (why == CLOSE_NOT_AUTHORIZED || why == CLOSE_BAD_CREDENTIALS)
+        STAT_INC(&c->stream.shard->stats, auth_failures);
+    send_connack(c, &o);
+    client_log(c, 5, "client refused", close_reason_name(why));
+    stream_close(&c->stream, why);
+    c->state = CLIENT_CLOSING;
+}
+
+/* Everything that can be said against it before there is a session. */
+static enum reason judge(const struct client *c, const struct packet_connect *p)
+{
+    const struct shard *s = c->stream.shard;
+    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+
+    if (p->client_id.n == 0 && p->protocol != MQTT_5 &&
+        (!p->clean_start || p->protocol == MQTT_31))
+        return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
+    if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)))
+        return REASON_BAD_AUTHENTICATION_METHOD;
+    if (!rules->allow_anonymous)
+        return p->has_username ? REASON_BAD_USER_NAME_OR_PASSWORD : REASON_NOT_AUTHORIZED;
+    if (p->protocol != MQTT_5 && s->limits->keepalive < 65535 &&
+        (p->keep_alive == 0 || p->keep_alive > s->limits->keepalive))
+        return REASON_CLIENT_ID_NOT_VALID;
+    if (!p->has_will)
+        return REASON_SUCCESS;
+    if (p->will_qos > s->limits->max_qos)
+        return REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-12] */
+    if (p->will_retain && !s->limits->retain_available)
+        return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
+    if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
+        return REASON_TOPIC_NAME_INVALID;
+    if (p->will_topic.n >= 5 && (memcmp(p->will_topic.p, "$SYS/", 5) == 0 ||
+                                 (p->will_topic.n >= 6 && memcmp(p->will_topic.p, "$LINK/", 6) == 0)))
+        return REASON_NOT_AUTHORIZED;
+    return REASON_SUCCESS;
+}
+
+static enum close_reason close_for(enum reason reason)
+{
+    switch (reason) {
+    case REASON_CLIENT_ID_NOT_VALID:
+        return CLOSE_BAD_CLIENT_ID;
+    case REASON_BAD_USER_NAME_OR_PASSWORD:
+        return CLOSE_BAD_CREDENTIALS;
+    case REASON_NOT_AUTHORIZED:
+        return CLOSE_NOT_AUTHORIZED;
+    case REASON_TOPIC_NAME_INVALID:
+        return CLOSE_TOPIC_INVALID;
+    default:
+        return CLOSE_UNSUPPORTED;
+    }
+}
+
+/* An id that is at home here, for a client that gave none [MQTT-3.1.3-6]. */
+static struct bytes assign_id(struct shard *s, char *to, size_t room)
+{
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
+    size_t n = 0;
+
+    (void)room;
+    do {
+        uint64_t a = shard_random(s), b = shard_random(s);
+
+        n = 0;
+        memcpy(to, "auto-", 5);
+        for (n = 5; n < 17; n++, a >>= 5)
+            to[n] = digits[a & 31];
+        for (; n < 25; n++, b >>= 5)
+            to[n] = digits[b & 31];
+    } while (!s->is_link && (uint32_t)((hash_of(s, bytes_of(to, n)) >> 32) %
+                                       s->cluster->config.workers) != s->number);
+    return bytes_of(to, n);
+}
+
+static bool set_will(struct shard *s, struct session *x, const struct packet_connect *p)
+{
+    const struct props *props = &p->will_props;
+    struct publish out = {.topic = p->will_topic,
+                          .payload = p->will_payload,
+                          .stamp_ms = s->wall_ms,
+                          .qos = p->will_qos,
+                          .retain = p->will_retain,
+                          .protocol = (uint8_t)p->protocol};
+    struct will *w = calloc(1, sizeof *w);
+    bool is_v5 = p->protocol == MQTT_5;
+
+    if (!w)
+        return false;
+    if (is_v5 && props->present && !props_forward_view(props, &out.props)) {
+        uint8_t *to = arena_alloc(&s->arena, props->all.n);
+
+        if (!to) {
+            free(w);
+            return false;
+        }
+        out.props = bytes_of(to, props_forward(props, to));
+    }
+    w->message = publish_message(&out, &s->waiting_bytes);
+    if (!w->message) {
+        free(w);
+        return false;
+    }
+    if (is_v5 && (props->present & PROP_BIT(PROP_WILL_DELAY)))
+        w->delay = props->will_delay;
+    w->has_expiry = is_v5 && (props->present & PROP_BIT(PROP_MESSAGE_EXPIRY));
+    w->expiry = w->has_expiry ? props->message_expiry : 0;
+    x->will = w;
+    return true;
+}
+
+static void end_taken_over(struct client *old)
+{
+    struct shard *s = old->stream.shard;
+
+    STAT_INC(&s->stats, takeovers);
+    if (old->state == CLIENT_CONNECTED) {
+        client_fail(old, REASON_SESSION_TAKEN_OVER, CLOSE_TAKEN_OVER); /* [MQTT-3.1.4-3] */
+        return;
+    }
+    client_leave_session(old, true);
+}
+
+/* The session of this CONNECT. *present: it was there [MQTT-3.2.2-2]. */
+static struct session *open_session(struct client *c, const struct packet_connect *p,
+                                    struct bytes id, bool *present)
+{
+    struct shard *s = c->stream.shard;
+    struct session *x = find_session(s, id);
+
+    if (x && x->client) {
+        end_taken_over(x->client);
+        x = find_session(s, id); /* it may have ended with its connection */
+    }
+    if (x && p->clean_start) {
+        session_end(s, x); /* [MQTT-3.1.2-4] */
+        x = NULL;
+    }
+    *present = x != NULL;
+    if (x) {
+        STAT_ADD(&s->stats, sessions_offline, -1);
+        timer_cancel(&s->timers, &x->timer);
+        drop_will(s, x); /* [MQTT-3.1.3-9]: back before the delay has passed */
+        return x;
+    }
+    return create_session(s, id);
+}
+
+static uint32_t expiry_of(const struct shard *s, const struct packet_connect *p)
+{
+    uint32_t expiry = p->clean_start ? 0 : UINT32_MAX;
+
+    if (p->protocol == MQTT_5)
+        expiry = p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
+    return expiry < s->limits->session_expiry ? expiry : s->limits->session_expiry;
+}
+
+static void is_silent(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct client *c = TABLE_OBJECT(t, struct client, keepalive_timer);
+    struct shard *s = owner;
+    uint64_t due = c->last_input_ms + c->keep_alive * 1500ull;
+
+    if (now_ms < due) {
+        timer_arm(&s->timers, t, due, is_silent);
+        return;
+    }
+    STAT_INC(&s->stats, keepalive_timeouts);
+    client_fail(c, REASON_KEEP_ALIVE_TIMEOUT, CLOSE_KEEPALIVE); /* [MQTT-3.1.2-22] */
+}
+
+/* What MQTT 5 lets both sides say about themselves. */
+static void negotiate(struct client *c, const struct packet_connect *p, struct connack_out *o)
+{
+    struct shard *s = c->stream.shard;
+    const struct limits *l = s->limits;
+    uint32_t present = p->props.present;
+
+    c->keep_alive = p->keep_alive;
+    if (p->protocol != MQTT_5)
+        return;
+    if (l->keepalive < 65535 && (p->keep_alive == 0 || p->keep_alive > l->keepalive)) {
+        c->keep_alive = (uint16_t)l->keepalive;
+        o->has_server_keep_alive = true;
+        o->server_keep_alive = c->keep_alive;
+    }
+    if (present & PROP_BIT(PROP_RECEIVE_MAXIMUM))
+        c->receive_max = p->props.receive_maximum;
+    if (present & PROP_BIT(PROP_MAXIMUM_PACKET_SIZE))
+        c->packet_max = p->props.maximum_packet_size;
+    if ((present & PROP_BIT(PROP_TOPIC_ALIAS_MAXIMUM)) && p->props.topic_alias_maximum) {
+        uint32_t max = p->props.topic_alias_maximum;
+
+        c->aliases_out = calloc(1, sizeof *c->aliases_out); /* without memory: no aliases */
+        if (c->aliases_out)
+            c->aliases_out->max = max < ALIASES_OUT_MAX ? max : ALIASES_OUT_MAX;
+    }
+    o->receive_maximum = (uint16_t)l->receive_maximum;
+    o->topic_alias_maximum = (uint16_t)l->topic_alias;
+    o->maximum_packet_size = l->packet_bytes;
+    o->maximum_qos = l->max_qos;
+    o->retain_available = l->retain_available;
+    if ((present & PROP_BIT(PROP_SESSION_EXPIRY)) && c->session->expiry != p->props.session_expiry) {
+        o->has_session_expiry = true;
+        o->session_expiry = c->session->expiry;
+    }
+}
+
+static bool keep_user(struct client *c, struct bytes user)
+{
+    if (!user.n)
+        return true;
+    c->user = malloc(user.n + 1u);
+    if (!c->user)
+        return false;
+    memcpy(c->user, user.p, user.n);
+    c->user[user.n] = 0;
+    c->user_count = (uint16_t)user.n;
+    return true;
+}
+
+/* Joins connection and session, answers, and goes on where the session stopped. */
+static void welcome(struct client *c, struct session *x, const struct packet_connect *p,
+                    bool is_present, struct bytes assigned)
+{
+    struct shard *s = c->stream.shard;
+    struct connack_out o = {.session_present = is_present,
+                            .retain_available = true,
+                            .maximum_qos = 2,
+                            .assigned_client_id = assigned};
+
+    c->session = x;
+    c->state = CLIENT_CONNECTED;
+    x->client = c;
+    x->protocol = (uint8_t)p->protocol;
+    x->expiry = expiry_of(s, p);
+    c->connect_expiry = p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
+    STAT_INC(&s->stats, clients_accepted);
+    STAT_INC(&s->stats, clients_connected);
+    negotiate(c, p, &o);
+    if (p->has_will && !set_will(s, x, p)) {
+        refuse(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
+        client_leave_session(c, false);
+        return;
+    }
+    note_session(s, x, false);
+    send_connack(c, &o);
+    client_log(c, 5, "client connected", NULL);
+    if (c->keep_alive)
+        timer_arm(&s->timers, &c->keepalive_timer, s->now_ms + c->keep_alive * 1500ull, is_silent);
+    deliver_resume(s, x);
+    shares_connected(s, x, true);
+}
+
+void client_on_connect(struct client *c, const struct packet_connect *p)
+{
+    struct shard *s = c->stream.shard;
+    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+    struct bytes id = p->client_id, assigned = {0};
+    enum reason reason;
+    struct session *x;
+    bool is_present;
+    char fresh[32];
+
+    c->protocol = (uint8_t)p->protocol;
+    c->is_bridge = p->is_bridge;
+    c->may_link = s->cluster->config.link_workers && (rules->links || rules->is_loopback);
+    reason = judge(c, p);
+    if (reason != REASON_SUCCESS) {
+        refuse(c, reason, close_for(reason));
+        return;
+    }
+    if (id.n == 0) {
+        id = assign_id(s, fresh, sizeof fresh);
+        if (p->protocol == MQTT_5)
+            assigned = id;
+    }
+    x = keep_user(c, p->has_username ? p->username : bytes_of("", 0))
+            ? open_session(c, p, id, &is_present)
+            : NULL;
+    if (!x) {
+        refuse(c, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
+        return;
+    }
+    welcome(c, x, p, is_present, assigned);
+}

@@ -1,0 +1,491 @@
+/* core/broker/group.c -- shared groups at their home, the owner of their filter's partition.
+ *
+ * The index knows only that a group exists. A publish sends one message for each matching group to
+ * its home, which picks a member by the configured policy, connected ones only; what nobody can take
+ * waits here up to a bound. A member's worker gives back what the member did not take.
+ *
+ * Threads  the home worker.
+ */
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+
+struct member {
+    struct handle session;
+    uint32_t subscription_id;
+    uint16_t worker;
+    uint8_t options;
+    bool is_connected;
+};
+
+struct waiting {
+    struct message *message;
+    uint64_t from_hash;
+};
+
+struct group {
+    struct table_node node; /* by hash of group and filter */
+    struct member *members;
+    struct waiting *backlog; /* ring */
+    struct group *pump_next;
+    uint8_t *text; /* group, then filter */
+    uint32_t group_count, filter_count;
+    uint32_t count, capacity, connected_count;
+    uint32_t next; /* round robin; sticky: the chosen one */
+    uint32_t backlog_head, backlog_count, backlog_capacity;
+    bool is_pumped;
+};
+
+static struct bytes filter_of(const struct group *g)
+{
+    return bytes_of(g->text + g->group_count, g->filter_count);
+}
+
+/* ---- the backlog ---- */
+
+static void pump_later(struct shard *s, struct group *g)
+{
+    if (g->is_pumped)
+        return;
+    g->is_pumped = true;
+    g->pump_next = s->pump_first;
+    s->pump_first = g;
+}
+
+static void drop_first(struct group *g)
+{
+    message_release(g->backlog[g->backlog_head].message);
+    g->backlog_head = (g->backlog_head + 1) & (g->backlog_capacity - 1);
+    g->backlog_count--;
+}
+
+static bool grow_backlog(struct group *g)
+{
+    uint32_t capacity = g->backlog_capacity ? g->backlog_capacity * 2 : 8;
+    struct waiting *v = malloc(capacity * sizeof *v);
+
+    if (!v)
+        return false;
+    for (uint32_t i = 0; i < g->backlog_count; i++)
+        v[i] = g->backlog[(g->backlog_head + i) & (g->backlog_capacity - 1)];
+    free(g->backlog);
+    g->backlog = v;
+    g->backlog_capacity = capacity;
+    g->backlog_head = 0;
+    return true;
+}
+
+/* Keeps a message until a member can take it. At the bound the oldest goes. */
+static void keep(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
+{
+    if (g->backlog_count >= s->limits->group_queued) {
+        STAT_INC(&s->stats, dropped_group_full);
+        drop_first(g);
+    }
+    if (s->is_memory_full || (g->backlog_count == g->backlog_capacity && !grow_backlog(g)) ||
+        !publish_message(p, &s->waiting_bytes)) {
+        STAT_INC(&s->stats, dropped_memory);
+        return;
+    }
+    g->backlog[(g->backlog_head + g->backlog_count++) & (g->backlog_capacity - 1)] =
+        (struct waiting){message_ref(p->message), from_hash};
+}
+
+/* ---- choosing a member ---- */
+
+static struct member *nth_connected(struct group *g, uint32_t n)
+{
+    for (uint32_t i = 0; i < g->count; i++)
+        if (g->members[i].is_connected && n-- == 0)
+            return &g->members[i];
+    return NULL;
+}
+
+static struct member *next_connected(struct group *g, uint32_t from)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        uint32_t at = (from + i) % g->count;
+
+        if (g->members[at].is_connected)
+            return &g->members[at];
+    }
+    return NULL;
+}
+
+static struct member *choose(struct shard *s, struct group *g, const struct publish *p,
+                             uint64_t from_hash)
+{
+    if (g->connected_count == 0)
+        return NULL;
+    switch (s->limits->share_policy) {
+    case SHARE_STICKY:
+        return next_connected(g, g->next);
+    case SHARE_HASH_CLIENTID:
+        return nth_connected(g, (uint32_t)(from_hash % g->connected_count));
+    case SHARE_HASH_TOPIC:
+        return nth_connected(g, (uint32_t)(hash_of(s, p->topic) % g->connected_count));
+    case SHARE_RANDOM:
+        return nth_connected(g, (uint32_t)(shard_random(s) % g->connected_count));
+    case SHARE_ROUND_ROBIN:
+    case SHARE_POLICY_COUNT:
+        break;
+    }
+    return next_connected(g, g->next);
+}
+
+/* The one that was chosen took the message. */
+static void chosen(struct shard *s, struct group *g, const struct member *m)
+{
+    uint32_t at = (uint32_t)(m - g->members);
+
+    g->next = s->limits->share_policy == SHARE_STICKY ? at : (at + 1) % g->count;
+}
+
+/* ---- one message ---- */
+
+static enum err send_to(struct shard *s, struct group *g, const struct member *m,
+                        struct publish *p)
+{
+    struct msg_dispatch *to;
+
+    if (!body_share(s, p))
+        return ERR_MEMORY;
+    to = mail_post(s->cluster->mail, s->number, m->worker, MAIL_GROUP,
+                   (uint32_t)sizeof *to + body_bytes(p, false));
+    if (!to)
+        return ERR_FULL;
+    to->type = MSG_DISPATCH;
+    to->options = m->options;
+    to->group_home = (uint16_t)s->number;
+    to->subscription_id = m->subscription_id;
+    to->session = m->session;
+    to->group = slab_handle(&s->groups, g);
+    body_put(&to->body, (uint8_t *)(to + 1), p, false);
+    return OK;
+}
+
+static void deliver_to_member(struct shard *s, struct session *x, struct publish *p,
+                              const struct msg_dispatch *m)
+{
+    struct wanted w = {.ids = &m->subscription_id,
+                       .id_count = m->subscription_id != 0,
+                       .options = m->options,
+                       .group = m->group,
+                       .group_home = m->group_home};
+
+    deliver(s, x, p, &w);
+}
+
+static enum err dispatch(struct shard *s, struct group *g, const struct member *m,
+                         struct publish *p)
+{
+    struct msg_dispatch here = {.options = m->options,
+                                .group_home = (uint16_t)s->number,
+                                .subscription_id = m->subscription_id,
+                                .group = slab_handle(&s->groups, g)};
+    struct blob *given = p->blob;
+    struct publish copy = *p;
+    enum err err;
+
+    if (m->worker == s->number) {
+        struct session *x = slab_at(&s->sessions, m->session);
+
+        if (!x || !x->client)
+            return ERR_NONE;
+        deliver_to_member(s, x, p, &here);
+        return OK;
+    }
+    err = send_to(s, g, m, &copy);
+    if (copy.blob != given)
+        blob_release(copy.blob);
+    return err;
+}
+
+enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash,
+                       bool is_again)
+{
+    struct group *g = slab_at(&s->groups, group);
+    struct member *m;
+    enum err err;
+
+    (void)is_again;
+    if (!g)
+        return ERR_NONE; /* its last member has left meanwhile */
+    m = g->backlog_count ? NULL : choose(s, g, p, from_hash);
+    if (m) {
+        err = dispatch(s, g, m, p);
+        if (err == OK)
+            chosen(s, g, m);
+        if (err != ERR_NONE)
+            return err;
+    }
+    if (p->qos == 0 && !g->backlog_count)
+        STAT_INC(&s->stats, dropped_offline_qos0);
+    else
+        keep(s, g, p, from_hash);
+    if (g->backlog_count && g->connected_count)
+        pump_later(s, g);
+    return OK;
+}
+
+/* Hands out the backlog. true: no room now. */
+static bool pump(struct shard *s, struct group *g)
+{
+    while (g->backlog_count && g->connected_count) {
+        struct waiting *w = &g->backlog[g->backlog_head];
+        struct publish p;
+        struct member *m;
+        enum err err;
+
+        publish_of_message(&p, w->message);
+        m = choose(s, g, &p, w->from_hash);
+        err = dispatch(s, g, m, &p);
+        if (err == ERR_FULL)
+            return true;
+        if (err == ERR_NONE)
+            return false; /* it has just gone: its worker will tell */
+        chosen(s, g, m);
+        drop_first(g);
+    }
+    return false;
+}
+
+bool groups_run(struct shard *s)
+{
+    struct group *g = s->pump_first;
+
+    s->pump_first = NULL;
+    while (g) {
+        struct group *next = g->pump_next;
+
+        g->is_pumped = false;
+        if (pump(s, g))
+            pump_later(s, g);
+        g = next;
+    }
+    return s->pump_first != NULL;
+}
+
+/* ---- a member's worker speaks ---- */
+
+static struct group *find(struct shard *s, const struct msg_group_member *m)
+{
+    struct bytes text = bytes_of(m->text, m->group_count + m->filter_count);
+
+    for (struct table_node *n = table_first(&s->group_table, m->hash); n; n = table_after(n)) {
+        struct group *g = TABLE_OBJECT(n, struct group, node);
+
+        if (g->group_count == m->group_count &&
+            bytes_eq(bytes_of(g->text, g->group_count + g->filter_count), text))
+            return g;
+    }
+    return NULL;
+}
+
+static void change_index(struct shard *s, struct group *g, bool is_add, enum err *err)
+{
+    struct cluster_state *c = s->cluster;
+    struct handle h = slab_handle(&s->groups, g);
+    struct bytes filter = filter_of(g);
+    struct index *ix = partition_of_filter(c, filter, hash_of(s, filter));
+    struct dest d = {(uint16_t)s->number, DEST_GROUP, h.slot, h.generation};
+
+    *err = is_add ? index_add(ix, filter, d, NULL) : index_remove(ix, filter, d, NULL);
+    if (*err != OK)
+        return;
+    stripes_touch(c->stripes, &c->key, filter);
+    interest_tell(s, bytes_of(g->text, g->group_count), filter, is_add);
+}
+
+static void destroy(struct shard *s, struct group *g)
+{
+    if (g->is_pumped) {
+        struct group **at = &s->pump_first;
+
+        while (*at != g)
+            at = &(*at)->pump_next;
+        *at = g->pump_next;
+    }
+    STAT_ADD(&s->stats, dropped_session_end, g->backlog_count);
+    while (g->backlog_count)
+        drop_first(g);
+    table_remove(&s->group_table, &g->node);
+    free(g->backlog);
+    free(g->members);
+    free(g->text);
+    slab_free(&s->groups, g);
+}
+
+static struct group *create(struct shard *s, const struct msg_group_member *m)
+{
+    struct group *g = slab_alloc(&s->groups);
+    enum err err;
+
+    if (!g)
+        return NULL;
+    g->text = malloc(m->group_count + m->filter_count + 1);
+    if (!g->text || !table_insert(&s->group_table, &g->node, m->hash)) {
+        free(g->text);
+        slab_free(&s->groups, g);
+        return NULL;
+    }
+    memcpy(g->text, m->text, m->group_count + m->filter_count);
+    g->group_count = m->group_count;
+    g->filter_count = m->filter_count;
+    change_index(s, g, true, &err);
+    if (err == OK)
+        return g;
+    destroy(s, g);
+    return NULL;
+}
+
+static struct member *find_member(struct group *g, uint32_t worker, struct handle session)
+{
+    for (uint32_t i = 0; i < g->count; i++) {
+        struct member *m = &g->members[i];
+
+        if (m->worker == worker && m->session.slot == session.slot &&
+            m->session.generation == session.generation)
+            return m;
+    }
+    return NULL;
+}
+
+static void set_connected(struct shard *s, struct group *g, struct member *m, bool is_connected)
+{
+    if (m->is_connected == is_connected)
+        return;
+    m->is_connected = is_connected;
+    g->connected_count += is_connected ? 1u : (uint32_t)-1;
+    if (is_connected && g->backlog_count)
+        pump_later(s, g);
+}
+
+static struct member *add_member(struct group *g)
+{
+    if (g->count == g->capacity) {
+        uint32_t capacity = g->capacity ? g->capacity * 2 : 2;
+        struct member *v = realloc(g->members, capacity * sizeof *v);
+
+        if (!v)
+            return NULL;
+        g->members = v;
+        g->capacity = capacity;
+    }
+    g->members[g->count] = (struct member){0};
+    return &g->members[g->count++];
+}
+
+static void remove_member(struct shard *s, struct group *g, struct member *m)
+{
+    uint32_t at = (uint32_t)(m - g->members);
+    enum err err;
+
+    set_connected(s, g, m, false);
+    g->count--;
+    memmove(m, m + 1, (g->count - at) * sizeof *m);
+    if (g->next > at)
+        g->next--;
+    if (g->count)
+        return;
+    change_index(s, g, false, &err);
+    CHECK(err == OK);
+    destroy(s, g);
+}
+
+static void join(struct shard *s, uint32_t from, const struct msg_group_member *m,
+                 struct msg_group_done *out)
+{
+    struct group *g = find(s, m);
+    struct member *x;
+
+    *out = (struct msg_group_done){.type = MSG_GROUP_DONE, .share = m->share, .is_refused = true};
+    if (!g)
+        g = create(s, m);
+    if (!g)
+        return;
+    x = find_member(g, from, m->session);
+    out->is_new = !x;
+    if (!x)
+        x = add_member(g);
+    if (!x)
+        return; /* an empty group stays until its next member leaves: harmless */
+    x->worker = (uint16_t)from;
+    x->session = m->session;
+    x->options = m->options;
+    x->subscription_id = m->subscription_id;
+    set_connected(s, g, x, m->is_connected);
+    out->group = slab_handle(&s->groups, g);
+    out->is_refused = false;
+}
+
+bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_group_member *m)
+{
+    struct group *g;
+    struct member *x;
+
+    if (m->type == MSG_GROUP_JOIN) {
+        struct msg_group_done done, *to = &done;
+
+        if (from != s->number)
+            to = mail_post(s->cluster->mail, s->number, from, MAIL_ANSWER, sizeof *to);
+        if (!to)
+            return false;
+        join(s, from, m, to);
+        if (from == s->number)
+            shard_on_group_done(s, to);
+        return true;
+    }
+    g = slab_at(&s->groups, m->group);
+    x = g ? find_member(g, from, m->session) : NULL;
+    if (!x)
+        return true;
+    if (m->type == MSG_GROUP_LEAVE)
+        remove_member(s, g, x);
+    else
+        set_connected(s, g, x, m->is_connected);
+    return true;
+}
+
+/* ---- at the member's worker ---- */
+
+bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint8_t *body)
+{
+    struct session *x = slab_at(&s->sessions, m->session);
+    struct publish p;
+
+    body_get(&p, &m->body, body);
+    if (x && x->client && x->client->state == CLIENT_CONNECTED) {
+        deliver_to_member(s, x, &p, m);
+    } else if (publish_message(&p, &s->waiting_bytes)) {
+        struct delivery d = {.message = message_ref(p.message),
+                             .group = m->group,
+                             .group_home = m->group_home};
+
+        group_take_back(s, &d);
+    } else {
+        STAT_INC(&s->stats, dropped_memory);
+    }
+    publish_fini(&p);
+    if (m->body.blob)
+        blob_release(m->body.blob);
+    return true;
+}
+
+void groups_init(struct shard *s)
+{
+    slab_init(&s->groups, sizeof(struct group), 1u << 24);
+    table_init(&s->group_table);
+}
+
+void groups_fini(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct group *g;
+
+    while ((g = slab_next(&s->groups, &slot)))
+        destroy(s, g);
+    slab_fini(&s->groups);
+    table_fini(&s->group_table);
+}

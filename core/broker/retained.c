@@ -1,0 +1,541 @@
+/* core/broker/retained.c -- retained messages: stored at the owner of their topic, asked for by
+ * subscribers.
+ *
+ * A subscriber asks only when its filter is visible everywhere, one owner after the other (a filter
+ * without wildcard has one). The owner answers after it has handled everything that stood in its
+ * rings when the question came, in slices, and stops after each until the subscriber's worker says
+ * that its session has room. A live retained publish that reached the subscription meanwhile makes
+ * answers for its topic old: they are dropped, so nobody keeps an old value.
+ *
+ * Threads  each part on its own worker, by mail.
+ */
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+#include "core/mqtt/topic.h"
+
+/* Messages of one slice, and nodes visited between two looks at the ring. */
+#define SLICE_MESSAGES 64u
+#define STEP_NODES 16u
+
+/* ---- the store ---- */
+
+static void forget(struct shard *s, struct message *m)
+{
+    if (!m)
+        return;
+    STAT_ADD(&s->stats, retained, -1);
+    STAT_ADD(&s->stats, retained_bytes, -(int64_t)message_cost(m));
+    s->retained_bytes -= message_cost(m);
+    message_release(m);
+}
+
+/* The bounds are shared out evenly: topics are spread by hash. */
+static bool is_full(const struct shard *s, uint32_t cost)
+{
+    uint32_t workers = s->cluster->config.workers;
+
+    return retain_count(s->retain) >= s->limits->retained / workers + 1 ||
+           s->retained_bytes + cost > s->limits->retained_bytes / workers + 1 || s->is_memory_full;
+}
+
+static void note(struct shard *s, const struct publish *p, bool is_delete)
+{
+    struct record r = {.kind = RECORD_RETAINED, .is_delete = is_delete, .publish = p};
+
+    if (s->store.keeps)
+        (void)store_put(&s->store, &r);
+}
+
+void retained_put(struct shard *s, struct publish *p)
+{
+    uint32_t cost = (uint32_t)sizeof(struct message) + p->topic.n + p->props.n + p->payload.n;
+    struct message *m;
+    void *old = NULL;
+
+    if (p->payload.n == 0) { /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: removes, is not stored */
+        forget(s, retain_remove(s->retain, p->topic));
+        note(s, p, true);
+        return;
+    }
+    if (is_full(s, cost) && !retain_get(s->retain, p->topic)) {
+        STAT_INC(&s->stats, dropped_retained_full);
+        return;
+    }
+    m = publish_message(p, &s->waiting_bytes);
+    if (!m || retain_put(s->retain, p->topic, m, &old) != OK) {
+        STAT_INC(&s->stats, dropped_memory);
+        return;
+    }
+    message_ref(m);
+    STAT_INC(&s->stats, retained);
+    STAT_ADD(&s->stats, retained_bytes, message_cost(m));
+    s->retained_bytes += message_cost(m);
+    forget(s, old); /* [MQTT-3.3.1-5]: replaced */
+    note(s, p, false);
+}
+
+/* ---- the owner answers ---- */
+
+enum query_state { QUERY_DRAINING, QUERY_RUNNING, QUERY_PAUSED };
+
+struct query {
+    struct query *next;
+    struct handle ask;
+    struct bytes filter; /* lent */
+    struct retain_cursor cursor;
+    uint32_t from;
+    uint32_t sent; /* in this slice */
+    enum query_state state;
+    bool is_stopped;
+    uint64_t marks[WORKERS_MAX];
+};
+
+struct collected {
+    struct shard *shard;
+    uint32_t count;
+    struct message *v[STEP_NODES];
+};
+
+static void collect(void *ctx, struct bytes topic, void *value)
+{
+    struct collected *c = ctx;
+    struct message *m = value;
+
+    if (m->expires_ms && m->expires_ms <= c->shard->now_ms) {
+        STAT_INC(&c->shard->stats, dropped_expired);
+        forget(c->shard, retain_remove(c->shard->retain, topic));
+        return;
+    }
+    CHECK(c->count < STEP_NODES);
+    c->v[c->count++] = message_ref(m);
+}
+
+static void post_retained(struct shard *s, struct query *q, struct message *m)
+{
+    struct msg_retained *to;
+    struct publish p;
+
+    publish_of_message(&p, m);
+    if (!body_share(s, &p)) {
+        STAT_INC(&s->stats, dropped_memory);
+        return;
+    }
+    to = mail_post(s->cluster->mail, s->number, q->from, MAIL_ANSWER,
+                   (uint32_t)sizeof *to + body_bytes(&p, false));
+    CHECK(to); /* room was seen */
+    to->type = MSG_RETAINED;
+    to->ask = q->ask;
+    to->topic_hash = hash_of(s, p.topic);
+    body_put(&to->body, (uint8_t *)(to + 1), &p, false);
+    if (p.blob != m->blob)
+        blob_release(p.blob);
+    q->sent++;
+}
+
+/* Goes on with one question while there is room. Returns true when it is done with. *waits: for
+ * room in the ring. */
+static bool run_query(struct shard *s, struct query *q, bool *waits)
+{
+    struct mail *mail = s->cluster->mail;
+    const uint32_t one = (uint32_t)sizeof(struct msg_retained) + INLINE_BYTES_MAX;
+    const uint32_t end = (uint32_t)sizeof(struct msg_retained_end);
+    struct msg_retained_end *to;
+    bool more = true;
+
+    while (more && !q->is_stopped && q->sent < SLICE_MESSAGES) {
+        struct collected c = {.shard = s};
+        uint32_t step = STEP_NODES;
+
+        while (step && !mail_room_for(mail, s->number, q->from, MAIL_ANSWER, step + 1,
+                                      step * one + end))
+            step /= 2;
+        if (step == 0) {
+            *waits = true;
+            return false;
+        }
+        more = retain_cursor_next(&q->cursor, step, collect, &c);
+        for (uint32_t i = 0; i < c.count; i++) {
+            post_retained(s, q, c.v[i]);
+            message_release(c.v[i]);
+        }
+    }
+    to = mail_post(mail, s->number, q->from, MAIL_ANSWER, end);
+    if (!to) {
+        *waits = true;
+        q->sent = SLICE_MESSAGES; /* nothing more before this is said */
+        return false;
+    }
+    *to = (struct msg_retained_end){
+        .type = MSG_RETAINED_END, .is_last = !more || q->is_stopped, .ask = q->ask};
+    q->state = QUERY_PAUSED;
+    return to->is_last;
+}
+
+/* One question, one turn. Returns true when it is done with. */
+static bool turn_query(struct shard *s, struct query *q, bool *waits)
+{
+    if (q->state == QUERY_DRAINING) {
+        if (!mail_passed(s->cluster->mail, s->number, MAIL_PUBLISH, q->marks)) {
+            *waits = true;
+            return false;
+        }
+        if (retain_cursor_init(&q->cursor, s->retain, q->filter) != OK) {
+            STAT_INC(&s->stats, dropped_memory);
+            q->is_stopped = true;
+        }
+        q->state = QUERY_RUNNING;
+    }
+    return q->state == QUERY_RUNNING && run_query(s, q, waits);
+}
+
+static void free_query(struct query *q)
+{
+    if (q->state != QUERY_DRAINING)
+        retain_cursor_fini(&q->cursor);
+    free(q);
+}
+
+static bool run_queries(struct shard *s)
+{
+    struct query **at = &s->queries;
+    bool waits = false;
+
+    while (*at) {
+        struct query *q = *at;
+
+        if (turn_query(s, q, &waits)) {
+            *at = q->next;
+            free_query(q);
+        } else {
+            at = &q->next;
+        }
+    }
+    return waits;
+}
+
+static struct query *find_query(struct shard *s, uint32_t from, struct handle ask)
+{
+    struct query *q = s->queries;
+
+    while (q && !(q->from == from && q->ask.slot == ask.slot &&
+                  q->ask.generation == ask.generation))
+        q = q->next;
+    return q;
+}
+
+bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m)
+{
+    struct query *q;
+
+    if (m->type != MSG_RETAIN_ASK) {
+        q = find_query(s, from, m->ask);
+        CHECK(q && q->state == QUERY_PAUSED); /* it waits for exactly this */
+        q->state = QUERY_RUNNING;
+        q->sent = 0;
+        q->is_stopped = m->type == MSG_RETAIN_STOP;
+        return true;
+    }
+    q = calloc(1, sizeof *q);
+    if (!q)
+        return false; /* tried again: the subscriber waits, nothing is lost */
+    q->from = from;
+    q->ask = m->ask;
+    q->filter = bytes_of(m->filter, m->filter_count);
+    fence_full(&s->fence); /* pairs with the fence of route.c: index first, then the rings */
+    mail_mark(s->cluster->mail, s->number, MAIL_PUBLISH, q->marks);
+    q->next = s->queries;
+    s->queries = q;
+    return true;
+}
+
+/* ---- the subscriber's worker asks ---- */
+
+enum ask_state {
+    ASK_START,  /* the next owner is to be asked */
+    ASK_ASKED,  /* a slice is on its way */
+    ASK_PAUSED, /* the owner waits for us */
+};
+
+/* Topics of which a live retained publish has come since the question. */
+struct seen {
+    uint64_t *v;
+    uint32_t count, capacity;
+};
+
+struct ask {
+    struct ask *next;      /* of the session */
+    struct ask *todo_next;
+    struct handle session; /* generation 0: the session has gone */
+    struct seen seen;
+    uint32_t owner, last_owner;
+    uint32_t subscription_id;
+    uint32_t filter_count;
+    uint8_t *filter;
+    uint8_t options;
+    uint8_t state; /* enum ask_state */
+    bool is_todo;
+};
+
+static bool seen_has(const struct seen *t, uint64_t hash)
+{
+    uint32_t i;
+
+    if (!t->count)
+        return false;
+    for (i = (uint32_t)hash & (t->capacity - 1); t->v[i]; i = (i + 1) & (t->capacity - 1))
+        if (t->v[i] == hash)
+            return true;
+    return false;
+}
+
+static void seen_place(struct seen *t, uint64_t hash)
+{
+    uint32_t i = (uint32_t)hash & (t->capacity - 1);
+
+    while (t->v[i])
+        i = (i + 1) & (t->capacity - 1);
+    t->v[i] = hash;
+    t->count++;
+}
+
+static void seen_add(struct seen *t, uint64_t hash)
+{
+    hash |= 1; /* 0 is an empty place */
+    if (seen_has(t, hash))
+        return;
+    if (t->count * 2 >= t->capacity) {
+        struct seen wider = {.capacity = t->capacity ? t->capacity * 2 : 16};
+
+        wider.v = calloc(wider.capacity, sizeof *wider.v);
+        if (!wider.v)
+            return; /* the subscriber may get an old value once more */
+        for (uint32_t i = 0; i < t->capacity; i++)
+            if (t->v[i])
+                seen_place(&wider, t->v[i]);
+        free(t->v);
+        *t = wider;
+    }
+    seen_place(t, hash);
+}
+
+static void todo(struct shard *s, struct ask *a)
+{
+    if (a->is_todo)
+        return;
+    a->is_todo = true;
+    a->todo_next = s->ask_todo;
+    s->ask_todo = a;
+}
+
+static void unlink_ask(struct session *x, struct ask *a)
+{
+    struct ask **at = &x->asks;
+
+    while (*at != a)
+        at = &(*at)->next;
+    *at = a->next;
+}
+
+static void free_ask(struct shard *s, struct ask *a)
+{
+    struct session *x = slab_at(&s->sessions, a->session);
+
+    if (x)
+        unlink_ask(x, a);
+    free(a->seen.v);
+    free(a->filter);
+    slab_free(&s->asks, a);
+}
+
+static bool post_ask(struct shard *s, struct ask *a, enum msg_type type)
+{
+    struct msg_retain_ask *m =
+        mail_post(s->cluster->mail, s->number, a->owner, MAIL_REQUEST, sizeof *m);
+
+    if (!m)
+        return false;
+    *m = (struct msg_retain_ask){.type = (uint8_t)type,
+                                 .ask = slab_handle(&s->asks, a),
+                                 .filter = a->filter,
+                                 .filter_count = a->filter_count};
+    a->state = ASK_ASKED;
+    return true;
+}
+
+/* Takes the next step if it can be taken. *waits: for room in a ring (not for the client, who will
+ * wake us himself). */
+static void step(struct shard *s, struct ask *a, bool *waits)
+{
+    struct session *x = slab_at(&s->sessions, a->session);
+    bool is_done = true;
+
+    if (a->state == ASK_START && !x) {
+        free_ask(s, a);
+        return;
+    }
+    if (a->state == ASK_START) {
+        is_done = post_ask(s, a, MSG_RETAIN_ASK);
+    } else if (a->state == ASK_PAUSED) {
+        if (x && !deliver_has_room(s, x)) {
+            todo(s, a);
+            return;
+        }
+        is_done = post_ask(s, a, x ? MSG_RETAIN_MORE : MSG_RETAIN_STOP);
+    }
+    if (!is_done) {
+        *waits = true;
+        todo(s, a);
+    }
+}
+
+void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8_t options,
+                  uint32_t subscription_id)
+{
+    bool is_wild = topic_has_wildcard(filter), waits;
+    struct ask *a;
+
+    if (!s->limits->retain_available)
+        return;
+    a = slab_alloc(&s->asks);
+    if (a)
+        a->filter = malloc(filter.n);
+    if (!a || !a->filter) {
+        STAT_INC(&s->stats, dropped_memory);
+        if (a)
+            slab_free(&s->asks, a);
+        return;
+    }
+    bytes_put(a->filter, filter);
+    a->filter_count = filter.n;
+    a->session = slab_handle(&s->sessions, x);
+    a->options = options;
+    a->subscription_id = subscription_id;
+    a->owner = is_wild ? 0 : owner_of_topic(s->cluster, hash_of(s, filter));
+    a->last_owner = is_wild ? s->cluster->config.workers - 1 : a->owner;
+    a->next = x->asks;
+    x->asks = a;
+    step(s, a, &waits);
+}
+
+void asks_note(struct session *x, const struct publish *p)
+{
+    for (struct ask *a = x->asks; a; a = a->next)
+        if (topic_matches(bytes_of(a->filter, a->filter_count), p->topic))
+            seen_add(&a->seen, p->topic_hash);
+}
+
+void asks_drop(struct shard *s, struct session *x)
+{
+    while (x->asks) {
+        struct ask *a = x->asks;
+
+        x->asks = a->next;
+        a->session = (struct handle){0, 0};
+        if (a->state != ASK_ASKED)
+            todo(s, a); /* tells the owner; an answer that is on its way is waited for */
+    }
+}
+
+/* Whether the subscription that asked is still there. */
+static bool is_subscribed(const struct shard *s, const struct session *x, const struct ask *a)
+{
+    struct bytes text = bytes_of(a->filter, a->filter_count);
+    const struct filter *f = filters_find(&s->filters, text, hash_of(s, text));
+
+    return f && session_find_filter(x, f) != UINT32_MAX;
+}
+
+void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body)
+{
+    struct ask *a = slab_at(&s->asks, m->ask);
+    struct session *x;
+
+    CHECK(a); /* an ask is not freed while an answer is due */
+    x = slab_at(&s->sessions, a->session);
+    if (x && !seen_has(&a->seen, m->topic_hash | 1) && is_subscribed(s, x, a)) {
+        struct wanted w = {.ids = &a->subscription_id,
+                           .id_count = a->subscription_id != 0,
+                           .options = a->options,
+                           .is_retained = true};
+        struct publish p;
+
+        body_get(&p, &m->body, body);
+        p.topic_hash = m->topic_hash;
+        deliver(s, x, &p, &w);
+        publish_fini(&p);
+    }
+    if (m->body.blob)
+        blob_release(m->body.blob);
+}
+
+void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m)
+{
+    struct ask *a = slab_at(&s->asks, m->ask);
+
+    CHECK(a && a->owner == from && a->state == ASK_ASKED);
+    if (!m->is_last) {
+        a->state = ASK_PAUSED;
+    } else if (a->owner == a->last_owner || !slab_at(&s->sessions, a->session)) {
+        free_ask(s, a);
+        return;
+    } else {
+        a->owner++;
+        a->state = ASK_START;
+    }
+    todo(s, a); /* requests are not posted from an answer's handler */
+}
+
+static bool run_asks(struct shard *s)
+{
+    struct ask *a = s->ask_todo;
+    bool waits = false;
+
+    s->ask_todo = NULL;
+    while (a) {
+        struct ask *next = a->todo_next;
+
+        a->is_todo = false;
+        step(s, a, &waits);
+        a = next;
+    }
+    return waits;
+}
+
+bool retained_run(struct shard *s)
+{
+    bool asks_wait = run_asks(s);
+
+    return run_queries(s) || asks_wait;
+}
+
+static void release(void *ctx, void *value)
+{
+    (void)ctx;
+    message_release(value);
+}
+
+void retained_init(struct shard *s)
+{
+    slab_init(&s->asks, sizeof(struct ask), 1u << 26);
+}
+
+void retained_fini(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct ask *a;
+
+    while (s->queries) {
+        struct query *q = s->queries;
+
+        s->queries = q->next;
+        free_query(q);
+    }
+    while ((a = slab_next(&s->asks, &slot))) {
+        free(a->seen.v);
+        free(a->filter);
+    }
+    slab_fini(&s->asks);
+    retain_destroy(s->retain, release, NULL);
+}

@@ -1,0 +1,573 @@
+/* core/broker/shard.c -- what the shards share, the turn of one, and the mail that comes in. */
+#include "core/broker/shard.h"
+
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+
+/* Records of one ring handled in one turn, timers fired, blocks freed. */
+#define MAIL_BUDGET 256u
+#define TIMER_BUDGET 256u
+#define RECLAIM_BUDGET 256u
+/* Filters, shares and groups of one worker: slots must leave room for DELIVER_GROUP. */
+#define SLOTS_MAX (1u << 26)
+/* Turns between two looks at the memory of all workers. */
+#define MEMORY_LOOK_TURNS 16u
+
+/* ---- life ---- */
+
+static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number, uint64_t now_ms,
+                       uint64_t wall_ms)
+{
+    s->cluster = c;
+    s->limits = &c->config.limits;
+    s->number = number;
+    s->is_link = is_link_worker(c, number);
+    s->now_ms = now_ms;
+    s->wall_ms = wall_ms;
+    s->random = c->config.seed[0] ^ ((number + 1) * 0x9E3779B97F4A7C15ull);
+    s->dirty_last = &s->dirty_first;
+    s->due.last = &s->due.first;
+    s->interest_last = &s->interest_first;
+    arena_init(&s->arena);
+    timer_wheel_init(&s->timers, now_ms, s);
+    slab_init(&s->clients, sizeof(struct client), SLOTS_MAX);
+    slab_init(&s->sessions, sizeof(struct session), SLOTS_MAX);
+    slab_init(&s->shares, sizeof(struct share), SLOTS_MAX);
+    retained_init(s);
+    table_init(&s->session_table);
+    filters_init(&s->filters, SLOTS_MAX);
+    groups_init(s);
+    store_nothing_init(&s->store, &s->store_nothing);
+    s->retain = retain_create(&c->key);
+    s->topics = topic_cache_create();
+    return s->retain && s->topics;
+}
+
+static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint64_t now_ms,
+                                  uint64_t wall_ms)
+{
+    size_t bytes = (sizeof(struct shard) + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    struct shard *s = aligned_alloc(CACHE_LINE, bytes);
+
+    if (!s)
+        return NULL;
+    memset(s, 0, bytes);
+    if (shard_init(s, c, number, now_ms, wall_ms))
+        return s;
+    topic_cache_destroy(s->topics);
+    retain_destroy(s->retain, NULL, NULL);
+    free(s);
+    return NULL;
+}
+
+static void end_sessions(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct session *x;
+
+    while ((x = slab_next(&s->sessions, &slot)))
+        session_fini(x);
+    slab_fini(&s->sessions);
+    table_fini(&s->session_table);
+}
+
+/* The clients have been closed by the net; what is left is memory. */
+static void shard_destroy(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct share *h;
+
+    sys_stop(s);
+    due_fini(s);
+    retained_fini(s);
+    groups_fini(s);
+    end_sessions(s);
+    while ((h = slab_next(&s->shares, &slot)))
+        free(h->text);
+    slab_fini(&s->shares);
+    slab_fini(&s->clients);
+    filters_fini(&s->filters);
+    topic_cache_destroy(s->topics);
+    while (s->interest_first) {
+        struct interest_due *d = s->interest_first;
+
+        s->interest_first = d->next;
+        free(d->msg.text);
+        free(d);
+    }
+    free(s->acks);
+    outq_pool_fini(&s->pool);
+    arena_fini(&s->arena);
+}
+
+static bool create_parts(struct cluster_state *c)
+{
+    uint32_t sizes[MAIL_KIND_COUNT];
+
+    mail_default_sizes(c->worker_count, sizes);
+    for (int k = 0; k < MAIL_KIND_COUNT; k++)
+        if (c->config.ring_bytes[k])
+            sizes[k] = c->config.ring_bytes[k];
+    c->mail = mail_create(c->worker_count, sizes);
+    c->epoch = epoch_create(c->worker_count);
+    c->stripes = stripes_create();
+    c->leading = index_create(&c->key, c->epoch, 0);
+    if (!c->mail || !c->epoch || !c->stripes || !c->leading)
+        return false;
+    for (uint32_t i = 0; i < c->config.workers; i++) {
+        c->index[i] = index_create(&c->key, c->epoch, i);
+        if (!c->index[i])
+            return false;
+    }
+    return true;
+}
+
+struct cluster_state *cluster_create(const struct cluster_config *config, uint64_t now_ms,
+                                     uint64_t wall_ms)
+{
+    struct cluster_state *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    c->config = *config;
+    memcpy(c->key.k, config->seed, sizeof c->key.k);
+    c->worker_count = config->workers + config->link_workers;
+    c->started_ms = now_ms;
+    CHECK(config->workers >= 1 && c->worker_count <= WORKERS_MAX);
+    if (!create_parts(c)) {
+        cluster_destroy(c);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        c->shards[i] = shard_create(c, i, now_ms, wall_ms);
+        if (!c->shards[i]) {
+            cluster_destroy(c);
+            return NULL;
+        }
+        epoch_online(c->epoch, i);
+    }
+    sys_start(c->shards[0]);
+    return c;
+}
+
+/* Records still in the rings hold memory of their own: they are taken out first. */
+static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *record, uint32_t bytes)
+{
+    const uint8_t *type = record;
+
+    (void)owner;
+    (void)from;
+    (void)kind;
+    (void)bytes;
+    if (*type == MSG_DELIVER && ((struct msg_deliver *)record)->body.blob)
+        blob_release(((struct msg_deliver *)record)->body.blob);
+    else if (*type == MSG_RETAIN && ((struct msg_retain *)record)->body.blob)
+        blob_release(((struct msg_retain *)record)->body.blob);
+    else if (*type == MSG_DISPATCH && ((struct msg_dispatch *)record)->body.blob)
+        blob_release(((struct msg_dispatch *)record)->body.blob);
+    else if (*type == MSG_RETAINED && ((struct msg_retained *)record)->body.blob)
+        blob_release(((struct msg_retained *)record)->body.blob);
+    else if (*type == MSG_LINK_PACKET)
+        free(((struct msg_link_packet *)record)->parcel);
+    else if (*type == MSG_HANDOFF)
+        free(((struct msg_pointer *)record)->p);
+    else if (*type == MSG_INTEREST)
+        free(((struct msg_interest *)record)->text);
+    return true;
+}
+
+void cluster_destroy(struct cluster_state *c)
+{
+    if (!c)
+        return;
+    for (uint32_t i = 0; c->mail && i < c->worker_count; i++)
+        mail_flush(c->mail, i);
+    for (uint32_t i = 0; c->mail && i < c->worker_count; i++)
+        while (mail_drain(c->mail, i, discard, NULL, MAIL_BUDGET))
+            ;
+    for (uint32_t i = 0; i < c->worker_count; i++)
+        if (c->shards[i])
+            shard_destroy(c->shards[i]);
+    for (uint32_t i = 0; i < c->worker_count; i++) {
+        if (c->shards[i])
+            blob_home_collect(&c->shards[i]->blobs);
+        free(c->shards[i]);
+    }
+    for (uint32_t i = 0; i < c->config.workers; i++)
+        index_destroy(c->index[i]);
+    index_destroy(c->leading);
+    stripes_destroy(c->stripes);
+    epoch_destroy(c->epoch);
+    mail_destroy(c->mail);
+    free(c);
+}
+
+struct shard *cluster_shard(struct cluster_state *c, uint32_t worker)
+{
+    return c->shards[worker];
+}
+
+void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks)
+{
+    s->hooks = *hooks;
+}
+
+/* ---- mail ---- */
+
+static bool on_retain(struct shard *s, const struct msg_retain *m)
+{
+    struct publish p;
+
+    body_get(&p, &m->body, (const uint8_t *)(m + 1));
+    p.topic_hash = m->topic_hash;
+    retained_put(s, &p);
+    publish_fini(&p);
+    if (m->body.blob)
+        blob_release(m->body.blob);
+    return true;
+}
+
+static bool on_link_packet(struct shard *s, const struct msg_link_packet *m)
+{
+    const struct link_parcel *l = m->parcel;
+    const uint8_t *at = l->bytes;
+    struct link_packet p = {.from = {l->worker, l->client.slot, l->client.generation},
+                            .qos = l->qos};
+
+    p.topic = bytes_of(at, l->topic_count);
+    at += l->topic_count;
+    p.client_id = bytes_of(at, l->client_id_count);
+    at += l->client_id_count;
+    p.response_topic = bytes_of(at, l->response_count);
+    at += l->response_count;
+    p.correlation = bytes_of(at, l->correlation_count);
+    at += l->correlation_count;
+    p.payload = bytes_of(at, l->payload_count);
+    if (s->hooks.link_packet && !s->hooks.link_packet(s->hooks.link, &p))
+        return false;
+    free(m->parcel);
+    return true;
+}
+
+static bool on_handoff(struct shard *s, const struct msg_pointer *m)
+{
+    STAT_INC(&s->stats, handoffs);
+    if (s->hooks.adopt)
+        s->hooks.adopt(s->hooks.net, m->p);
+    else
+        free(m->p);
+    return true;
+}
+
+static bool on_kick(struct shard *s, const struct msg_kick *m)
+{
+    struct client *c = slab_at(&s->clients, m->client);
+
+    if (c)
+        client_fail(c, (enum reason)m->reason, CLOSE_LINK);
+    return true;
+}
+
+static bool on_interest(struct shard *s, const struct msg_interest *m)
+{
+    if (s->hooks.interest)
+        s->hooks.interest(s->hooks.link, bytes_of(m->text, m->group_count),
+                          bytes_of(m->text + m->group_count, m->filter_count), m->is_added);
+    free(m->text);
+    return true;
+}
+
+static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type)
+{
+    switch (type) {
+    case MSG_ROUTE_DONE:
+        shard_on_route_done(s, record);
+        return true;
+    case MSG_GROUP_DONE:
+        shard_on_group_done(s, record);
+        return true;
+    case MSG_RETAINED:
+        shard_on_retained(s, record, (const uint8_t *)((struct msg_retained *)record + 1));
+        return true;
+    case MSG_RETAINED_END:
+        shard_on_retained_end(s, from, record);
+        return true;
+    default:
+        CHECK(type == MSG_INTEREST);
+        return on_interest(s, record);
+    }
+}
+
+static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *record, uint32_t bytes)
+{
+    struct shard *s = owner;
+    uint8_t type = *(uint8_t *)record;
+
+    (void)bytes;
+    switch (type) {
+    case MSG_DELIVER:
+        return shard_on_deliver(s, record);
+    case MSG_RETAIN:
+        return on_retain(s, record);
+    case MSG_LINK_PACKET:
+        return on_link_packet(s, record);
+    case MSG_DISPATCH:
+        return shard_on_dispatch(s, record,
+                                 (const uint8_t *)((struct msg_dispatch *)record + 1));
+    case MSG_ROUTE:
+        return shard_on_route(s, from, record);
+    case MSG_GROUP_JOIN:
+    case MSG_GROUP_LEAVE:
+    case MSG_GROUP_STATE:
+        return shard_on_group_member(s, from, record);
+    case MSG_RETAIN_ASK:
+    case MSG_RETAIN_MORE:
+    case MSG_RETAIN_STOP:
+        return shard_on_retain_ask(s, from, record);
+    case MSG_HANDOFF:
+        return on_handoff(s, record);
+    case MSG_KICK:
+        return on_kick(s, record);
+    default:
+        CHECK(kind == MAIL_ANSWER);
+        return on_answer(s, from, record, type);
+    }
+}
+
+bool shard_run_mail(struct shard *s)
+{
+    return mail_drain(s->cluster->mail, s->number, on_mail, s, MAIL_BUDGET);
+}
+
+/* ---- the turn ---- */
+
+/* Bytes that wait and are retained, in all workers, against the one bound of the process. */
+static void look_at_memory(struct shard *s)
+{
+    uint64_t sum = 0;
+
+    if (s->turn++ % MEMORY_LOOK_TURNS)
+        return;
+    for (uint32_t i = 0; i < s->cluster->worker_count; i++)
+        sum += load_relaxed(&s->cluster->shards[i]->stats.message_bytes_held);
+    s->is_memory_full = s->limits->memory_bytes && sum > s->limits->memory_bytes;
+}
+
+void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms)
+{
+    s->now_ms = now_ms;
+    s->wall_ms = wall_ms;
+    timer_wheel_tell(&s->timers, now_ms);
+    look_at_memory(s);
+}
+
+bool shard_run_timers(struct shard *s)
+{
+    return timer_advance(&s->timers, s->now_ms, TIMER_BUDGET);
+}
+
+static bool interest_run(struct shard *s)
+{
+    struct interest_due *d;
+
+    while ((d = s->interest_first)) {
+        struct msg_interest *m =
+            mail_post(s->cluster->mail, s->number, d->to, MAIL_ANSWER, sizeof *m);
+
+        if (!m)
+            return true;
+        *m = d->msg;
+        s->interest_first = d->next;
+        if (!s->interest_first)
+            s->interest_last = &s->interest_first;
+        free(d);
+    }
+    return false;
+}
+
+uint64_t shard_end_turn(struct shard *s, bool *more)
+{
+    bool waits = false;
+    uint64_t wake;
+
+    waits |= subscribe_run(s);
+    waits |= shares_run(s);
+    waits |= groups_run(s);
+    waits |= retained_run(s);
+    waits |= due_run(s);
+    waits |= interest_run(s);
+    s->store.ops->end_turn(s->store.self);
+    acks_run(s);
+    store_relaxed(&s->stats.message_bytes_held, s->waiting_bytes);
+    wake = mail_flush(s->cluster->mail, s->number);
+    arena_reset(&s->arena);
+    blob_home_collect(&s->blobs);
+    (void)epoch_reclaim(s->cluster->epoch, s->number, RECLAIM_BUDGET);
+    epoch_quiesce(s->cluster->epoch, s->number);
+    *more = waits;
+    return wake & ~(1ull << s->number);
+}
+
+uint64_t shard_next_timer_ms(const struct shard *s)
+{
+    return timer_next_ms(&s->timers, s->now_ms);
+}
+
+bool shard_sleep(struct shard *s)
+{
+    if (!mail_sleep(s->cluster->mail, s->number))
+        return false;
+    epoch_offline(s->cluster->epoch, s->number);
+    return true;
+}
+
+void shard_awake(struct shard *s)
+{
+    epoch_online(s->cluster->epoch, s->number);
+    mail_awake(s->cluster->mail, s->number);
+}
+
+void shard_shutdown(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct client *c;
+
+    while ((c = slab_next(&s->clients, &slot))) {
+        if (c->state == CLIENT_CONNECTED)
+            client_fail(c, REASON_SERVER_SHUTTING_DOWN, CLOSE_SHUTDOWN);
+        else
+            stream_close(&c->stream, CLOSE_SHUTDOWN);
+    }
+}
+
+/* ---- connections come home ---- */
+
+enum err shard_place(struct shard *s, uint16_t listener, struct bytes in, uint32_t *home,
+                     uint32_t *need)
+{
+    enum reason why;
+    struct packet p;
+    struct frame f;
+    enum err err;
+
+    (void)listener;
+    *home = s->number;
+    if (in.n && in.p[0] >> 4 != PACKET_CONNECT)
+        return OK; /* known after one byte; its client says goodbye */
+    err = frame_next(in, s->limits->connect_bytes, &f, need);
+    if (err == ERR_MORE)
+        return ERR_MORE;
+    if (err != OK || packet_decode(&f, MQTT_5, &p, &why) != OK)
+        return OK;
+    if (p.connect.client_id.n)
+        *home = (uint32_t)((hash_of(s, p.connect.client_id) >> 32) % s->cluster->config.workers);
+    return OK;
+}
+
+enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
+{
+    struct msg_pointer *m = mail_post(s->cluster->mail, s->number, home, MAIL_REQUEST, sizeof *m);
+
+    if (!m)
+        return ERR_FULL;
+    *m = (struct msg_pointer){.type = MSG_HANDOFF, .p = h};
+    return OK;
+}
+
+/* ---- links ---- */
+
+enum err shard_publish(struct shard *s, struct publish *p, bool *matched)
+{
+    p->from_link = true;
+    return route_publish(s, p, matched);
+}
+
+enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes correlation,
+                          struct bytes payload)
+{
+    uint8_t *props = arena_alloc(&s->arena, correlation.n + 3);
+    struct publish p = {.topic = topic,
+                        .payload = payload,
+                        .stamp_ms = s->wall_ms,
+                        .qos = 1,
+                        .protocol = MQTT_5,
+                        .from_link = true};
+
+    if (!props)
+        return ERR_MEMORY;
+    props[0] = 0x09; /* correlation data [MQTT5 3.3.2.3.6] */
+    put_be16(props + 1, (uint16_t)correlation.n);
+    bytes_put(props + 3, correlation);
+    p.props = bytes_of(props, correlation.n + 3);
+    return route_publish(s, &p, NULL);
+}
+
+enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason)
+{
+    struct msg_kick *m = mail_post(s->cluster->mail, s->number, who.worker, MAIL_REQUEST, sizeof *m);
+
+    if (!m)
+        return ERR_FULL;
+    *m = (struct msg_kick){
+        .type = MSG_KICK, .reason = reason, .client = {who.slot, who.generation}};
+    return OK;
+}
+
+/* ---- what others may know ---- */
+
+uint64_t shard_now_ms(const struct shard *s)
+{
+    return s->now_ms;
+}
+
+uint64_t shard_wall_ms(const struct shard *s)
+{
+    return s->wall_ms;
+}
+
+struct outq_pool *shard_pool(struct shard *s)
+{
+    return &s->pool;
+}
+
+struct timer_wheel *shard_timers(struct shard *s)
+{
+    return &s->timers;
+}
+
+struct arena *shard_arena(struct shard *s)
+{
+    return &s->arena;
+}
+
+/* SplitMix64 (Steele, Lea, Flood, 2014): for choices, not for secrets. */
+uint64_t shard_random(struct shard *s)
+{
+    uint64_t z = (s->random += 0x9E3779B97F4A7C15ull);
+
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+}
+
+const struct stats *shard_stats(const struct shard *s)
+{
+    return &s->stats;
+}
+
+struct stats *shard_count(struct shard *s)
+{
+    return &s->stats;
+}
+
+uint32_t shard_number(const struct shard *s)
+{
+    return s->number;
+}
+
+uint32_t shard_client_count(const struct shard *s)
+{
+    return s->clients.count;
+}

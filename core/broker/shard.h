@@ -1,0 +1,170 @@
+/* core/broker/shard.h -- all state that one worker owns, and the calls that make up its turn.
+ *
+ * A turn, as net/worker.c and tests/sim run it:
+ *     shard_begin_turn(now)            time is handed in
+ *     completions: stream->ops->input  bytes of connections
+ *     shard_run_mail                   what other workers left
+ *     shard_run_timers                 keep alive, expiries, wills
+ *     shard_end_turn                   work with a cursor, commit, acknowledgements, flush of mail
+ *     walk shard_next_dirty            the net sends and closes
+ *     quiesce, sleep                   shard_may_sleep, shard_sleep, shard_awake
+ * Handlers change state and queue; only the walk of the dirty list talks to the kernel.
+ *
+ * Threads  create, destroy: boot.  All else: the worker of that number.
+ */
+#ifndef CORE_BROKER_SHARD_H
+#define CORE_BROKER_SHARD_H
+
+#include "core/base/err.h"
+#include "core/base/limits.h"
+#include "core/base/stats.h"
+#include "core/broker/stream.h"
+
+struct cluster_state; /* what all shards of the process share: mail, index, epoch; opaque */
+struct shard;         /* opaque outside core/broker */
+struct client;
+
+/* A connection on its way to its home: one object, the receiver owns it. The net fills it. */
+struct handoff {
+    int fd;
+    uint16_t listener;  /* index in the configuration */
+    uint16_t peer_port;
+    char peer[48];      /* address as text */
+    uint32_t count;     /* bytes received so far: the whole CONNECT and what followed */
+    uint8_t bytes[];
+};
+
+/* How a log line leaves core. Levels as in syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug.
+ * `client`, `user`, `peer` and `reason` may be empty or NULL. */
+struct log_event {
+    int level;
+    const char *event; /* a fixed word: "client connected" */
+    struct bytes client, user;
+    const char *peer;
+    const char *reason;
+    const char *detail; /* free text or NULL */
+};
+
+struct link_packet;
+
+/* What core needs from above; given at start. Any may be NULL in a test. */
+struct shard_hooks {
+    void *net;  /* first argument of the net's functions */
+    void *link; /* first argument of the link's functions */
+    /* A connection has come home: make a conn of it, open a client, offer its bytes. */
+    void (*adopt)(void *net, struct handoff *h);
+    void (*log)(void *net, const struct log_event *e);
+    /* Bytes the allocator has given out, for $SYS/broker/heap. */
+    uint64_t (*heap_bytes)(void *net);
+    /* ---- link workers only ---- */
+    /* A message for routes of links: `links` has a bit for each link that wants it. Returns false
+     * when it cannot be taken now; it is offered again. */
+    bool (*forward)(void *link, const struct publish *p, uint64_t links);
+    /* A PUBLISH to `$LINK/...` that a client sent (never routed). `response_topic` and
+     * `correlation` as the packet had them. `from` names the client for link_kick. */
+    bool (*link_packet)(void *link, const struct link_packet *packet);
+    /* A local filter (group empty: not shared) got its first subscriber or lost its last one. */
+    void (*interest)(void *link, struct bytes group, struct bytes filter, bool is_added);
+};
+
+/* A `$LINK/` publish on its way to the link worker. */
+struct client_name {
+    uint16_t worker;
+    uint32_t slot, generation;
+};
+struct link_packet {
+    struct client_name from;
+    struct bytes client_id;
+    struct bytes topic, payload, response_topic, correlation;
+    uint8_t qos;
+};
+
+/* How client ids find their home, and what a listener lets in. Read by all, written by nobody. */
+struct listener_rules {
+    bool allow_anonymous;
+    bool is_loopback; /* bound to a loopback address */
+    uint8_t links;    /* 0 no, 1 on, 2 only */
+};
+
+struct cluster_config {
+    uint32_t workers;      /* that serve clients: numbers 0..workers-1 */
+    uint32_t link_workers; /* numbers workers..workers+link_workers-1 */
+    struct limits limits;
+    const struct listener_rules *listeners; /* by handoff.listener; outlives the process state */
+    uint32_t listener_count;
+    const char *cluster_name; /* or NULL */
+    uint64_t seed[4];         /* for hashes and random choices */
+    uint32_t ring_bytes[4];   /* 0: mail_default_sizes */
+    const char *version;      /* for $SYS/broker/version */
+    uint64_t connections_max; /* that descriptors allow */
+};
+
+/* Everything shared, and the shards of all workers.  NULL: no memory.  Boot only. */
+struct cluster_state *cluster_create(const struct cluster_config *config, uint64_t now_ms,
+                                     uint64_t wall_ms);
+void cluster_destroy(struct cluster_state *c); /* no worker runs any more */
+struct shard *cluster_shard(struct cluster_state *c, uint32_t worker);
+/* Sets the hooks of one shard; before its worker starts. */
+void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
+
+/* ---- the turn ---- */
+void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms);
+bool shard_run_mail(struct shard *s);   /* true: more is waiting, do not sleep */
+bool shard_run_timers(struct shard *s); /* true: more is due */
+/* Ends the turn: work with cursors, commit, acknowledgements, blobs, mail_flush, epoch_quiesce.
+ * Returns the set of workers to wake. *more: there is work for another turn at once. */
+uint64_t shard_end_turn(struct shard *s, bool *more);
+/* The next stream with output or a wish to close; takes it off the list. */
+struct stream *shard_next_dirty(struct shard *s);
+/* Milliseconds until the next timer; UINT64_MAX: none. */
+uint64_t shard_next_timer_ms(const struct shard *s);
+/* Declares sleep (and goes offline for reclamation); false: mail has come, do not sleep. */
+bool shard_sleep(struct shard *s);
+void shard_awake(struct shard *s); /* after the wait, before anything else */
+
+/* ---- connections ---- */
+
+/* Where a connection belongs, judged by the bytes received so far. ERR_MORE: the CONNECT is not
+ * whole, *need as frame_next gives it. OK: *home (on any fault *home is this worker, whose client
+ * answers it). A packet larger than limits.connect_bytes is a fault. */
+MUST_USE enum err shard_place(struct shard *s, uint16_t listener, struct bytes in, uint32_t *home,
+                              uint32_t *need);
+/* Sends a connection to its home. ERR_FULL: not now, try again next turn; h stays the caller's. */
+MUST_USE enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h);
+/* A client for a connection that has come home (or was at home). `peer` is copied.
+ * NULL: no memory or the limit of connections (counted). */
+struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
+                           void *conn);
+struct stream *client_stream(struct client *c);
+
+/* Ends all clients with 0x8B (server shutting down); their wills are sent. For a clean stop. */
+void shard_shutdown(struct shard *s);
+
+/* ---- for link workers: a link is a destination ---- */
+
+/* Link `link` (0..LINKS_MAX-1) wants `filter`, or no longer. Never blocks; takes effect when the
+ * partition's owner has done it. ERR_FULL/ERR_MEMORY: not now, try again. */
+MUST_USE enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter,
+                                   bool is_added);
+/* Publishes a message that came over a link (p->from_link is set by it). ERR_FULL: not now.
+ * *matched: somebody here wanted it. */
+MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
+/* Answers a client's `$LINK/` request: a PUBLISH QoS 1 to `topic` with correlation data, only for
+ * its subscribers here. ERR_FULL: not now. */
+MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes correlation,
+                                   struct bytes payload);
+/* Disconnects a client that broke the link protocol, with an MQTT reason code. ERR_FULL: not now. */
+MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
+
+uint64_t shard_now_ms(const struct shard *s);
+uint64_t shard_wall_ms(const struct shard *s);
+struct outq_pool *shard_pool(struct shard *s);
+struct timer_wheel *shard_timers(struct shard *s);
+struct arena *shard_arena(struct shard *s);
+uint64_t shard_random(struct shard *s);
+const struct stats *shard_stats(const struct shard *s);
+struct stats *shard_count(struct shard *s);
+uint32_t shard_number(const struct shard *s);
+uint32_t shard_client_count(const struct shard *s);
+
+#endif

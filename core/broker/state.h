@@ -1,0 +1,327 @@
+/* core/broker/state.h -- what the files of core/broker share: the shard's fields and the client's.
+ *
+ * Not for anybody outside core/broker.
+ */
+#ifndef CORE_BROKER_STATE_H
+#define CORE_BROKER_STATE_H
+
+#include "core/base/arena.h"
+#include "core/base/epoch.h"
+#include "core/base/hash.h"
+#include "core/base/limits.h"
+#include "core/base/slab.h"
+#include "core/base/stats.h"
+#include "core/base/table.h"
+#include "core/base/timer.h"
+#include "core/broker/shard.h"
+#include "core/index/index.h"
+#include "core/index/retain.h"
+#include "core/mail/mailbox.h"
+#include "core/mail/msg.h"
+#include "core/mqtt/packet.h"
+#include "core/session/filters.h"
+#include "core/session/session.h"
+#include "core/session/share.h"
+#include "core/store/record.h"
+
+/* What a destination in the route index means. */
+enum dest_kind { DEST_FILTER, DEST_GROUP };
+
+/* Everything the shards share. Written before the workers start; the index and the mail look after
+ * themselves. */
+struct cluster_state {
+    struct cluster_config config;
+    struct hash_key key;
+    struct mail *mail;
+    struct epoch *epoch;
+    struct stripes *stripes;
+    struct index *index[WORKERS_MAX]; /* by owner */
+    struct index *leading;            /* filters that begin with a wildcard; worker 0 writes */
+    uint32_t worker_count;            /* link workers included */
+    struct shard *shards[WORKERS_MAX];
+    uint64_t started_ms;
+    _Atomic bool is_shutting_down;
+};
+
+/* An acknowledgement that waits for its ticket. */
+struct pending_ack {
+    store_ticket ticket;
+    struct handle client;
+    uint16_t packet_id;
+    uint8_t type; /* enum packet_type */
+    uint8_t reason;
+    bool is_quota; /* gives a place of the receive window back */
+};
+
+/* Topics lately published here and where they go (core/broker/plan.c). */
+struct topic_cache;
+
+/* A publish nobody can be parked for: wills, what a group takes back. Tried again each turn. */
+struct due_publish {
+    struct due_publish *next;
+    struct message *message;
+    struct handle group; /* taken back from a member; generation 0: an ordinary publish */
+    uint16_t group_home;
+    uint64_t from_hash;
+    uint16_t from_count;
+    uint8_t from_id[];
+};
+
+/* First in, first out. */
+struct due_list {
+    struct due_publish *first, **last;
+    uint32_t count;
+};
+/* Beyond this many, publishers for groups at home here are parked. */
+#define DUE_COUNT_HIGH 256u
+
+struct interest_due { /* a MSG_INTEREST that found no room */
+    struct interest_due *next;
+    uint16_t to;
+    struct msg_interest msg;
+};
+
+struct suback_entry {
+    struct handle filter; /* generation 0: refused or shared */
+    uint32_t subscription_id;
+    uint8_t options;
+    uint8_t reason;
+    bool wants_retained;
+};
+
+/* A SUBSCRIBE that waits until all its filters are visible. */
+struct suback {
+    struct handle client, session;
+    uint32_t waiting, count;
+    uint16_t packet_id;
+    struct filter_wait *waits; /* count of them, one block */
+    struct suback_entry entries[];
+};
+
+struct shard {
+    /* fixed */
+    struct cluster_state *cluster;
+    const struct limits *limits;
+    struct shard_hooks hooks;
+    uint32_t number;
+    bool is_link; /* a link worker */
+    /* the turn */
+    uint64_t now_ms, wall_ms;
+    uint64_t publish_mark; /* number of the publish being delivered */
+    uint64_t random;
+    struct stream *dirty_first, **dirty_last;
+    struct arena arena;
+    struct timer_wheel timers;
+    struct outq_pool pool;
+    struct blob_home blobs;
+    uint64_t waiting_bytes; /* in messages held */
+    bool is_memory_full;
+    uint32_t turn;
+    /* who lives here */
+    struct slab clients, sessions, shares, asks;
+    struct table session_table; /* by client id */
+    struct filters filters;
+    /* partition */
+    struct slab groups;
+    struct table group_table; /* by group and filter */
+    struct group *pump_first; /* groups with a backlog */
+    struct retain *retain;
+    uint64_t retained_bytes;
+    struct query *queries; /* questions for retained messages under way */
+    /* work with a cursor */
+    struct filter *filter_todo;
+    struct share *share_todo;
+    struct ask *ask_todo;
+    struct due_list due;
+    struct interest_due *interest_first, **interest_last;
+    /* acknowledgements, in order */
+    struct store store;
+    struct store_nothing store_nothing;
+    struct pending_ack *acks;
+    uint32_t ack_count, ack_capacity;
+    struct topic_cache *topics;
+    struct timer sys_timer;
+    struct sys *sys; /* worker 0 */
+    _Alignas(CACHE_LINE) _Atomic uint32_t fence;
+    _Alignas(CACHE_LINE) struct stats stats;
+};
+
+/* Topic aliases we use towards a client. */
+#define ALIASES_OUT_MAX 16u
+struct aliases_out {
+    uint32_t count, max;
+    struct {
+        uint64_t hash;
+        struct bytes topic; /* owned */
+    } v[ALIASES_OUT_MAX];
+};
+
+enum client_state { CLIENT_WAITING, CLIENT_CONNECTED, CLIENT_CLOSING };
+
+/* The protocol of one connection. The session is another thing: it may outlive it. */
+struct client {
+    struct stream stream; /* first */
+    struct session *session;
+    struct timer keepalive_timer;
+    struct bytes *aliases_in; /* by alias - 1; owned texts */
+    struct aliases_out *aliases_out;
+    char *user; /* user name, NUL-terminated; NULL: none */
+    char *peer;
+    uint64_t last_input_ms;
+    uint32_t packet_max; /* what it accepts; UINT32_MAX: anything */
+    uint32_t connect_expiry; /* session expiry as CONNECT gave it */
+    uint16_t user_count;
+    uint16_t listener;
+    uint16_t keep_alive;  /* seconds; 0: none */
+    uint16_t receive_max; /* QoS 1 and 2 in flight to it */
+    uint16_t quota_used;  /* QoS 1 and 2 from it that are not answered */
+    uint16_t peer_port;
+    uint8_t protocol; /* enum protocol */
+    uint8_t state;
+    bool is_bridge, may_link, problem_info, held, counted;
+};
+
+/* What a delivery takes from the subscriptions that matched. */
+struct wanted {
+    const uint32_t *ids;
+    uint32_t id_count;
+    uint8_t options;
+    bool is_retained; /* an answer from the retained store: the flag stays 1 */
+    struct handle group;
+    uint16_t group_home;
+};
+
+/* Bytes that the client, the filter list and so on cost are their own; these are shared answers. */
+static inline struct client *client_of(struct stream *s)
+{
+    return (struct client *)(void *)s;
+}
+
+static inline uint64_t hash_of(const struct shard *s, struct bytes b)
+{
+    return hash_bytes(&s->cluster->key, b);
+}
+
+static inline bool is_link_worker(const struct cluster_state *c, uint32_t worker)
+{
+    return worker >= c->config.workers;
+}
+
+/* ---- index partitions (route.c) ---- */
+uint32_t owner_of_topic(const struct cluster_state *c, uint64_t topic_hash);
+uint32_t owner_of_filter(const struct cluster_state *c, struct bytes filter, uint64_t hash);
+struct index *partition_of_filter(const struct cluster_state *c, struct bytes filter,
+                                  uint64_t hash);
+
+/* ---- publishing (route.c, plan.c) ---- */
+
+/* Routes a publish: to all its destinations or, with ERR_FULL, to none. *matched (may be NULL):
+ * somebody wants it. Makes p->blob when the body must travel far. Frees what it made. */
+MUST_USE enum err route_publish(struct shard *s, struct publish *p, bool *matched);
+bool shard_on_deliver(struct shard *s, struct msg_deliver *m);
+/* Publishes when there is room; takes over the message's reference. */
+void route_publish_later(struct shard *s, struct message *m, struct bytes from_id);
+/* Gives a group's message back to its home when there is room. */
+void group_take_back(struct shard *s, struct delivery *d);
+bool due_run(struct shard *s); /* true: something waits */
+void due_fini(struct shard *s);
+
+/* Bytes behind a record for this body, and filling both. `far`: towards a link worker. */
+uint32_t body_bytes(const struct publish *p, bool far);
+void body_put(struct msg_body *b, uint8_t *inline_bytes, const struct publish *p, bool far);
+void body_get(struct publish *p, const struct msg_body *b, const uint8_t *inline_bytes);
+/* Makes p->blob if the body is too large to travel by value.  false: no memory. */
+bool body_share(struct shard *s, struct publish *p);
+
+struct plan; /* where a topic goes */
+/* The destinations of p->topic, from the cache or the index; valid until the next call. NULL: no
+ * memory. */
+const struct plan *plan_of(struct shard *s, const struct publish *p);
+struct topic_cache *topic_cache_create(void);
+void topic_cache_destroy(struct topic_cache *t);
+
+/* ---- delivering (deliver.c) ---- */
+void deliver(struct shard *s, struct session *to, struct publish *p, const struct wanted *w);
+/* Sends waiting messages while the window and the connection have room. */
+void deliver_waiting(struct shard *s, struct session *to);
+/* Sends again what was in flight when the last connection ended [MQTT-4.4.0-1]. */
+void deliver_resume(struct shard *s, struct session *to);
+/* Whether the session could take `n` more retained messages without loss. */
+bool deliver_has_room(const struct shard *s, const struct session *to);
+
+/* ---- subscribing (subscribe.c) ---- */
+void client_on_subscribe(struct client *c, const struct packet_subscribe *p);
+void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p);
+void subscriptions_drop_all(struct shard *s, struct session *of);
+bool shard_on_route(struct shard *s, uint32_t from, const struct msg_route *m);
+void shard_on_route_done(struct shard *s, const struct msg_route_done *m);
+/* Tells the filter's owner what has changed, now or when there is room. */
+void filter_sync(struct shard *s, struct filter *f);
+bool subscribe_run(struct shard *s); /* requests that found no room; true: some are left */
+void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused, bool is_new);
+/* Tells link workers that a filter got its first local subscriber or lost its last. */
+void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added);
+
+/* ---- shared groups (group.c, share.c) ---- */
+enum err share_subscribe(struct shard *s, struct session *of, struct bytes group,
+                         struct bytes filter, uint8_t options, uint32_t id, struct filter_wait *w);
+bool share_unsubscribe(struct shard *s, struct session *of, struct bytes group,
+                       struct bytes filter);
+void share_leave(struct shard *s, struct share *h);
+void share_sync(struct shard *s, struct share *h);
+/* The session's connection came or went: its groups' homes are told, and unacknowledged QoS 1
+ * messages go back on leaving [MQTT-4.8.2-5]. */
+void shares_connected(struct shard *s, struct session *of, bool is_connected);
+bool shares_run(struct shard *s);
+bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_group_member *m);
+void shard_on_group_done(struct shard *s, const struct msg_group_done *m);
+bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint8_t *body);
+/* One message for a group at home here. ERR_FULL: no room towards the member. */
+enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash,
+                       bool is_again);
+bool groups_run(struct shard *s);
+void groups_init(struct shard *s);
+void groups_fini(struct shard *s);
+
+/* ---- retained messages (retained.c) ---- */
+/* Stores or removes at the owner. */
+void retained_put(struct shard *s, struct publish *p);
+void ask_retained(struct shard *s, struct session *of, struct bytes filter, uint8_t options,
+                  uint32_t subscription_id);
+/* A live retained publish went to this session: answers for its topic are old now. */
+void asks_note(struct session *of, const struct publish *p);
+void asks_drop(struct shard *s, struct session *of);
+bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m);
+void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body);
+void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m);
+bool retained_run(struct shard *s);
+void retained_init(struct shard *s);
+void retained_fini(struct shard *s);
+
+/* ---- clients and sessions (client.c, connect.c) ---- */
+void client_on_connect(struct client *c, const struct packet_connect *p);
+/* DISCONNECT with a reason (MQTT 5) and close. */
+void client_fail(struct client *c, enum reason reason, enum close_reason why);
+/* The same from within a delivery: the session stays until the net has closed the connection, so
+ * that no list that is being walked changes. */
+void client_fail_later(struct client *c, enum reason reason, enum close_reason why);
+/* Queues an acknowledgement until `ticket` is safe. */
+void client_ack(struct client *c, enum packet_type type, uint16_t packet_id, uint8_t reason,
+                store_ticket ticket, bool is_quota);
+void acks_run(struct shard *s);
+/* Writes a packet of exactly n bytes to the client's queue.  NULL: no memory, client aborted. */
+uint8_t *client_room(struct client *c, uint32_t n);
+/* Detaches the connection from its session; `will`: publish the will. */
+void client_leave_session(struct client *c, bool with_will);
+void session_end(struct shard *s, struct session *x);
+void client_log(struct client *c, int level, const char *event, const char *reason);
+extern const struct stream_ops client_ops;
+
+/* Publishes the will now; it is gone afterwards. */
+void will_publish(struct shard *s, struct session *x);
+
+/* ---- $SYS (sys.c) ---- */
+void sys_start(struct shard *s);
+void sys_stop(struct shard *s);
+
+#endif

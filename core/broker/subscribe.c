@@ -1,0 +1,516 @@
+/* core/broker/subscribe.c -- SUBSCRIBE and UNSUBSCRIBE, and the way of a filter into the index.
+ *
+ * SUBACK means subscribed: a filter that is new here is told to the owner of its partition, and the
+ * SUBACK waits for the owner's answer, also a second subscriber's. So a message that is published
+ * anywhere after the SUBACK was received is delivered.
+ */
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+#include "core/mqtt/topic.h"
+
+/* What an owner may have retired and not yet freed before it refuses new filters (0x97). */
+#define RETIRED_BYTES_MAX (64u << 20)
+
+/* ---- telling the owner ---- */
+
+static void todo(struct shard *s, struct filter *f)
+{
+    if (f->is_todo)
+        return;
+    f->is_todo = true;
+    f->todo_next = s->filter_todo;
+    s->filter_todo = f;
+}
+
+/* How many client workers want a filter. */
+static uint32_t local_dests(const struct shard *s, const struct index *ix, struct bytes filter)
+{
+    struct dest v[WORKERS_MAX * 2];
+    struct matches m = {.v = v, .max = WORKERS_MAX * 2};
+    uint32_t n = 0;
+
+    index_find(ix, filter, &m);
+    for (uint32_t i = 0; i < m.count; i++)
+        n += !is_link_worker(s->cluster, v[i].worker) && v[i].kind == DEST_FILTER;
+    return n;
+}
+
+/* Changes our partition. Returns false when there is no memory for it. */
+static bool change_index(struct shard *s, struct bytes filter, uint64_t hash, struct dest d,
+                         bool is_add)
+{
+    struct cluster_state *c = s->cluster;
+    struct index *ix = partition_of_filter(c, filter, hash);
+    bool tells = c->config.link_workers && !is_link_worker(c, d.worker);
+    uint32_t before = tells ? local_dests(s, ix, filter) : 0;
+    enum err err;
+
+    if (is_add && epoch_retired_bytes(c->epoch, s->number) > RETIRED_BYTES_MAX)
+        return false;
+    err = is_add ? index_add(ix, filter, d, NULL) : index_remove(ix, filter, d, NULL);
+    if (is_add && err != OK)
+        return false;
+    stripes_touch(c->stripes, &c->key, filter);
+    if (tells && (before == 0) != (local_dests(s, ix, filter) == 0))
+        interest_tell(s, bytes_of("", 0), filter, is_add);
+    return true;
+}
+
+static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_refused);
+
+/* Asks for one change. false: no room towards the owner. */
+static bool ask_owner(struct shard *s, struct filter *f, bool is_add)
+{
+    struct handle slot = slab_handle(&s->filters.slab, f);
+    struct msg_route *m;
+
+    if (f->owner == s->number) {
+        struct dest d = {(uint16_t)s->number, DEST_FILTER, slot.slot, slot.generation};
+        bool is_done = change_index(s, filter_text(f), f->node.hash, d, is_add);
+
+        route_done(s, f, is_add, !is_done);
+        return true;
+    }
+    m = mail_post(s->cluster->mail, s->number, f->owner, MAIL_REQUEST, sizeof *m);
+    if (!m)
+        return false;
+    *m = (struct msg_route){.type = MSG_ROUTE,
+                            .is_add = is_add,
+                            .slot = slot,
+                            .hash = f->node.hash,
+                            .filter = f->text,
+                            .filter_count = f->text_count};
+    return true;
+}
+
+void filter_sync(struct shard *s, struct filter *f)
+{
+    bool is_wanted = f->count > 0 || f->links;
+
+    if (f->state == FILTER_IDLE && is_wanted) {
+        f->state = FILTER_ADDING;
+        if (!ask_owner(s, f, true)) {
+            f->state = FILTER_IDLE;
+            todo(s, f);
+        }
+    } else if (f->state == FILTER_VISIBLE && !is_wanted) {
+        f->state = FILTER_REMOVING;
+        if (!ask_owner(s, f, false)) {
+            f->state = FILTER_VISIBLE;
+            todo(s, f);
+        }
+    } else if (f->state == FILTER_IDLE && !f->is_todo) {
+        filters_remove(&s->filters, f);
+    }
+}
+
+bool subscribe_run(struct shard *s)
+{
+    struct filter *f = s->filter_todo;
+
+    s->filter_todo = NULL;
+    while (f) {
+        struct filter *next = f->todo_next;
+
+        f->is_todo = false;
+        filter_sync(s, f);
+        f = next;
+    }
+    return s->filter_todo != NULL;
+}
+
+bool shard_on_route(struct shard *s, uint32_t from, const struct msg_route *m)
+{
+    struct dest d = {(uint16_t)from, DEST_FILTER, m->slot.slot, m->slot.generation};
+    struct msg_route_done *answer;
+
+    if (!mail_room(s->cluster->mail, s->number, from, MAIL_ANSWER, sizeof *answer))
+        return false;
+    answer = mail_post(s->cluster->mail, s->number, from, MAIL_ANSWER, sizeof *answer);
+    CHECK(answer);
+    *answer = (struct msg_route_done){.type = MSG_ROUTE_DONE, .is_add = m->is_add, .slot = m->slot};
+    answer->is_refused =
+        !change_index(s, bytes_of(m->filter, m->filter_count), m->hash, d, m->is_add);
+    return true;
+}
+
+/* Nobody can have this filter: its subscribers lose it again. */
+static void refuse(struct shard *s, struct filter *f)
+{
+    while (f->count) {
+        struct subscriber x = f->v[f->count - 1];
+
+        session_drop_subscription(x.session, x.at);
+        filter_leave(f, f->count - 1);
+        STAT_ADD(&s->stats, subscriptions, -1);
+        STAT_INC(&s->stats, subscriptions_refused);
+    }
+    f->links = 0;
+}
+
+static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_refused)
+{
+    struct filter_wait *w = f->waiting;
+
+    f->waiting = NULL;
+    if (is_add && is_refused)
+        refuse(s, f);
+    f->state = is_add && !is_refused ? FILTER_VISIBLE : FILTER_IDLE;
+    if (!is_add && w) { /* subscribed again while it was taken away: goes on waiting */
+        f->waiting = w;
+        w = NULL;
+    }
+    while (w) {
+        struct filter_wait *next = w->next;
+
+        suback_arrived(s, w->suback, w->at, is_refused, true);
+        w = next;
+    }
+    filter_sync(s, f); /* what changed meanwhile; may free it */
+}
+
+void shard_on_route_done(struct shard *s, const struct msg_route_done *m)
+{
+    struct filter *f = filters_at(&s->filters, m->slot);
+
+    CHECK(f); /* a filter is not freed while a request is out */
+    route_done(s, f, m->is_add, m->is_refused);
+}
+
+/* ---- links want filters too ---- */
+
+enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter, bool is_added)
+{
+    uint64_t hash = hash_of(s, filter);
+    struct filter *f = filters_find(&s->filters, filter, hash);
+
+    if (!f && !is_added)
+        return OK;
+    if (!f) {
+        f = filters_create(&s->filters, filter, hash,
+                           (uint16_t)owner_of_filter(s->cluster, filter, hash));
+        if (!f)
+            return ERR_MEMORY;
+    }
+    if (is_added)
+        f->links |= 1ull << link;
+    else
+        f->links &= ~(1ull << link);
+    filter_sync(s, f);
+    return OK;
+}
+
+void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added)
+{
+    const struct cluster_config *config = &s->cluster->config;
+    static const char own[] = "$LINK/";
+
+    if (filter.n >= sizeof own - 1 && memcmp(filter.p, own, sizeof own - 1) == 0)
+        return;
+    for (uint32_t i = 0; i < config->link_workers; i++) {
+        struct interest_due *d = malloc(sizeof *d);
+        uint8_t *text = malloc(group.n + filter.n + 1);
+
+        if (!d || !text) {
+            free(d);
+            free(text);
+            STAT_INC(&s->stats, dropped_memory);
+            continue;
+        }
+        bytes_put(bytes_put(text, group), filter);
+        *d = (struct interest_due){.to = (uint16_t)(config->workers + i),
+                                   .msg = {.type = MSG_INTEREST,
+                                           .is_added = is_added,
+                                           .group_count = group.n,
+                                           .filter_count = filter.n,
+                                           .text = text}};
+        *s->interest_last = d;
+        s->interest_last = &d->next;
+    }
+}
+
+/* ---- SUBSCRIBE ---- */
+
+static void send_suback(struct client *c, const struct suback *a)
+{
+    uint8_t *reasons = malloc(a->count);
+    uint8_t *to;
+
+    if (!reasons) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return;
+    }
+    for (uint32_t i = 0; i < a->count; i++)
+        reasons[i] = a->entries[i].reason;
+    to = client_room(c, suback_size((enum protocol)c->protocol, PACKET_SUBACK, a->count));
+    if (to)
+        suback_put(to, (enum protocol)c->protocol, PACKET_SUBACK, a->packet_id, reasons, a->count);
+    free(reasons);
+}
+
+static void suback_complete(struct shard *s, struct suback *a)
+{
+    struct client *c = slab_at(&s->clients, a->client);
+    struct session *x = slab_at(&s->sessions, a->session);
+
+    if (c && c->state == CLIENT_CONNECTED)
+        send_suback(c, a);
+    for (uint32_t i = 0; x && i < a->count; i++) {
+        const struct suback_entry *e = &a->entries[i];
+        const struct filter *f = e->wants_retained ? filters_at(&s->filters, e->filter) : NULL;
+
+        if (f)
+            ask_retained(s, x, filter_text(f), e->options, e->subscription_id);
+    }
+    free(a->waits);
+    free(a);
+}
+
+void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused, bool is_new)
+{
+    (void)is_new;
+    if (is_refused) {
+        a->entries[at].reason = REASON_QUOTA_EXCEEDED;
+        a->entries[at].wants_retained = false;
+    }
+    if (--a->waiting == 0)
+        suback_complete(s, a);
+}
+
+/* Subscribes to a filter without share prefix. Returns the reason code. */
+static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, struct bytes text,
+                             const struct filter_request *r)
+{
+    struct shard *s = c->stream.shard;
+    struct session *x = c->session;
+    struct suback_entry *e = &a->entries[at];
+    uint64_t hash = hash_of(s, text);
+    struct filter *f = filters_find(&s->filters, text, hash);
+    uint32_t place = f ? session_find_filter(x, f) : UINT32_MAX;
+    bool is_new = place == UINT32_MAX;
+
+    if (is_new) {
+        struct subscriber sub = {x, 0, e->subscription_id, e->options};
+
+        if (x->sub_count >= s->limits->subscriptions)
+            return REASON_QUOTA_EXCEEDED;
+        if (!f)
+            f = filters_create(&s->filters, text, hash,
+                               (uint16_t)owner_of_filter(s->cluster, text, hash));
+        if (!f)
+            return REASON_QUOTA_EXCEEDED;
+        place = session_add_subscription(x, (struct subscription){.filter = f});
+        if (place != UINT32_MAX) {
+            sub.at = place;
+            x->subs[place].at = filter_join(f, sub);
+            if (x->subs[place].at == UINT32_MAX) {
+                session_drop_subscription(x, place);
+                place = UINT32_MAX;
+            }
+        }
+        if (place == UINT32_MAX) {
+            filter_sync(s, f);
+            return REASON_QUOTA_EXCEEDED;
+        }
+        STAT_INC(&s->stats, subscriptions);
+    } else { /* [MQTT-3.8.4-3]: replaces the one that is there */
+        f->v[x->subs[place].at].options = e->options;
+        f->v[x->subs[place].at].subscription_id = e->subscription_id;
+    }
+    e->filter = slab_handle(&s->filters.slab, f);
+    e->wants_retained = r->retain_handling == 0 || (r->retain_handling == 1 && is_new);
+    if (f->state != FILTER_VISIBLE) {
+        a->waits[at] = (struct filter_wait){f->waiting, a, at};
+        f->waiting = &a->waits[at];
+        a->waiting++;
+    }
+    filter_sync(s, f);
+    return e->options & SUB_QOS;
+}
+
+static bool begins_with(struct bytes t, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return t.n >= n && memcmp(t.p, prefix, n) == 0;
+}
+
+/* What a filter may not be, apart from its form. */
+static uint8_t refuse_filter(const struct client *c, struct bytes filter)
+{
+    const struct shard *s = c->stream.shard;
+    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+
+    if (!topic_filter_valid(filter, s->limits->topic_levels))
+        return REASON_TOPIC_FILTER_INVALID;
+    if (begins_with(filter, "$LINK/") &&
+        !(c->may_link && begins_with(filter, "$LINK/cluster/resp/")))
+        return REASON_NOT_AUTHORIZED;
+    if (begins_with(filter, "$SYS/") && !rules->is_loopback)
+        return REASON_NOT_AUTHORIZED;
+    return REASON_SUCCESS;
+}
+
+static uint8_t subscribe_shared(struct client *c, struct suback *a, uint32_t at, struct bytes group,
+                                struct bytes filter)
+{
+    struct suback_entry *e = &a->entries[at];
+    enum err err;
+
+    a->waits[at] = (struct filter_wait){NULL, a, at};
+    a->waiting++; /* before: a home that is here answers at once */
+    err = share_subscribe(c->stream.shard, c->session, group, filter, e->options,
+                          e->subscription_id, &a->waits[at]);
+    if (err == OK)
+        return e->options & SUB_QOS;
+    a->waiting--;
+    return REASON_QUOTA_EXCEEDED;
+}
+
+static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
+                            const struct filter_request *r, uint32_t id)
+{
+    const struct shard *s = c->stream.shard;
+    struct suback_entry *e = &a->entries[at];
+    struct bytes group, filter;
+    uint8_t qos = r->qos < s->limits->max_qos ? r->qos : s->limits->max_qos;
+    bool is_shared;
+
+    e->subscription_id = id;
+    e->options = (uint8_t)(qos | (r->no_local ? SUB_NO_LOCAL : 0) |
+                           (r->retain_as_published ? SUB_RETAIN_AS_PUBLISHED : 0));
+    if (topic_split_share(r->filter, &is_shared, &group, &filter) != OK) {
+        e->reason = REASON_TOPIC_FILTER_INVALID;
+        return;
+    }
+    e->reason = refuse_filter(c, filter);
+    if (e->reason == REASON_SUCCESS) {
+        uint8_t reason = is_shared ? subscribe_shared(c, a, at, group, filter)
+                                   : subscribe_one(c, a, at, filter, r);
+
+        if (e->reason == REASON_SUCCESS) /* an owner that is here may have refused it already */
+            e->reason = reason;
+    }
+    if (e->reason >= 0x80)
+        STAT_INC(&c->stream.shard->stats, subscriptions_refused);
+}
+
+/* A filter that breaks the syntax is a protocol violation [MQTT-4.7.1-1] [MQTT-4.7.1-2]
+ * [MQTT-4.8.2-1]; one that is merely too deep is refused by its code. */
+static bool list_is_well_formed(const struct client *c, enum packet_type type,
+                                const struct packet_subscribe *p)
+{
+    struct bytes rest = p->list, group, filter;
+    struct filter_request r;
+    bool is_shared;
+
+    while (packet_next_filter(type, (enum protocol)c->protocol, &rest, &r))
+        if (topic_split_share(r.filter, &is_shared, &group, &filter) != OK ||
+            !topic_filter_valid(filter, TOPIC_BYTES_MAX + 1))
+            return false;
+    return true;
+}
+
+void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
+{
+    struct shard *s = c->stream.shard;
+    uint32_t id = p->props.present & PROP_BIT(PROP_SUBSCRIPTION_ID) ? p->props.subscription_id : 0;
+    struct bytes rest = p->list;
+    struct filter_request r;
+    struct suback *a;
+    uint32_t at = 0;
+
+    if (!list_is_well_formed(c, PACKET_SUBSCRIBE, p)) {
+        client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
+        return;
+    }
+    a = calloc(1, sizeof *a + p->filter_count * sizeof a->entries[0]);
+    if (a)
+        a->waits = calloc(p->filter_count, sizeof *a->waits);
+    if (!a || !a->waits) {
+        free(a);
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return;
+    }
+    a->client = slab_handle(&s->clients, c);
+    a->session = slab_handle(&s->sessions, c->session);
+    a->packet_id = p->packet_id;
+    a->count = p->filter_count;
+    a->waiting = 1; /* ours, until all entries are asked for */
+    while (packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r))
+        subscribe_entry(c, a, at++, &r, id);
+    if (--a->waiting == 0)
+        suback_complete(s, a);
+}
+
+/* ---- UNSUBSCRIBE ---- */
+
+static void drop_subscription(struct shard *s, struct session *x, uint32_t at)
+{
+    struct subscription sub = x->subs[at];
+
+    if (sub.filter) {
+        filter_leave(sub.filter, sub.at);
+        session_drop_subscription(x, at);
+        STAT_ADD(&s->stats, subscriptions, -1);
+        filter_sync(s, sub.filter);
+    } else {
+        session_drop_subscription(x, at);
+        STAT_ADD(&s->stats, shared_subscriptions, -1);
+        share_leave(s, sub.share);
+    }
+}
+
+void subscriptions_drop_all(struct shard *s, struct session *x)
+{
+    while (x->sub_count)
+        drop_subscription(s, x, x->sub_count - 1);
+}
+
+static uint8_t unsubscribe_one(struct shard *s, struct session *x, struct bytes text)
+{
+    struct bytes group, filter;
+    struct filter *f;
+    uint32_t at;
+    bool is_shared;
+
+    if (topic_split_share(text, &is_shared, &group, &filter) != OK)
+        return REASON_TOPIC_FILTER_INVALID;
+    if (is_shared)
+        return share_unsubscribe(s, x, group, filter) ? REASON_SUCCESS
+                                                      : REASON_NO_SUBSCRIPTION_EXISTED;
+    f = filters_find(&s->filters, filter, hash_of(s, filter));
+    at = f ? session_find_filter(x, f) : UINT32_MAX;
+    if (at == UINT32_MAX)
+        return REASON_NO_SUBSCRIPTION_EXISTED;
+    drop_subscription(s, x, at);
+    return REASON_SUCCESS;
+}
+
+void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p)
+{
+    struct shard *s = c->stream.shard;
+    struct bytes rest = p->list;
+    struct filter_request r;
+    uint8_t *reasons = malloc(p->filter_count);
+    uint32_t n = 0;
+    uint8_t *to;
+
+    if (!list_is_well_formed(c, PACKET_UNSUBSCRIBE, p)) {
+        client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
+        free(reasons);
+        return;
+    }
+    if (!reasons) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return;
+    }
+    while (packet_next_filter(PACKET_UNSUBSCRIBE, (enum protocol)c->protocol, &rest, &r))
+        reasons[n++] = unsubscribe_one(s, c->session, r.filter);
+    to = client_room(c, suback_size((enum protocol)c->protocol, PACKET_UNSUBACK, n));
+    if (to) /* [MQTT-3.10.4-4]: also when nothing was deleted */
+        suback_put(to, (enum protocol)c->protocol, PACKET_UNSUBACK, p->packet_id, reasons, n);
+    free(reasons);
+}

@@ -1,0 +1,58 @@
+/* core/session/outq.h -- what waits to leave on one connection.
+ *
+ * A chain of segments: chunks that packets are written into, and references to large payloads.
+ * While the kernel sends the front, new packets gather at the back: that is the batching. An idle
+ * queue owns no memory.
+ *
+ * Threads  the worker of the connection only.
+ * Memory   chunks come from the worker's pool; a referenced message is held until it was sent.
+ */
+#ifndef CORE_SESSION_OUTQ_H
+#define CORE_SESSION_OUTQ_H
+
+#include "core/base/bytes.h"
+#include "core/mqtt/message.h"
+
+#define OUTQ_CHUNK_BYTES 8192u
+#define OUTQ_IOV_MAX 64
+
+struct outq_segment;
+
+/* Free chunks of one worker, shared by its queues. */
+struct outq_pool {
+    struct outq_segment *free;
+    uint32_t free_count;
+    uint64_t held_bytes; /* in use and free */
+};
+
+struct outq {
+    struct outq_segment *head, *tail;
+    uint32_t head_sent; /* bytes of the head that are gone */
+    uint32_t bytes;     /* waiting, in all */
+};
+
+void outq_init(struct outq *q);
+/* Gives everything back. Nothing of it may be lent to the kernel any more. */
+void outq_fini(struct outq *q, struct outq_pool *pool);
+void outq_pool_fini(struct outq_pool *pool);
+
+/* Contiguous room for a packet of exactly `n` bytes, counted at once; the caller fills it before
+ * the turn ends. NULL: no memory. */
+uint8_t *outq_reserve(struct outq *q, struct outq_pool *pool, uint32_t n);
+
+/* Appends `n` bytes at `p` that live in `m`; takes a reference. false: no memory. */
+bool outq_refer(struct outq *q, struct outq_pool *pool, struct message *m, const uint8_t *p,
+                uint32_t n);
+
+/* The front as vectors of (base, length), at most `max`; they stay valid and unchanged until
+ * outq_sent, whatever is appended meanwhile. Returns how many. */
+struct outq_vec {
+    const void *base;
+    size_t length;
+};
+uint32_t outq_front(const struct outq *q, struct outq_vec *v, uint32_t max);
+
+/* `n` bytes of the front have left. */
+void outq_sent(struct outq *q, struct outq_pool *pool, uint32_t n);
+
+#endif

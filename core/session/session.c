@@ -1,0 +1,261 @@
+/* core/session/session.c -- the parts of a session: subscriptions, window, queue, QoS 2 ids. */
+#include "core/session/session.h"
+
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/session/share.h"
+
+struct bytes session_id(const struct session *s)
+{
+    return bytes_of(s->id, s->id_count);
+}
+
+uint32_t session_add_subscription(struct session *s, struct subscription sub)
+{
+    if (s->sub_count == s->sub_capacity) {
+        uint32_t capacity = s->sub_capacity ? s->sub_capacity * 2 : 1;
+        struct subscription *v = realloc(s->subs, capacity * sizeof *v);
+
+        if (!v)
+            return UINT32_MAX;
+        s->subs = v;
+        s->sub_capacity = capacity;
+    }
+    s->subs[s->sub_count] = sub;
+    return s->sub_count++;
+}
+
+void session_drop_subscription(struct session *s, uint32_t at)
+{
+    struct subscription *moved = &s->subs[at];
+
+    CHECK(at < s->sub_count);
+    s->sub_count--;
+    if (at == s->sub_count)
+        return;
+    *moved = s->subs[s->sub_count];
+    if (moved->filter)
+        moved->filter->v[moved->at].at = at;
+    else
+        moved->share->at = at;
+}
+
+uint32_t session_find_filter(const struct session *s, const struct filter *f)
+{
+    if (f->count < s->sub_count) {
+        for (uint32_t i = 0; i < f->count; i++)
+            if (f->v[i].session == s)
+                return f->v[i].at;
+        return UINT32_MAX;
+    }
+    for (uint32_t i = 0; i < s->sub_count; i++)
+        if (s->subs[i].filter == f)
+            return i;
+    return UINT32_MAX;
+}
+
+/* ---- in flight ---- */
+
+static bool grow_inflight(struct session *s)
+{
+    uint32_t capacity = s->inflight_capacity ? s->inflight_capacity * 2 : 4;
+    struct delivery *v;
+
+    if (capacity > 65536)
+        return false;
+    v = calloc(capacity, sizeof *v);
+    if (!v)
+        return false;
+    /* Ids that differ under the small mask differ under the large one: no place is taken twice. */
+    for (uint32_t i = 0; i < s->inflight_capacity; i++)
+        if (s->inflight[i].state != DELIVERY_FREE)
+            v[s->inflight[i].packet_id & (capacity - 1)] = s->inflight[i];
+    free(s->inflight);
+    s->inflight = v;
+    s->inflight_capacity = capacity;
+    return true;
+}
+
+struct delivery *session_send(struct session *s, const struct delivery *d)
+{
+    struct delivery *place;
+
+    /* Keep a quarter free so that a fresh id is found in a few steps. */
+    if (s->inflight_count + 1 > s->inflight_capacity / 4 * 3 && !grow_inflight(s) &&
+        s->inflight_count + 1 >= s->inflight_capacity)
+        return NULL;
+    do {
+        if (++s->next_packet_id == 0)
+            s->next_packet_id = 1; /* [MQTT-2.2.1-3]: never 0 */
+        place = &s->inflight[s->next_packet_id & (s->inflight_capacity - 1)];
+    } while (place->state != DELIVERY_FREE); /* [MQTT-2.2.1-4]: not one that is in use */
+    *place = *d;
+    place->packet_id = s->next_packet_id;
+    place->sequence = s->next_sequence++;
+    place->state = DELIVERY_SENT;
+    s->inflight_count++;
+    return place;
+}
+
+struct delivery *session_inflight(struct session *s, uint16_t packet_id)
+{
+    struct delivery *d;
+
+    if (s->inflight_count == 0)
+        return NULL;
+    d = &s->inflight[packet_id & (s->inflight_capacity - 1)];
+    return d->state != DELIVERY_FREE && d->packet_id == packet_id ? d : NULL;
+}
+
+void delivery_fini(struct delivery *d)
+{
+    message_release(d->message);
+    free(d->more_ids);
+    d->message = NULL;
+    d->more_ids = NULL;
+}
+
+void session_done(struct session *s, struct delivery *d)
+{
+    CHECK(d->state != DELIVERY_FREE);
+    delivery_fini(d);
+    d->state = DELIVERY_FREE;
+    if (--s->inflight_count == 0 && s->inflight_capacity > 64) {
+        free(s->inflight);
+        s->inflight = NULL;
+        s->inflight_capacity = 0;
+    }
+}
+
+static int by_sequence(const void *a, const void *b)
+{
+    const struct delivery *x = *(struct delivery *const *)a;
+    const struct delivery *y = *(struct delivery *const *)b;
+    int32_t d = (int32_t)(x->sequence - y->sequence); /* sequences may wrap */
+
+    return d < 0 ? -1 : d > 0;
+}
+
+uint32_t session_inflight_sorted(struct session *s, struct delivery **v)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < s->inflight_capacity; i++)
+        if (s->inflight[i].state != DELIVERY_FREE)
+            v[n++] = &s->inflight[i];
+    if (n > 1)
+        qsort(v, n, sizeof *v, by_sequence);
+    return n;
+}
+
+/* ---- waiting ---- */
+
+static uint32_t delivery_cost(const struct delivery *d)
+{
+    return message_cost(d->message) + (uint32_t)sizeof *d;
+}
+
+bool session_push(struct session *s, const struct delivery *d)
+{
+    if (s->queue_count == s->queue_capacity) {
+        uint32_t capacity = s->queue_capacity ? s->queue_capacity * 2 : 4;
+        struct delivery *v = malloc(capacity * sizeof *v);
+
+        if (!v)
+            return false;
+        for (uint32_t i = 0; i < s->queue_count; i++)
+            v[i] = s->queue[(s->queue_head + i) & (s->queue_capacity - 1)];
+        free(s->queue);
+        s->queue = v;
+        s->queue_capacity = capacity;
+        s->queue_head = 0;
+    }
+    s->queue[(s->queue_head + s->queue_count) & (s->queue_capacity - 1)] = *d;
+    s->queue_count++;
+    s->queue_bytes += delivery_cost(d);
+    return true;
+}
+
+struct delivery *session_peek(struct session *s)
+{
+    return s->queue_count ? &s->queue[s->queue_head] : NULL;
+}
+
+void session_pop(struct session *s)
+{
+    CHECK(s->queue_count > 0);
+    s->queue_bytes -= delivery_cost(&s->queue[s->queue_head]);
+    s->queue_head = (s->queue_head + 1) & (s->queue_capacity - 1);
+    if (--s->queue_count == 0) {
+        free(s->queue);
+        s->queue = NULL;
+        s->queue_capacity = 0;
+        s->queue_head = 0;
+    }
+}
+
+/* ---- incoming QoS 2 ---- */
+
+static uint32_t find_received(const struct session *s, uint16_t packet_id)
+{
+    uint32_t i = 0;
+
+    while (i < s->received_count && s->received[i] != packet_id)
+        i++;
+    return i;
+}
+
+bool session_has_received(const struct session *s, uint16_t packet_id)
+{
+    return find_received(s, packet_id) < s->received_count;
+}
+
+bool session_received(struct session *s, uint16_t packet_id)
+{
+    if (s->received_count == s->received_capacity) {
+        uint32_t capacity = s->received_capacity ? s->received_capacity * 2 : 8;
+        uint16_t *v = realloc(s->received, capacity * sizeof *v);
+
+        if (!v)
+            return false;
+        s->received = v;
+        s->received_capacity = capacity;
+    }
+    s->received[s->received_count++] = packet_id;
+    return true;
+}
+
+bool session_release(struct session *s, uint16_t packet_id)
+{
+    uint32_t i = find_received(s, packet_id);
+
+    if (i == s->received_count)
+        return false;
+    /* Ids come back mostly in order: moving the rest keeps the oldest in front, found at once. */
+    memmove(&s->received[i], &s->received[i + 1], (s->received_count - i - 1) * sizeof(uint16_t));
+    s->received_count--;
+    return true;
+}
+
+void session_fini(struct session *s)
+{
+    for (uint32_t i = 0; i < s->inflight_capacity; i++)
+        if (s->inflight[i].state != DELIVERY_FREE)
+            delivery_fini(&s->inflight[i]);
+    while (s->queue_count) {
+        struct delivery d = *session_peek(s);
+
+        session_pop(s);
+        delivery_fini(&d);
+    }
+    free(s->inflight);
+    free(s->queue);
+    free(s->received);
+    free(s->subs);
+    free(s->id);
+    if (s->will) {
+        message_release(s->will->message);
+        free(s->will);
+    }
+}
