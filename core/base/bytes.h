@@ -44,16 +44,19 @@ static inline uint8_t *bytes_put(uint8_t *to, struct bytes b)
     return to + b.n;
 }
 
+/* Big-endian numbers: reading, and writing with the position behind as result. */
 static inline uint16_t get_be16(const uint8_t *p)
 {
     return (uint16_t)((p[0] << 8) | p[1]);
 }
 
+/* See get_be16. */
 static inline uint32_t get_be32(const uint8_t *p)
 {
     return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
 }
 
+/* See get_be16. */
 static inline uint8_t *put_be16(uint8_t *p, uint16_t v)
 {
     p[0] = (uint8_t)(v >> 8);
@@ -61,6 +64,7 @@ static inline uint8_t *put_be16(uint8_t *p, uint16_t v)
     return p + 2;
 }
 
+/* See get_be16. */
 static inline uint8_t *put_be32(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)(v >> 24);

@@ -18,7 +18,8 @@ void check_set_handler(check_handler *handler);
 /* Reports and aborts; never returns.  Any thread. */
 _Noreturn void check_failed(const char *file, int line, const char *what);
 
-#define CHECK(cond) (__builtin_expect(!!(cond), 1) ? (void)0 : check_failed(__FILE__, __LINE__, #cond))
+#define CHECK(cond)                                                                                \
+    (__builtin_expect(!!(cond), 1) ? (void)0 : check_failed(__FILE__, __LINE__, #cond))
 
 #ifdef NDEBUG
 #define DCHECK(cond) ((void)0)

@@ -95,8 +95,8 @@ struct limits {
     uint64_t memory_bytes; /* memory_limit: waiting and retained bytes in all */
     uint8_t max_qos;
     bool retain_available;
-    bool queue_qos0;   /* queue_qos0_messages: QoS 0 waits for an absent persistent session */
-    bool upgrade_qos;  /* upgrade_outgoing_qos */
+    bool queue_qos0;  /* queue_qos0_messages: QoS 0 waits for an absent persistent session */
+    bool upgrade_qos; /* upgrade_outgoing_qos */
     enum queue_full queue_full;
     enum share_policy share_policy;
 };

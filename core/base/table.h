@@ -1,4 +1,4 @@
-/* core/base/table.h -- a hash table of objects that carry their own link, growing one bucket a step.
+/* core/base/table.h -- a hash table of objects that carry their own link; grows a bucket a step.
  *
  * Linear hashing (Litwin, 1980): an insertion splits one bucket, so no insertion stops the worker
  * for a rehash of everything. Objects embed a struct table_node; the caller compares keys.
@@ -25,6 +25,7 @@ struct table {
 /* The object a node is part of. */
 #define TABLE_OBJECT(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
+/* An empty table owns nothing. */
 void table_init(struct table *t);
 void table_fini(struct table *t); /* the objects are the caller's */
 

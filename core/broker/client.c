@@ -434,8 +434,8 @@ static void on_pubrec(struct client *c, const struct packet_ack *p)
         done(c->stream.shard, c->session, d);
         return;
     }
-    if (d->state == DELIVERY_SENT) {
-        d->state = DELIVERY_RELEASED;
+    if (d->state != DELIVERY_RELEASED) {
+        session_accept(c->session, d);
         delivery_fini(d); /* the message is theirs now [MQTT-4.3.3-5] */
     }
     send_now(c, PACKET_PUBREL, p->packet_id, REASON_SUCCESS);
@@ -621,8 +621,8 @@ static uint32_t input(struct stream *st, struct bytes in, enum input *verdict, u
     while (c->state != CLIENT_CLOSING && !st->close_now) {
         struct frame f;
         struct bytes rest = bytes_of(in.p + taken, in.n - taken);
-        uint32_t max = c->state == CLIENT_WAITING ? s->limits->connect_bytes
-                                                  : s->limits->packet_bytes;
+        uint32_t max =
+            c->state == CLIENT_WAITING ? s->limits->connect_bytes : s->limits->packet_bytes;
         enum err err = frame_next(rest, max, &f, need);
 
         if (err == ERR_MORE)
@@ -655,8 +655,8 @@ static void drained(struct stream *st)
 
 /* ---- life ---- */
 
-struct client *client_open(struct shard *s, uint16_t listener, const char *peer,
-                           uint16_t peer_port, void *conn)
+struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
+                           void *conn)
 {
     size_t n = strlen(peer) + 8;
     struct client *c = slab_alloc(&s->clients);

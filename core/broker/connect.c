@@ -219,8 +219,7 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
 
-    if (p->client_id.n == 0 && p->protocol != MQTT_5 &&
-        (!p->clean_start || p->protocol == MQTT_31))
+    if (p->client_id.n == 0 && p->protocol != MQTT_5 && (!p->clean_start || p->protocol == MQTT_31))
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
     if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)))
         return REASON_BAD_AUTHENTICATION_METHOD;
@@ -237,8 +236,9 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (p->will_topic.n >= 5 && (memcmp(p->will_topic.p, "$SYS/", 5) == 0 ||
-                                 (p->will_topic.n >= 6 && memcmp(p->will_topic.p, "$LINK/", 6) == 0)))
+    if (p->will_topic.n >= 5 &&
+        (memcmp(p->will_topic.p, "$SYS/", 5) == 0 ||
+         (p->will_topic.n >= 6 && memcmp(p->will_topic.p, "$LINK/", 6) == 0)))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }
@@ -407,7 +407,8 @@ static void negotiate(struct client *c, const struct packet_connect *p, struct c
     o->maximum_packet_size = l->packet_bytes;
     o->maximum_qos = l->max_qos;
     o->retain_available = l->retain_available;
-    if ((present & PROP_BIT(PROP_SESSION_EXPIRY)) && c->session->expiry != p->props.session_expiry) {
+    if ((present & PROP_BIT(PROP_SESSION_EXPIRY)) &&
+        c->session->expiry != p->props.session_expiry) {
         o->has_session_expiry = true;
         o->session_expiry = c->session->expiry;
     }
@@ -441,7 +442,8 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     x->client = c;
     x->protocol = (uint8_t)p->protocol;
     x->expiry = expiry_of(s, p);
-    c->connect_expiry = p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
+    c->connect_expiry =
+        p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
     STAT_INC(&s->stats, clients_accepted);
     STAT_INC(&s->stats, clients_connected);
     negotiate(c, p, &o);

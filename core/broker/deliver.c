@@ -127,7 +127,7 @@ static uint32_t window_of(const struct shard *s, const struct client *c)
 static bool window_has_room(const struct shard *s, const struct session *to)
 {
     return to->client && to->client->state == CLIENT_CONNECTED &&
-           to->inflight_count < window_of(s, to->client) &&
+           to->inflight_count - to->held_count < window_of(s, to->client) &&
            outq_has_room(s, to->client, 1024);
 }
 
@@ -150,8 +150,8 @@ static void note_inflight(struct shard *s, struct session *to, const struct deli
                        .is_delete = is_delete,
                        .client_id = session_id(to),
                        .packet_id = d->packet_id,
-                       .state = d->state == DELIVERY_RELEASED ? RECORD_RECEIVED_BY_PEER
-                                                              : RECORD_SENT};
+                       .state =
+                           d->state == DELIVERY_RELEASED ? RECORD_RECEIVED_BY_PEER : RECORD_SENT};
 
     if (s->store.keeps)
         (void)store_put(&s->store, &r);
@@ -245,9 +245,8 @@ static void deliver_now(struct shard *s, struct session *to, struct publish *p,
                         const struct wanted *w, bool retain)
 {
     struct client *c = to->client;
-    struct publish_out o = {.retain = retain,
-                            .subscription_ids = w->ids,
-                            .subscription_id_count = w->id_count};
+    struct publish_out o = {
+        .retain = retain, .subscription_ids = w->ids, .subscription_id_count = w->id_count};
     enum sent sent;
 
     if (!outq_has_room(s, c, p->topic.n + p->payload.n)) {
@@ -317,40 +316,14 @@ void deliver(struct shard *s, struct session *to, struct publish *p, const struc
         STAT_INC(&s->stats, dropped_memory);
         return;
     }
-    if (to->queue_count == 0 && window_has_room(s, to))
+    if (to->queue_count == 0 && to->held_count == 0 && window_has_room(s, to))
         send_delivery(s, to, p, &d);
     else
         wait(s, to, &d);
 }
 
-void deliver_waiting(struct shard *s, struct session *to)
-{
-    struct delivery *first;
-
-    while ((first = session_peek(to)) && window_has_room(s, to)) {
-        struct delivery d = *first;
-        struct publish p;
-
-        session_pop(to);
-        STAT_ADD(&s->stats, queued_messages, -1);
-        if (is_expired(s, d.message->expires_ms)) {
-            STAT_INC(&s->stats, dropped_expired); /* [MQTT-3.3.2-5] */
-            delivery_fini(&d);
-            continue;
-        }
-        publish_of_message(&p, d.message);
-        if (d.qos) {
-            send_delivery(s, to, &p, &d);
-        } else {
-            struct publish_out o = {.retain = d.retain};
-
-            ids_of(&d, &o);
-            (void)write_publish(s, to->client, &p, &o);
-            delivery_fini(&d);
-        }
-    }
-}
-
+/* Sends one that was in flight when the last connection ended [MQTT-4.4.0-1]. What has expired goes
+ * all the same: its delivery has begun. */
 static void resend(struct shard *s, struct session *to, struct delivery *d)
 {
     struct client *c = to->client;
@@ -359,41 +332,91 @@ static void resend(struct shard *s, struct session *to, struct delivery *d)
                             .retain = d->retain,
                             .packet_id = d->packet_id};
     struct publish p;
+    enum sent sent;
 
-    if (d->state == DELIVERY_RELEASED) {
-        uint8_t *to_bytes = client_room(c, ack_size((enum protocol)c->protocol, 0, bytes_of("", 0)));
-
-        if (to_bytes)
-            ack_put(to_bytes, (enum protocol)c->protocol, PACKET_PUBREL, d->packet_id, 0,
-                    bytes_of("", 0));
-        return;
-    }
-    /* What is in flight is re-sent even if it has expired: its delivery has begun. */
     publish_of_message(&p, d->message);
     if (is_expired(s, p.expires_ms))
         p.expires_ms = s->now_ms + 1;
     ids_of(d, &o);
-    if (write_publish(s, c, &p, &o) == SENT_TOO_LARGE) {
-        STAT_INC(&s->stats, dropped_too_large);
-        STAT_ADD(&s->stats, inflight_messages, -1);
-        session_done(to, d);
+    sent = write_publish(s, c, &p, &o);
+    if (sent == SENT)
+        return;
+    if (sent == SENT_NO_MEMORY) {
+        give_up(c);
+        return;
     }
+    STAT_INC(&s->stats, dropped_too_large);
+    STAT_ADD(&s->stats, inflight_messages, -1);
+    session_done(to, d);
+}
+
+static void send_waiting(struct shard *s, struct session *to, struct delivery *d)
+{
+    struct publish_out o = {.retain = d->retain};
+    struct publish p;
+
+    STAT_ADD(&s->stats, queued_messages, -1);
+    publish_of_message(&p, d->message);
+    if (is_expired(s, p.expires_ms)) {
+        STAT_INC(&s->stats, dropped_expired); /* [MQTT-3.3.2-5] */
+        delivery_fini(d);
+    } else if (d->qos) {
+        send_delivery(s, to, &p, d);
+    } else {
+        ids_of(d, &o);
+        if (write_publish(s, to->client, &p, &o) == SENT_NO_MEMORY)
+            give_up(to->client);
+        delivery_fini(d);
+    }
+}
+
+void deliver_waiting(struct shard *s, struct session *to)
+{
+    struct delivery *first;
+
+    while (to->held_count && window_has_room(s, to))
+        resend(s, to, session_unhold(to));
+    while (!to->held_count && (first = session_peek(to)) && window_has_room(s, to)) {
+        struct delivery d = *first;
+
+        session_pop(to);
+        send_waiting(s, to, &d);
+    }
+}
+
+/* PUBREL is sent again at once: it takes no place of the client's window [MQTT-4.9.0-3]. */
+static void resend_releases(struct session *to)
+{
+    struct client *c = to->client;
+    enum protocol protocol = (enum protocol)c->protocol;
+    uint32_t n = to->inflight_count;
+    struct delivery **v = malloc(n * sizeof(struct delivery *) + 1);
+
+    if (!v) {
+        give_up(c);
+        return;
+    }
+    n = session_inflight_sorted(to, v);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *at;
+
+        if (v[i]->state != DELIVERY_RELEASED)
+            continue;
+        at = client_room(c, ack_size(protocol, REASON_SUCCESS, bytes_of("", 0)));
+        if (at)
+            ack_put(at, protocol, PACKET_PUBREL, v[i]->packet_id, REASON_SUCCESS, bytes_of("", 0));
+    }
+    free(v);
 }
 
 void deliver_resume(struct shard *s, struct session *to)
 {
-    uint32_t n = to->inflight_count;
-    struct delivery **v = n ? malloc(n * sizeof(struct delivery *)) : NULL;
-
-    if (v) {
-        n = session_inflight_sorted(to, v);
-        for (uint32_t i = 0; i < n && to->client; i++)
-            resend(s, to, v[i]);
-        free(v);
-    } else if (n) {
+    if (!session_hold(to)) {
         give_up(to->client);
         return;
     }
+    if (to->inflight_count > to->held_count)
+        resend_releases(to);
     deliver_waiting(s, to);
 }
 

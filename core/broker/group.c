@@ -1,8 +1,8 @@
 /* core/broker/group.c -- shared groups at their home, the owner of their filter's partition.
  *
  * The index knows only that a group exists. A publish sends one message for each matching group to
- * its home, which picks a member by the configured policy, connected ones only; what nobody can take
- * waits here up to a bound. A member's worker gives back what the member did not take.
+ * its home, which picks a member by the configured policy, connected ones only; what nobody can
+ * take waits here up to a bound. A member's worker gives back what the member did not take.
  *
  * Threads  the home worker.
  */
@@ -144,8 +144,7 @@ static void chosen(struct shard *s, struct group *g, const struct member *m)
 
 /* ---- one message ---- */
 
-static enum err send_to(struct shard *s, struct group *g, const struct member *m,
-                        struct publish *p)
+static enum err send_to(struct shard *s, struct group *g, const struct member *m, struct publish *p)
 {
     struct msg_dispatch *to;
 
@@ -459,9 +458,8 @@ bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint
     if (x && x->client && x->client->state == CLIENT_CONNECTED) {
         deliver_to_member(s, x, &p, m);
     } else if (publish_message(&p, &s->waiting_bytes)) {
-        struct delivery d = {.message = message_ref(p.message),
-                             .group = m->group,
-                             .group_home = m->group_home};
+        struct delivery d = {
+            .message = message_ref(p.message), .group = m->group, .group_home = m->group_home};
 
         group_take_back(s, &d);
     } else {

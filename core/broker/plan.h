@@ -12,7 +12,7 @@
 
 #include "core/broker/state.h"
 
-/* What one worker gets: slots[first .. first + count), groups marked with DELIVER_GROUP and last. */
+/* What one worker gets: slots[first .. first + count), groups last, marked with DELIVER_GROUP. */
 struct plan_worker {
     uint16_t worker;
     uint32_t first, count, group_count;

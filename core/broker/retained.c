@@ -148,8 +148,8 @@ static bool run_query(struct shard *s, struct query *q, bool *waits)
         struct collected c = {.shard = s};
         uint32_t step = STEP_NODES;
 
-        while (step && !mail_room_for(mail, s->number, q->from, MAIL_ANSWER, step + 1,
-                                      step * one + end))
+        while (step &&
+               !mail_room_for(mail, s->number, q->from, MAIL_ANSWER, step + 1, step * one + end))
             step /= 2;
         if (step == 0) {
             *waits = true;
@@ -219,8 +219,8 @@ static struct query *find_query(struct shard *s, uint32_t from, struct handle as
 {
     struct query *q = s->queries;
 
-    while (q && !(q->from == from && q->ask.slot == ask.slot &&
-                  q->ask.generation == ask.generation))
+    while (q &&
+           !(q->from == from && q->ask.slot == ask.slot && q->ask.generation == ask.generation))
         q = q->next;
     return q;
 }
@@ -265,7 +265,7 @@ struct seen {
 };
 
 struct ask {
-    struct ask *next;      /* of the session */
+    struct ask *next; /* of the session */
     struct ask *todo_next;
     struct handle session; /* generation 0: the session has gone */
     struct seen seen;

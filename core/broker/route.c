@@ -1,12 +1,12 @@
 /* core/broker/route.c -- one publish to all its destinations, or to none.
  *
- * The way of a message: plan_of says which workers want it and under which of their filters; what is
- * ours is delivered at once, what is theirs is posted as one record per worker. Room is looked for in
- * every ring before the first post: a ring has one writer, so room once seen stays.
+ * The way of a message: plan_of says which workers want it and under which of their filters; what
+ * is ours is delivered at once, what is theirs is posted as one record per worker. Room is looked
+ * for in every ring before the first post: a ring has one writer, so room once seen stays.
  *
  * A retained message is posted to the owner of its topic first, shown, and only then, after a full
- * fence, matched: a subscriber whose filter was not yet visible to us asks the owner later than that
- * and finds the new value there.
+ * fence, matched: a subscriber whose filter was not yet visible to us asks the owner later than
+ * that and finds the new value there.
  */
 #include "core/base/check.h"
 #include "core/broker/plan.h"
@@ -66,8 +66,8 @@ void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
         at += n;
     *p = (struct publish){.topic = bytes_of(body, b->topic_count),
                           .props = bytes_of(body + b->topic_count, b->props_count),
-                          .payload = bytes_of(body + b->topic_count + b->props_count,
-                                              b->payload_count),
+                          .payload =
+                              bytes_of(body + b->topic_count + b->props_count, b->payload_count),
                           .from_id = bytes_of(at, b->from_id_count),
                           .from_user = bytes_of(at + b->from_id_count, b->from_user_count),
                           .expires_ms = b->expires_ms,
@@ -104,9 +104,8 @@ bool body_share(struct shard *s, struct publish *p)
 
 static void want(struct wanted *w, const struct subscriber *x)
 {
-    *w = (struct wanted){.ids = &x->subscription_id,
-                         .id_count = x->subscription_id != 0,
-                         .options = x->options};
+    *w = (struct wanted){
+        .ids = &x->subscription_id, .id_count = x->subscription_id != 0, .options = x->options};
 }
 
 /* The common case: one filter, so no session is met twice. */
@@ -287,9 +286,8 @@ static void publish_to_own_groups(struct shard *s, const struct handle *slots, u
             group_publish(s, g, p, from_hash, false) != ERR_FULL)
             continue;
         if (publish_message(p, &s->waiting_bytes)) {
-            struct delivery d = {.message = message_ref(p->message),
-                                 .group = g,
-                                 .group_home = (uint16_t)s->number};
+            struct delivery d = {
+                .message = message_ref(p->message), .group = g, .group_home = (uint16_t)s->number};
 
             group_take_back(s, &d);
         } else {

@@ -314,8 +314,7 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
     case MSG_LINK_PACKET:
         return on_link_packet(s, record);
     case MSG_DISPATCH:
-        return shard_on_dispatch(s, record,
-                                 (const uint8_t *)((struct msg_dispatch *)record + 1));
+        return shard_on_dispatch(s, record, (const uint8_t *)((struct msg_dispatch *)record + 1));
     case MSG_ROUTE:
         return shard_on_route(s, from, record);
     case MSG_GROUP_JOIN:
@@ -506,12 +505,13 @@ enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes corr
 
 enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason)
 {
-    struct msg_kick *m = mail_post(s->cluster->mail, s->number, who.worker, MAIL_REQUEST, sizeof *m);
+    struct msg_kick *m =
+        mail_post(s->cluster->mail, s->number, who.worker, MAIL_REQUEST, sizeof *m);
 
     if (!m)
         return ERR_FULL;
-    *m = (struct msg_kick){
-        .type = MSG_KICK, .reason = reason, .client = {who.slot, who.generation}};
+    *m =
+        (struct msg_kick){.type = MSG_KICK, .reason = reason, .client = {who.slot, who.generation}};
     return OK;
 }
 

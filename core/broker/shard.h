@@ -27,10 +27,10 @@ struct client;
 /* A connection on its way to its home: one object, the receiver owns it. The net fills it. */
 struct handoff {
     int fd;
-    uint16_t listener;  /* index in the configuration */
+    uint16_t listener; /* index in the configuration */
     uint16_t peer_port;
-    char peer[48];      /* address as text */
-    uint32_t count;     /* bytes received so far: the whole CONNECT and what followed */
+    char peer[48];  /* address as text */
+    uint32_t count; /* bytes received so far: the whole CONNECT and what followed */
     uint8_t bytes[];
 };
 
@@ -153,18 +153,29 @@ MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matche
  * its subscribers here. ERR_FULL: not now. */
 MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes correlation,
                                    struct bytes payload);
-/* Disconnects a client that broke the link protocol, with an MQTT reason code. ERR_FULL: not now. */
+/* Disconnects a client that broke the link protocol, with a reason code. ERR_FULL: not now. */
 MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
 
+/* The moment of this turn: monotonic, and on the wall clock, milliseconds. */
 uint64_t shard_now_ms(const struct shard *s);
+/* See shard_now_ms. */
 uint64_t shard_wall_ms(const struct shard *s);
+/* What a stream of this worker needs: chunks for its outq, the worker's timers, scratch memory that
+ * lives until the end of the turn. */
 struct outq_pool *shard_pool(struct shard *s);
+/* See shard_pool. */
 struct timer_wheel *shard_timers(struct shard *s);
+/* See shard_pool. */
 struct arena *shard_arena(struct shard *s);
+/* A number for choices, not for secrets. */
 uint64_t shard_random(struct shard *s);
+/* The counters of this worker; anybody may read them, only the worker adds (STAT_ADD). */
 const struct stats *shard_stats(const struct shard *s);
+/* See shard_stats. */
 struct stats *shard_count(struct shard *s);
+/* Its number, and how many clients it has at this moment. */
 uint32_t shard_number(const struct shard *s);
+/* See shard_number. */
 uint32_t shard_client_count(const struct shard *s);
 
 #endif

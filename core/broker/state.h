@@ -168,7 +168,7 @@ struct client {
     char *user; /* user name, NUL-terminated; NULL: none */
     char *peer;
     uint64_t last_input_ms;
-    uint32_t packet_max; /* what it accepts; UINT32_MAX: anything */
+    uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */
     uint16_t user_count;
     uint16_t listener;
@@ -191,17 +191,19 @@ struct wanted {
     uint16_t group_home;
 };
 
-/* Bytes that the client, the filter list and so on cost are their own; these are shared answers. */
+/* The client whose stream this is; the stream is its first member. */
 static inline struct client *client_of(struct stream *s)
 {
     return (struct client *)(void *)s;
 }
 
+/* The hash everybody uses for topics, filters and client ids. */
 static inline uint64_t hash_of(const struct shard *s, struct bytes b)
 {
     return hash_bytes(&s->cluster->key, b);
 }
 
+/* Whether a worker number is a link worker's. */
 static inline bool is_link_worker(const struct cluster_state *c, uint32_t worker)
 {
     return worker >= c->config.workers;

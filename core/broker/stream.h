@@ -26,30 +26,30 @@ enum input {
 /* Why a connection ended; counted by cause and logged. The names are those of the log. */
 enum close_reason {
     CLOSE_NONE,
-    CLOSE_CLIENT,           /* DISCONNECT packet */
-    CLOSE_EOF,              /* the peer closed the socket */
-    CLOSE_SOCKET_ERROR,     /* the kernel says so */
-    CLOSE_CONNECT_TIMEOUT,  /* no whole CONNECT in time */
-    CLOSE_KEEPALIVE,        /* 1.5 times the keep alive passed */
-    CLOSE_MALFORMED,        /* 0x81 */
-    CLOSE_PROTOCOL_ERROR,   /* 0x82 */
-    CLOSE_TOO_LARGE,        /* 0x95 */
-    CLOSE_RECEIVE_MAXIMUM,  /* 0x93 */
-    CLOSE_TOPIC_ALIAS,      /* 0x94 */
-    CLOSE_TOPIC_INVALID,    /* 0x90 */
-    CLOSE_NOT_AUTHORIZED,   /* 0x87 */
-    CLOSE_BAD_CREDENTIALS,  /* 0x86 */
-    CLOSE_BAD_CLIENT_ID,    /* 0x85 */
-    CLOSE_BAD_VERSION,      /* 0x84 */
-    CLOSE_TAKEN_OVER,       /* 0x8E */
-    CLOSE_QUOTA,            /* 0x97 */
-    CLOSE_QUEUE_FULL,       /* queue_full = disconnect */
-    CLOSE_UNSUPPORTED,      /* 0x9A, 0x9B and their kin */
-    CLOSE_SERVER_FULL,      /* a limit of connections */
-    CLOSE_MEMORY,           /* no memory */
-    CLOSE_SHUTDOWN,         /* 0x8B */
-    CLOSE_ADMIN,            /* 0x98 */
-    CLOSE_LINK,             /* a link's own decision */
+    CLOSE_CLIENT,          /* DISCONNECT packet */
+    CLOSE_EOF,             /* the peer closed the socket */
+    CLOSE_SOCKET_ERROR,    /* the kernel says so */
+    CLOSE_CONNECT_TIMEOUT, /* no whole CONNECT in time */
+    CLOSE_KEEPALIVE,       /* 1.5 times the keep alive passed */
+    CLOSE_MALFORMED,       /* 0x81 */
+    CLOSE_PROTOCOL_ERROR,  /* 0x82 */
+    CLOSE_TOO_LARGE,       /* 0x95 */
+    CLOSE_RECEIVE_MAXIMUM, /* 0x93 */
+    CLOSE_TOPIC_ALIAS,     /* 0x94 */
+    CLOSE_TOPIC_INVALID,   /* 0x90 */
+    CLOSE_NOT_AUTHORIZED,  /* 0x87 */
+    CLOSE_BAD_CREDENTIALS, /* 0x86 */
+    CLOSE_BAD_CLIENT_ID,   /* 0x85 */
+    CLOSE_BAD_VERSION,     /* 0x84 */
+    CLOSE_TAKEN_OVER,      /* 0x8E */
+    CLOSE_QUOTA,           /* 0x97 */
+    CLOSE_QUEUE_FULL,      /* queue_full = disconnect */
+    CLOSE_UNSUPPORTED,     /* 0x9A, 0x9B and their kin */
+    CLOSE_SERVER_FULL,     /* a limit of connections */
+    CLOSE_MEMORY,          /* no memory */
+    CLOSE_SHUTDOWN,        /* 0x8B */
+    CLOSE_ADMIN,           /* 0x98 */
+    CLOSE_LINK,            /* a link's own decision */
     CLOSE_REASON_COUNT
 };
 

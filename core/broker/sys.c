@@ -23,8 +23,8 @@ enum load {
     LOAD_COUNT
 };
 static const char *const load_names[LOAD_COUNT] = {
-    "messages/received", "messages/sent",  "publish/dropped", "publish/received", "publish/sent",
-    "bytes/received",    "bytes/sent",     "sockets",         "connections",
+    "messages/received", "messages/sent", "publish/dropped", "publish/received", "publish/sent",
+    "bytes/received",    "bytes/sent",    "sockets",         "connections",
 };
 static const double load_minutes[3] = {1, 5, 15};
 
@@ -143,9 +143,9 @@ static double exp_minus(double x)
 static void say_loads(struct shard *s, const struct sums *t)
 {
     const uint64_t now[LOAD_COUNT] = {
-        t->packets_received, t->packets_sent,   dropped(t),          t->publish_received,
-        t->publish_sent,     t->bytes_received, t->bytes_sent,       t->sockets_accepted,
-        t->clients_accepted,
+        t->packets_received, t->packets_sent,     dropped(t),
+        t->publish_received, t->publish_sent,     t->bytes_received,
+        t->bytes_sent,       t->sockets_accepted, t->clients_accepted,
     };
     struct sys *y = s->sys;
     double minutes = (double)(s->now_ms - y->last_ms) / 60000;

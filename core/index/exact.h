@@ -22,6 +22,7 @@ struct exact {
     struct reclaim *memory;
 };
 
+/* An empty table. ERR_MEMORY: nothing to undo. `memory` must outlive it. */
 MUST_USE enum err exact_init(struct exact *x, struct reclaim *memory);
 void exact_fini(struct exact *x); /* no reader is left */
 

@@ -78,7 +78,7 @@ void index_match_exact(const struct index *ix, struct bytes topic, uint64_t hash
 
 void index_prefetch_exact(const struct index *ix, uint64_t hash)
 {
-    lookup_prefetch_item(&ix->exact.table, hash);
+    lookup_prefetch(&ix->exact.table, hash);
 }
 
 void index_match_wild(const struct index *ix, struct bytes topic, struct matches *out)

@@ -75,9 +75,9 @@ uint64_t index_bytes(const struct index *ix);
 
 /* Walks all filters in slices (the writer only): *cursor starts at 0, at most `budget` filters a
  * call (`f` and `f/#` may count as one); returns false at the end. A filter that is there during
- * the whole walk is seen once, whatever is added and removed between two slices; if it has more than
- * 64 destinations, in several calls one after the other. `filter` and `v` are valid during the call
- * of `fn` only, and `fn` does not change this index. A cursor is just a number: it holds nothing and
+ * the whole walk is seen once, whatever is added and removed between two slices; with more than 64
+ * destinations in several calls, one after the other. `filter` and `v` are valid during the call of
+ * `fn` only, and `fn` does not change this index. A cursor is just a number: it holds nothing and
  * may be dropped at any time. */
 typedef void index_walk_fn(void *ctx, struct bytes filter, const struct dest *v, uint32_t count);
 bool index_walk(struct index *ix, uint64_t *cursor, uint32_t budget, index_walk_fn *fn, void *ctx);

@@ -311,7 +311,7 @@ static uint64_t interval_end(uint32_t count, uint32_t place)
 }
 
 static struct lookup_item *smallest_after(const struct lookup_bucket *b, uint64_t from,
-                                         uint64_t *key)
+                                          uint64_t *key)
 {
     struct lookup_item *best = NULL;
 
@@ -328,7 +328,8 @@ static struct lookup_item *smallest_after(const struct lookup_bucket *b, uint64_
     return best;
 }
 
-struct lookup_item *lookup_after(const struct lookup *t, uint64_t from, uint32_t budget, uint64_t *key)
+struct lookup_item *lookup_after(const struct lookup *t, uint64_t from, uint32_t budget,
+                                 uint64_t *key)
 {
     uint32_t count = bucket_count(t);
 

@@ -12,9 +12,9 @@
  *      names, then stores the new shape, then takes them out of the old bucket. A merge copies into
  *      the old bucket, stores the new shape, and leaves the merged bucket as it is.
  *   2. So every store that takes an item from a place which some shape named for it -- a tag
- *      cleared, a slot used again, an empty overflow bucket unlinked, a merged bucket rewritten by a
- *      later split, a segment taken away -- follows the store of a later shape that names another
- *      place where the item already is. All these stores release and all loads of readers acquire.
+ *      cleared, a slot used again, an empty overflow bucket unlinked, a merged bucket rewritten by
+ *      a later split, a segment taken away -- follows the store of a later shape that names another
+ *      place where the item already is. All these stores release, all loads of readers acquire.
  *   3. A reader that finds nothing therefore looks at `shape` again. If it missed the item because
  *      of such a store, it has read from that store or a later one, and now sees the later shape.
  *      Unless the place is the same and no merge has happened (the count can only have grown, and a
@@ -35,13 +35,14 @@
 #include "core/index/reclaim.h"
 
 #define LOOKUP_SLOTS 6
-#define LOOKUP_SEGMENTS 24 /* segment 0 has LOOKUP_FIRST buckets, each later one as many as all before */
 #define LOOKUP_FIRST_LOG2 2
 #define LOOKUP_FIRST (1u << LOOKUP_FIRST_LOG2)
+/* Buckets lie in segments: LOOKUP_FIRST in the first, in each other as many as in all before. */
+#define LOOKUP_SEGMENTS 24
 #define LOOKUP_BUCKETS_MAX (1u << (LOOKUP_FIRST_LOG2 + LOOKUP_SEGMENTS - 1))
 #define LOOKUP_SPLIT_AT 3 /* items for each bucket: above, a bucket is split */
-#define LOOKUP_LARGE 4096 /* buckets: a quarter of a MiB, and as many items */
 #define LOOKUP_MERGE_AT 1 /* below, two are merged */
+#define LOOKUP_LARGE 4096 /* buckets: a quarter of a MiB, and three times as many items */
 
 /* Embedded first in whatever is put into a table. Never changes while it is in it. */
 struct lookup_item {
@@ -78,7 +79,7 @@ void lookup_remove(struct lookup *t, struct lookup_item *item);
  * therefore seen exactly once by a walk that goes on from *key + 1. At most `budget` empty buckets
  * are passed; then NULL is answered and *key says where to go on (2^63: the end).  Writer only. */
 struct lookup_item *lookup_after(const struct lookup *t, uint64_t from, uint32_t budget,
-                               uint64_t *key);
+                                 uint64_t *key);
 #define LOOKUP_KEY_END (1ull << 63)
 
 /* ---- the readers' side, inline: it is the innermost loop of every publish ---- */
@@ -89,6 +90,7 @@ static inline uint64_t lookup_mix(uint64_t hash)
     return (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15ull;
 }
 
+/* The number of the bucket that a shape names for a hash. */
 static inline uint32_t lookup_place(uint64_t shape, uint64_t mix)
 {
     uint32_t count = (uint32_t)shape;
@@ -98,6 +100,7 @@ static inline uint32_t lookup_place(uint64_t shape, uint64_t mix)
     return wide < count ? wide : wide & low;
 }
 
+/* What a bucket remembers of a hash: one byte, never 0. */
 static inline uint64_t lookup_tag(uint64_t mix)
 {
     uint64_t tag = (mix >> 24) & 0xff;
@@ -129,8 +132,9 @@ static inline uint64_t lookup_same_tags(uint64_t tags, uint64_t tag)
 /* Whether an item is the one that is looked for; its hash is equal already. */
 typedef bool lookup_same_fn(const struct lookup_item *item, const void *key);
 
+/* The item in this bucket or its overflow chain, or NULL. */
 static inline struct lookup_item *lookup_search(const struct lookup_bucket *b, uint64_t hash,
-                                              uint64_t tag, lookup_same_fn *same, const void *key)
+                                                uint64_t tag, lookup_same_fn *same, const void *key)
 {
     /* all loads here pair with the store_release of bucket_put, bucket_take and split */
     for (; b; b = load_acquire(&b->next)) {
@@ -148,7 +152,7 @@ static inline struct lookup_item *lookup_search(const struct lookup_bucket *b, u
 
 /* The item of this hash for which `same` is true, or NULL.  Any reader. */
 static inline struct lookup_item *lookup_find(const struct lookup *t, uint64_t hash,
-                                            lookup_same_fn *same, const void *key)
+                                              lookup_same_fn *same, const void *key)
 {
     uint64_t mix = lookup_mix(hash);
     uint64_t shape = load_acquire(&t->shape); /* pairs with store_release in grow and shrink */
@@ -168,31 +172,13 @@ static inline struct lookup_item *lookup_find(const struct lookup *t, uint64_t h
     }
 }
 
-/* Starts to load the bucket of a hash. Only a hint, as is all below: any shape will do. */
+/* Starts to load the bucket of a hash. Only a hint: any shape will do. To ask for the item as well
+ * does not pay: the processor would wait for the bucket here and not look further ahead. */
 static inline void lookup_prefetch(const struct lookup *t, uint64_t hash)
 {
     uint32_t place = lookup_place(load_relaxed(&t->shape), lookup_mix(hash)); /* no partner */
 
     __builtin_prefetch(lookup_bucket_at(t, place));
-}
-
-/* Starts to load the item of a hash, too, by its tag in the first bucket. Without a branch on what
- * is still on its way, so that the processor goes on with what follows meanwhile. */
-static inline void lookup_prefetch_item(const struct lookup *t, uint64_t hash)
-{
-    uint64_t mix = lookup_mix(hash);
-    const struct lookup_bucket *b =
-        lookup_bucket_at(t, lookup_place(load_relaxed(&t->shape), mix)); /* no partner */
-    uint64_t hits;
-    const uint8_t *item;
-
-    if (!b)
-        return;
-    hits = lookup_same_tags(load_relaxed(&b->tags), lookup_tag(mix)); /* no partner */
-    item = (const void *)load_relaxed(&b->items[__builtin_ctzll(hits | 1) / 8]); /* no partner */
-    item = hits ? item : (const uint8_t *)b;
-    __builtin_prefetch(item);
-    __builtin_prefetch((const uint8_t *)((uintptr_t)item + CACHE_LINE));
 }
 
 /* Whether the table is too large for the nearer caches, so that prefetching pays. */

@@ -378,8 +378,7 @@ static void cursor_emit(struct retain_cursor *c, retain_match_fn *fn, void *ctx)
 /* A filter without wildcards is the name of its topic. */
 static bool cursor_next_exact(struct retain_cursor *c, retain_match_fn *fn, void *ctx)
 {
-    struct bytes topic =
-        bytes_of(c->text, c->level_count ? c->level_ends[c->level_count - 1] : 0);
+    struct bytes topic = bytes_of(c->text, c->level_count ? c->level_ends[c->level_count - 1] : 0);
     void *value = retain_get(c->r, topic);
 
     cursor_move(c, NULL);

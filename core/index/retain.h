@@ -32,8 +32,8 @@ void *retain_remove(struct retain *r, struct bytes topic);
 uint64_t retain_count(const struct retain *r);
 uint64_t retain_bytes(const struct retain *r);
 
-/* A bound on retain_bytes: beyond it retain_put answers ERR_MEMORY for a new topic. There is none at
- * first. */
+/* A bound on retain_bytes: beyond it retain_put answers ERR_MEMORY for a new topic. There is none
+ * at first. */
 void retain_limit(struct retain *r, uint64_t bytes_max);
 
 /* ---- all topics that match a filter, in slices ----
@@ -51,7 +51,7 @@ struct retain_cursor {
     uint32_t level_count;   /* of the filter, without `#` */
     bool has_wildcard;
     bool has_rest;        /* the filter ends in `#` */
-    uint16_t *level_ends;   /* level_count of them, then the text; one block, may be NULL */
+    uint16_t *level_ends; /* level_count of them, then the text; one block, may be NULL */
     const uint8_t *text;
 };
 

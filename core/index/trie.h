@@ -19,7 +19,7 @@
 #include "core/index/lookup.h"
 
 struct trie_node {
-    struct lookup_item item; /* first: a lookup knows nothing else; the hash of the path */
+    struct lookup_item item;  /* first: a lookup knows nothing else; the hash of the path */
     struct trie_node *parent; /* never changes */
     /* the writer writes, readers read */
     _Atomic(struct trie_node *) plus;
@@ -44,6 +44,7 @@ struct trie {
     _Alignas(CACHE_LINE) uint64_t count; /* filters */
 };
 
+/* An empty trie. ERR_MEMORY: nothing to undo. `key` and `memory` must outlive it. */
 MUST_USE enum err trie_init(struct trie *t, const struct hash_key *key, struct reclaim *memory);
 void trie_fini(struct trie *t); /* no reader is left */
 

@@ -1,8 +1,8 @@
 /* core/index/trie_match.c -- which filters of the trie match a topic: the readers' side.
  *
  * What costs time is memory that is not in a cache. The hash of a path needs no node, so while a
- * node is on its way, the buckets of the next two literal levels below it are, too, and as soon as
- * the bucket of the second level is here its node is asked for, before the first is compared.
+ * node is on its way, the buckets of the next two literal levels below it are, too; each level then
+ * costs the wait for one node, not for a bucket and a node.
  */
 #include "core/index/trie.h"
 #include "core/index/path.h"
@@ -110,8 +110,6 @@ static bool go_literal(struct search *s, struct step *at, const struct level *l)
     /* pairs with store_release in child_create and prune */
     if (!load_acquire(&at->node->literals))
         return false;
-    if (s->is_large)
-        lookup_prefetch_item(&s->trie->table, at->grandchild);
     at->node = (const void *)lookup_find(&s->trie->table, at->child, trie_same_edge, &edge);
     at->depth++;
     at->hash = at->child;

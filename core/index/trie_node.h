@@ -12,6 +12,7 @@ struct trie_edge {
     struct bytes level;
 };
 
+/* A lookup_same_fn for a key of struct trie_edge. */
 static inline bool trie_same_edge(const struct lookup_item *item, const void *key)
 {
     const struct trie_node *n = (const void *)item;

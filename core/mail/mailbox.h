@@ -46,8 +46,8 @@ bool mail_room(struct mail *m, uint32_t from, uint32_t to, enum mail_kind kind, 
 /* The same for `count` records of together `bytes` (see spsc_room). */
 bool mail_room_for(struct mail *m, uint32_t from, uint32_t to, enum mail_kind kind, uint32_t count,
                    uint32_t bytes);
-/* Commits the posts of one ring at once, so that mail_mark of the receiver counts them; the receiver
- * is told of them, and woken, by the next mail_flush as ever. */
+/* Commits the posts of one ring at once, so that mail_mark of the receiver counts them; it is told
+ * of them, and woken, by the next mail_flush as ever. */
 void mail_show(struct mail *m, uint32_t from, uint32_t to, enum mail_kind kind);
 /* Shows all posts since the last flush, earlier kinds first. Returns the set of workers (bit =
  * number) that sleep and must be woken by the caller. */

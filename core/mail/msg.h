@@ -105,9 +105,9 @@ struct msg_dispatch {
 struct msg_route {
     uint8_t type;
     bool is_add;
-    struct handle slot;       /* the sender's filter */
+    struct handle slot; /* the sender's filter */
     uint64_t hash;
-    const uint8_t *filter;    /* lent until MSG_ROUTE_DONE */
+    const uint8_t *filter; /* lent until MSG_ROUTE_DONE */
     uint32_t filter_count;
 };
 struct msg_route_done {
@@ -138,7 +138,7 @@ struct msg_group_done {
 
 struct msg_retain_ask { /* also MORE and STOP, by `ask` */
     uint8_t type;
-    struct handle ask; /* the sender's record of the question */
+    struct handle ask;     /* the sender's record of the question */
     const uint8_t *filter; /* lent until MSG_RETAINED_END with is_last */
     uint32_t filter_count;
 };

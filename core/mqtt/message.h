@@ -49,7 +49,7 @@ struct publish {
     uint64_t stamp_ms;   /* wall clock when it was published here */
     uint8_t qos;
     bool retain;
-    bool from_link;       /* came from another cluster: is not forwarded again */
+    bool from_link; /* came from another cluster: is not forwarded again */
     bool is_will;
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */
     struct session *from; /* publisher, if its session lives on this worker; else NULL */
@@ -71,7 +71,7 @@ struct message {
     uint8_t protocol;
     uint64_t expires_ms;
     uint64_t stamp_ms;
-    struct blob *blob;     /* NULL: the body follows */
+    struct blob *blob; /* NULL: the body follows */
     const uint8_t *body;
     uint64_t *waiting_bytes; /* the worker's sum, minus which it is freed */
 };
@@ -85,8 +85,11 @@ void publish_fini(struct publish *p);
 /* A publish that speaks for a kept message; p->message is set and borrowed: no publish_fini. */
 void publish_of_message(struct publish *p, struct message *m);
 
+/* One reference more, and one less; the last one frees it.  NULL is fine for release. */
 struct message *message_ref(struct message *m);
-void message_release(struct message *m); /* NULL is fine */
+/* See message_ref. */
+void message_release(struct message *m);
+/* The parts of its body, as long as it is held. */
 struct bytes message_topic(const struct message *m);
 struct bytes message_props(const struct message *m);
 struct bytes message_payload(const struct message *m);

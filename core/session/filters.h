@@ -41,15 +41,15 @@ struct filter_wait {
 };
 
 struct filter {
-    struct table_node node; /* by hash of the text */
+    struct table_node node;   /* by hash of the text */
     struct filter *todo_next; /* on the list of requests that found no room */
     struct filter_wait *waiting;
     struct subscriber *v; /* == &one while one fits */
     struct subscriber one;
     uint32_t count, capacity;
-    uint64_t links;     /* link workers: a bit for each link that wants it */
-    uint16_t owner;     /* worker that owns its partition */
-    uint8_t state;      /* enum filter_state */
+    uint64_t links; /* link workers: a bit for each link that wants it */
+    uint16_t owner; /* worker that owns its partition */
+    uint8_t state;  /* enum filter_state */
     bool is_todo;
     uint32_t text_count;
     uint8_t *text;
@@ -60,7 +60,9 @@ struct filters {
     struct table table;
 };
 
+/* Room for at most `count_max` filters; nothing is allocated yet. */
 void filters_init(struct filters *f, uint32_t count_max);
+/* Frees all of them, in whatever state. */
 void filters_fini(struct filters *f);
 
 /* The filter with this text, or NULL. */

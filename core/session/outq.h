@@ -31,6 +31,7 @@ struct outq {
     uint32_t bytes;     /* waiting, in all */
 };
 
+/* An empty queue owns nothing. */
 void outq_init(struct outq *q);
 /* Gives everything back. Nothing of it may be lent to the kernel any more. */
 void outq_fini(struct outq *q, struct outq_pool *pool);

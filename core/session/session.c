@@ -119,6 +119,8 @@ void delivery_fini(struct delivery *d)
 void session_done(struct session *s, struct delivery *d)
 {
     CHECK(d->state != DELIVERY_FREE);
+    if (d->state == DELIVERY_HELD)
+        s->held_count--;
     delivery_fini(d);
     d->state = DELIVERY_FREE;
     if (--s->inflight_count == 0 && s->inflight_capacity > 64) {
@@ -126,6 +128,14 @@ void session_done(struct session *s, struct delivery *d)
         s->inflight = NULL;
         s->inflight_capacity = 0;
     }
+}
+
+void session_accept(struct session *s, struct delivery *d)
+{
+    CHECK(d->state != DELIVERY_FREE);
+    if (d->state == DELIVERY_HELD)
+        s->held_count--;
+    d->state = DELIVERY_RELEASED;
 }
 
 static int by_sequence(const void *a, const void *b)
@@ -147,6 +157,53 @@ uint32_t session_inflight_sorted(struct session *s, struct delivery **v)
     if (n > 1)
         qsort(v, n, sizeof *v, by_sequence);
     return n;
+}
+
+bool session_hold(struct session *s)
+{
+    struct delivery **v;
+    uint32_t n;
+
+    free(s->resend);
+    s->resend = NULL;
+    s->resend_at = s->resend_count = 0;
+    s->held_count = 0;
+    if (s->inflight_count == 0)
+        return true;
+    v = malloc(s->inflight_count * sizeof(struct delivery *));
+    s->resend = malloc(s->inflight_count * sizeof *s->resend);
+    if (!v || !s->resend) {
+        free(v);
+        return false;
+    }
+    n = session_inflight_sorted(s, v);
+    for (uint32_t i = 0; i < n; i++) {
+        if (v[i]->state == DELIVERY_RELEASED)
+            continue;
+        v[i]->state = DELIVERY_HELD;
+        s->resend[s->resend_count++] = v[i]->packet_id;
+    }
+    s->held_count = s->resend_count;
+    free(v);
+    return true;
+}
+
+struct delivery *session_unhold(struct session *s)
+{
+    while (s->held_count) {
+        struct delivery *d;
+
+        CHECK(s->resend_at < s->resend_count);
+        d = session_inflight(s, s->resend[s->resend_at++]);
+        if (!d || d->state != DELIVERY_HELD)
+            continue; /* acknowledged before it was sent again */
+        d->state = DELIVERY_SENT;
+        s->held_count--;
+        return d;
+    }
+    free(s->resend);
+    s->resend = NULL;
+    return NULL;
 }
 
 /* ---- waiting ---- */
@@ -251,6 +308,7 @@ void session_fini(struct session *s)
     }
     free(s->inflight);
     free(s->queue);
+    free(s->resend);
     free(s->received);
     free(s->subs);
     free(s->id);

@@ -22,6 +22,7 @@ struct ask;
 enum delivery_state {
     DELIVERY_FREE,
     DELIVERY_SENT,     /* PUBLISH left; PUBACK or PUBREC is due */
+    DELIVERY_HELD,     /* left on an earlier connection; has yet to be sent again on this one */
     DELIVERY_RELEASED, /* PUBREL left; PUBCOMP is due; the message is gone */
 };
 
@@ -60,6 +61,7 @@ struct session {
     struct delivery *inflight; /* by packet id & (capacity - 1) */
     struct delivery *queue;    /* ring */
     uint16_t *received;        /* incoming QoS 2 packet ids not yet released */
+    uint16_t *resend;          /* packet ids to be sent again, oldest first; NULL: none */
     struct will *will;
     struct ask *asks; /* questions for retained messages that are under way */
     uint8_t *id;
@@ -69,6 +71,8 @@ struct session {
     uint32_t gather_at;    /* and its place there */
     uint32_t sub_count, sub_capacity;
     uint32_t inflight_count, inflight_capacity;
+    uint32_t held_count; /* of those in flight: DELIVERY_HELD */
+    uint32_t resend_at, resend_count;
     uint32_t queue_head, queue_count, queue_capacity, queue_bytes;
     uint32_t received_count, received_capacity;
     uint32_t expiry; /* seconds after the connection; UINT32_MAX: never */
@@ -79,6 +83,7 @@ struct session {
     bool is_ending; /* session_end is running */
 };
 
+/* Its client identifier, as long as it lives. */
 struct bytes session_id(const struct session *s);
 
 /* Remembers a subscription.  UINT32_MAX: no memory. Its place otherwise. */
@@ -93,8 +98,15 @@ uint32_t session_find_filter(const struct session *s, const struct filter *f);
 struct delivery *session_send(struct session *s, const struct delivery *d);
 /* The one in flight with this packet id, or NULL. */
 struct delivery *session_inflight(struct session *s, uint16_t packet_id);
+/* PUBREC has come: RELEASED from now on. */
+void session_accept(struct session *s, struct delivery *d);
 /* Frees its packet id, message and identifiers. */
 void session_done(struct session *s, struct delivery *d);
+/* A new connection: everything that was sent is held, and `resend` lists it oldest first.
+ * false: no memory. */
+bool session_hold(struct session *s);
+/* The next one to be sent again, SENT from now on, or NULL when none is held. */
+struct delivery *session_unhold(struct session *s);
 /* All in flight, oldest first, into v (room for inflight_count); returns how many. */
 uint32_t session_inflight_sorted(struct session *s, struct delivery **v);
 

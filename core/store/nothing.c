@@ -1,4 +1,4 @@
-/* core/store/nothing.c -- the store that keeps nothing: everything is safe at the end of the turn. */
+/* core/store/nothing.c -- the store that keeps nothing: all is safe at the end of the turn. */
 #include "core/store/record.h"
 
 static store_ticket put(void *self, const struct record *r)

@@ -1,8 +1,9 @@
 /* core/store/record.h -- what must survive a restart, as typed records, and when it is safe.
  *
- * The one narrow way from the broker to whatever keeps state: put a record, get a ticket, and answer
- * the peer only when the ticket is committed. Tickets of one worker commit in order. The store that
- * keeps nothing commits at the end of the turn, so acknowledgements leave with the turn's send.
+ * The one narrow way from the broker to whatever keeps state: put a record, get a ticket, and
+ * answer the peer only when the ticket is committed. Tickets of one worker commit in order. The
+ * store that keeps nothing commits at the end of the turn, so acknowledgements leave with the send
+ * of that turn.
  *
  * Records name client ids, topics and wall-clock times, never workers or ticks.
  *
@@ -66,6 +67,7 @@ struct store_nothing {
 };
 void store_nothing_init(struct store *s, struct store_nothing *self);
 
+/* Puts one record; see struct store_ops. */
 static inline store_ticket store_put(struct store *s, const struct record *r)
 {
     return s->ops->put(s->self, r);
