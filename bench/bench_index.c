@@ -19,8 +19,8 @@
 #define TEXT_MAX 48u
 #define GENERATION 7u
 
-static const struct hash_key key = {{0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0,
-                                     0x082efa98ec4e6c89}};
+static const struct hash_key key = {
+    {0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89}};
 
 struct text {
     uint32_t n;

@@ -20,9 +20,13 @@
  *      Unless the place is the same and no merge has happened (the count can only have grown, and a
  *      place once left does not come back without a merge), it searches again at the new place.
  *      The number of merges wraps after 2^32 of them within one look-up.
- *   4. Twice is impossible because a look-up ends with the first item that is equal to the key, and
+ *   4. A segment can be taken away and made anew, with buckets that are not yet filled in. A reader
+ *      that holds an old shape and meets the new segment has, by acquire, also a view of the merge
+ *      between the two; so it looks at the number of merges once more before it enters a bucket.
+ *      A segment of the right time has its bucket filled in since before the shape that names it.
+ *   5. Twice is impossible because a look-up ends with the first item that is equal to the key, and
  *      the writer never inserts two equal ones.
- *   5. Tags are hints: a pointer is read with acquire and compared by content. A slot is emptied by
+ *   6. Tags are hints: a pointer is read with acquire and compared by content. A slot is emptied by
  *      clearing tag and pointer, so what a reader follows was in the table after the reader's last
  *      epoch_quiesce, and is not freed before its next one.
  *
@@ -150,25 +154,33 @@ static inline struct lookup_item *lookup_search(const struct lookup_bucket *b, u
     return NULL;
 }
 
+/* How many merges a shape has seen. */
+static inline uint32_t lookup_merges(uint64_t shape)
+{
+    return (uint32_t)(shape >> 32);
+}
+
 /* The item of this hash for which `same` is true, or NULL.  Any reader. */
 static inline struct lookup_item *lookup_find(const struct lookup *t, uint64_t hash,
                                               lookup_same_fn *same, const void *key)
 {
     uint64_t mix = lookup_mix(hash);
-    uint64_t shape = load_acquire(&t->shape); /* pairs with store_release in grow and shrink */
+    uint64_t shape = load_acquire(&t->shape), now; /* all pair with store_release in grow, shrink */
 
-    for (;;) {
+    for (;; shape = now) {
         uint32_t place = lookup_place(shape, mix);
-        struct lookup_item *item =
-            lookup_search(lookup_bucket_at(t, place), hash, lookup_tag(mix), same, key);
-        uint64_t now;
+        const struct lookup_bucket *b = lookup_bucket_at(t, place);
+        struct lookup_item *item;
 
+        now = load_acquire(&t->shape); /* point 4 of the head comment */
+        if (lookup_merges(now) != lookup_merges(shape))
+            continue;
+        item = lookup_search(b, hash, lookup_tag(mix), same, key);
         if (item)
             return item;
-        now = load_acquire(&t->shape); /* pairs as above: point 3 of the head comment */
-        if (now >> 32 == shape >> 32 && lookup_place(now, mix) == place)
+        now = load_acquire(&t->shape); /* point 3 */
+        if (lookup_merges(now) == lookup_merges(shape) && lookup_place(now, mix) == place)
             return NULL;
-        shape = now;
     }
 }
 

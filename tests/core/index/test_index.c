@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const struct hash_key key = {{0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0,
-                                     0x082efa98ec4e6c89}};
+static const struct hash_key key = {
+    {0x243f6a8885a308d3, 0x13198a2e03707344, 0xa4093822299f31d0, 0x082efa98ec4e6c89}};
 
 static struct dest dest_of(uint32_t slot)
 {
@@ -62,29 +62,59 @@ static bool model_matches(const char *f, const char *t)
     return naive_matches(f, t);
 }
 
+static const struct {
+    const char *filter, *topic;
+    bool is_match;
+} rows[] = {
+    {"a", "a", true},
+    {"a", "b", false},
+    {"a", "a/", false},
+    {"a/", "a/", true},
+    {"/", "/", true},
+    {"//", "//", true},
+    {"/", "//", false},
+    {"a//b", "a//b", true},
+    {"a//b", "a/b", false},
+    {"+", "a", true},
+    {"+", "a/b", false},
+    {"+/+", "/", true},
+    {"+/+", "a/b", true},
+    {"+/+", "a", false},
+    {"/+", "/a", true},
+    {"/+", "a", false},
+    {"+", "/a", false},
+    {"+/+", "/a", true},
+    {"#", "a", true},
+    {"#", "/", true},
+    {"#", "a/b/c", true},
+    {"a/#", "a", true},
+    {"a/#", "a/", true},
+    {"a/#", "a/b/c", true},
+    {"a/#", "b", false},
+    {"a/#", "ab", false},
+    {"/#", "/", true},
+    {"/#", "a", false},
+    {"+/#", "a", true},
+    {"+/#", "/a/b", true},
+    {"#", "$SYS", false},
+    {"#", "$SYS/x", false},
+    {"+/x", "$SYS/x", false},
+    {"$SYS/#", "$SYS/x", true},
+    {"$SYS/#", "$SYS", true},
+    {"$SYS/+", "$SYS/x", true},
+    {"+/+/+", "a//b", true},
+    {"a/+/b", "a//b", true},
+    {"a/+", "a/$b", true},
+    {"+", "$", false},
+    {"a/+/+/d", "a/b/c/d", true},
+    {"a/+/c/#", "a/b/c", true},
+    {"a/+/c/#", "a/b/d", false},
+    {"sport/+", "sport", false},
+    {"sport/+", "sport/", true},
+};
+
 TEST(index_matches_what_the_table_says)
 {
-    static const struct {
-        const char *filter, *topic;
-        bool is_match;
-    } rows[] = {
-        {"a", "a", true},           {"a", "b", false},         {"a", "a/", false},
-        {"a/", "a/", true},         {"/", "/", true},          {"//", "//", true},
-        {"/", "//", false},         {"a//b", "a//b", true},    {"a//b", "a/b", false},
-        {"+", "a", true},           {"+", "a/b", false},       {"+/+", "/", true},
-        {"+/+", "a/b", true},       {"+/+", "a", false},       {"/+", "/a", true},
-        {"/+", "a", false},         {"+", "/a", false},        {"+/+", "/a", true},
-        {"#", "a", true},           {"#", "/", true},          {"#", "a/b/c", true},
-        {"a/#", "a", true},         {"a/#", "a/", true},       {"a/#", "a/b/c", true},
-        {"a/#", "b", false},        {"a/#", "ab", false},      {"/#", "/", true},
-        {"/#", "a", false},         {"+/#", "a", true},        {"+/#", "/a/b", true},
-        {"#", "$SYS", false},       {"#", "$SYS/x", false},    {"+/x", "$SYS/x", false},
-        {"$SYS/#", "$SYS/x", true}, {"$SYS/#", "$SYS", true},  {"$SYS/+", "$SYS/x", true},
-        {"+/+/+", "a//b", true},    {"a/+/b", "a//b", true},   {"a/+", "a/$b", true},
-        {"+", "$", false},          {"a/+/+/d", "a/b/c/d", true}, {"a/+/c/#", "a/b/c", true},
-        {"a/+/c/#", "a/b/d", false}, {"sport/+", "sport", false}, {"sport/+", "sport/", true},
-    };
-
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct index *ix = index_create(&key, NULL, 0);
 
@@ -227,8 +257,8 @@ TEST(index_goes_as_deep_as_a_topic_can)
     uint64_t empty = index_bytes(ix);
 
     for (uint32_t i = 0; i < 64; i++)
-        assert_int_equal(
-            index_add(ix, long_text(f, TOPIC_LEVELS_MAX, 1ull << i), dest_of(i), NULL), OK);
+        assert_int_equal(index_add(ix, long_text(f, TOPIC_LEVELS_MAX, 1ull << i), dest_of(i), NULL),
+                         OK);
     assert_int_equal(match(ix, long_text(t, TOPIC_LEVELS_MAX, 0), room, 64).count, 64);
     assert_int_equal(match(ix, long_text(t, TOPIC_LEVELS_MAX - 1, 0), room, 64).count, 0);
     for (uint32_t i = 0; i < 64; i++)
@@ -276,8 +306,7 @@ TEST(index_at_its_memory_bound_refuses_and_stays_as_it_was)
         err = index_add(ix, BYTES_LIT("a/b/c/d/e/f/+/#"), dest_of(1), NULL);
         index_limit(ix, UINT64_MAX);
         if (err == OK) {
-            assert_int_equal(
-                index_remove(ix, BYTES_LIT("a/b/c/d/e/f/+/#"), dest_of(1), NULL), OK);
+            assert_int_equal(index_remove(ix, BYTES_LIT("a/b/c/d/e/f/+/#"), dest_of(1), NULL), OK);
         } else {
             assert_int_equal(err, ERR_MEMORY);
         }

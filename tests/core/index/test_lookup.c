@@ -1,5 +1,4 @@
-/* tests/core/index/test_lookup.c -- a look-up finds what stays while the table changes in the middle
- * of it.
+/* tests/core/index/test_lookup.c -- a look-up finds what stays while the table changes under it.
  *
  * The comparison that a look-up calls is where the test takes the writer's part: it grows and
  * shrinks the table there, as another thread could. Decoys with the hash of the item looked for

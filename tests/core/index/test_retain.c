@@ -100,16 +100,16 @@ TEST(retain_destroy_hands_out_every_value)
 
 TEST(retain_cursor_matches_what_the_table_says)
 {
-    static const char *const topics[] = {"a",    "a/b", "a/",    "/",    "//",  "a//b", "a/b/c",
+    static const char *const topics[] = {"a",    "a/b", "a/",     "/",  "//",   "a//b", "a/b/c",
                                          "$SYS", "b",   "$SYS/x", "/a", "a/$x", "b/b"};
     static const struct {
         const char *filter;
         uint32_t count;
     } rows[] = {
-        {"#", 11}, {"+", 2},   {"+/+", 6},  {"a/#", 6},    {"a", 1},   {"a/+", 3},   {"+/b", 2},
-        {"/#", 3}, {"/+", 2},  {"//", 1},   {"+/+/+", 3},  {"a//+", 1}, {"$SYS/#", 2}, {"$SYS/+", 1},
-        {"$SYS", 1}, {"+/#", 11}, {"x", 0}, {"x/#", 0},    {"x/+", 0}, {"a/+/#", 5}, {"+/x", 0},
-        {"a/b/c/#", 1}, {"a/b/c/d/#", 0},
+        {"#", 11},     {"+", 2},      {"+/+", 6},  {"a/#", 6},     {"a", 1},         {"a/+", 3},
+        {"+/b", 2},    {"/#", 3},     {"/+", 2},   {"//", 1},      {"+/+/+", 3},     {"a//+", 1},
+        {"$SYS/#", 2}, {"$SYS/+", 1}, {"$SYS", 1}, {"+/#", 11},    {"x", 0},         {"x/#", 0},
+        {"x/+", 0},    {"a/+/#", 5},  {"+/x", 0},  {"a/b/c/#", 1}, {"a/b/c/d/#", 0},
     };
     struct retain *r = retain_create(&key);
 
@@ -260,8 +260,8 @@ static void draw_filter(uint64_t *seed, char *text)
     do {
         at = text;
         for (uint32_t l = 0; l < levels; l++)
-            at += sprintf(at, "%s%s", l ? "/" : "",
-                          draw(seed) % 3 ? words[draw(seed) % WORDS] : "+");
+            at +=
+                sprintf(at, "%s%s", l ? "/" : "", draw(seed) % 3 ? words[draw(seed) % WORDS] : "+");
         if (draw(seed) % 2)
             strcpy(at, at == text ? "#" : "/#");
     } while (!topic_filter_valid(bytes_str(text), 100));

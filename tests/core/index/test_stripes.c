@@ -1,5 +1,4 @@
-/* tests/core/index/test_stripes.c -- a change of a filter changes the view of all topics it matches.
- */
+/* tests/core/index/test_stripes.c -- a changed filter changes the view of all topics it matches. */
 #include "core/index/index.h"
 #include "core/mqtt/topic.h"
 #include "tests/support/test.h"
