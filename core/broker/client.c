@@ -183,11 +183,21 @@ static bool begins_with(struct bytes t, const char *prefix)
     return t.n >= n && memcmp(t.p, prefix, n) == 0;
 }
 
+/* The link worker of the cluster that `$LINK/cluster/WORD/CLUSTER` names; of another text, any. */
+static uint32_t link_worker_of(const struct shard *s, struct bytes topic)
+{
+    uint32_t slashes = 0, at = 0;
+
+    while (at < topic.n && slashes < 3)
+        slashes += topic.p[at++] == '/';
+    return s->cluster->config.workers + shard_link_home(s, bytes_of(topic.p + at, topic.n - at));
+}
+
 /* A `$LINK/` packet goes to the link worker as it is. */
 static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
 {
     struct shard *s = c->stream.shard;
-    const struct cluster_config *config = &s->cluster->config;
+    uint32_t worker = link_worker_of(s, topic);
     struct bytes id = session_id(c->session), response = {0}, correlation = {0};
     struct msg_link_packet *m;
     struct link_parcel *parcel;
@@ -197,7 +207,7 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
         response = p->props.response_topic;
     if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
         correlation = p->props.correlation_data;
-    if (!mail_room(s->cluster->mail, s->number, config->workers, MAIL_PUBLISH, sizeof *m))
+    if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m))
         return ERR_FULL;
     parcel = malloc(sizeof *parcel + topic.n + id.n + response.n + correlation.n + p->payload.n);
     if (!parcel)
@@ -215,7 +225,7 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
     to = bytes_put(to, response);
     to = bytes_put(to, correlation);
     bytes_put(to, p->payload);
-    m = mail_post(s->cluster->mail, s->number, config->workers, MAIL_PUBLISH, sizeof *m);
+    m = mail_post(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m);
     CHECK(m);
     *m = (struct msg_link_packet){.type = MSG_LINK_PACKET, .parcel = parcel};
     return OK;
@@ -315,6 +325,7 @@ static enum err publish_qos2(struct client *c, const struct packet_publish *p, s
     struct shard *s = c->stream.shard;
     struct session *x = c->session;
     uint8_t reason = REASON_SUCCESS;
+    bool is_counted;
     enum err err;
 
     if (session_has_received(x, p->packet_id)) {
@@ -330,7 +341,7 @@ static enum err publish_qos2(struct client *c, const struct packet_publish *p, s
     }
     err = route(c, p, topic, &reason);
     if (err != OK || reason >= 0x80)
-        (void)session_release(x, p->packet_id); /* [MQTT-4.3.3-9]: 0x80 and above end it */
+        (void)session_release(x, p->packet_id, &is_counted); /* [MQTT-4.3.3-9]: 0x80 and above end it */
     if (err != OK)
         return err;
     count_publish(s, p);
@@ -444,10 +455,12 @@ static void on_pubrec(struct client *c, const struct packet_ack *p)
 static void on_pubrel(struct client *c, const struct packet_ack *p)
 {
     struct shard *s = c->stream.shard;
-    bool was_there = session_release(c->session, p->packet_id);
+    bool is_counted, was_there = session_release(c->session, p->packet_id, &is_counted);
 
-    if (was_there && c->quota_used)
+    if (was_there && is_counted) {
+        CHECK(c->quota_used);
         c->quota_used--;
+    }
     client_ack(c, PACKET_PUBCOMP, p->packet_id,
                was_there ? REASON_SUCCESS : REASON_PACKET_ID_NOT_FOUND,
                put_received(s, c->session, p->packet_id, true), false);

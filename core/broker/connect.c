@@ -9,7 +9,7 @@
 
 /* ---- sessions ---- */
 
-static struct session *find_session(struct shard *s, struct bytes id)
+struct session *session_find(struct shard *s, struct bytes id)
 {
     uint64_t hash = hash_of(s, id);
 
@@ -76,6 +76,7 @@ void will_publish(struct shard *s, struct session *x)
     p.stamp_ms = s->wall_ms;
     p.message = NULL; /* with its own moment of expiry */
     p.is_will = true;
+    p.from = x;
     p.from_id = session_id(x);
     if (route_publish(s, &p, NULL) == ERR_FULL) {
         if (publish_message(&p, &s->waiting_bytes))
@@ -333,11 +334,11 @@ static struct session *open_session(struct client *c, const struct packet_connec
                                     struct bytes id, bool *present)
 {
     struct shard *s = c->stream.shard;
-    struct session *x = find_session(s, id);
+    struct session *x = session_find(s, id);
 
     if (x && x->client) {
         end_taken_over(x->client);
-        x = find_session(s, id); /* it may have ended with its connection */
+        x = session_find(s, id); /* it may have ended with its connection */
     }
     if (x && p->clean_start) {
         session_end(s, x); /* [MQTT-3.1.2-4] */
@@ -442,6 +443,7 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     x->client = c;
     x->protocol = (uint8_t)p->protocol;
     x->expiry = expiry_of(s, p);
+    session_recount(x);
     c->connect_expiry =
         p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
     STAT_INC(&s->stats, clients_accepted);

@@ -12,7 +12,7 @@
 #include "core/broker/state.h"
 
 struct member {
-    struct handle session;
+    struct handle session, share;
     uint32_t subscription_id;
     uint16_t worker;
     uint8_t options;
@@ -158,7 +158,7 @@ static enum err send_to(struct shard *s, struct group *g, const struct member *m
     to->options = m->options;
     to->group_home = (uint16_t)s->number;
     to->subscription_id = m->subscription_id;
-    to->session = m->session;
+    to->share = m->share;
     to->group = slab_handle(&s->groups, g);
     body_put(&to->body, (uint8_t *)(to + 1), p, false);
     return OK;
@@ -412,6 +412,7 @@ static void join(struct shard *s, uint32_t from, const struct msg_group_member *
         return; /* an empty group stays until its next member leaves: harmless */
     x->worker = (uint16_t)from;
     x->session = m->session;
+    x->share = m->share;
     x->options = m->options;
     x->subscription_id = m->subscription_id;
     set_connected(s, g, x, m->is_connected);
@@ -449,13 +450,23 @@ bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_grou
 
 /* ---- at the member's worker ---- */
 
+/* The member's session, if it is still a member and connected: after UNSUBACK nothing more is added
+ * for it [MQTT-3.10.4-2]. */
+static struct session *member_session(const struct shard *s, const struct msg_dispatch *m)
+{
+    const struct share *h = slab_at(&s->shares, m->share);
+    struct session *x = h ? h->session : NULL;
+
+    return x && x->client && x->client->state == CLIENT_CONNECTED ? x : NULL;
+}
+
 bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint8_t *body)
 {
-    struct session *x = slab_at(&s->sessions, m->session);
+    struct session *x = member_session(s, m);
     struct publish p;
 
     body_get(&p, &m->body, body);
-    if (x && x->client && x->client->state == CLIENT_CONNECTED) {
+    if (x) {
         deliver_to_member(s, x, &p, m);
     } else if (publish_message(&p, &s->waiting_bytes)) {
         struct delivery d = {

@@ -100,9 +100,10 @@ static void match(struct shard *s, struct bytes topic, uint64_t hash, struct mat
 
     out->count = 0;
     out->is_cut = false;
-    index_match_exact(c->index[owner_of_topic(c, hash)], topic, hash, out);
+    index_prefetch_exact(c->index[owner_of_topic(c, hash)], hash);
     index_match_wild(c->index[owner_of_first_level(c, topic)], topic, out);
     index_match_wild(c->leading, topic, out);
+    index_match_exact(c->index[owner_of_topic(c, hash)], topic, hash, out);
 }
 
 static bool match_all(struct shard *s, struct bytes topic, uint64_t hash)

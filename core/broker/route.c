@@ -537,6 +537,7 @@ bool due_run(struct shard *s)
 
         publish_of_message(&p, d->message);
         p.from_id = bytes_of(d->from_id, d->from_count);
+        p.from = d->from_count ? session_find(s, p.from_id) : NULL;
         if (d->group.generation) {
             struct blob *given = p.blob;
 

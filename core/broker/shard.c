@@ -477,6 +477,11 @@ enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
 
 /* ---- links ---- */
 
+uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
+{
+    return (uint32_t)((hash_of(s, cluster) >> 32) % s->cluster->config.link_workers);
+}
+
 enum err shard_publish(struct shard *s, struct publish *p, bool *matched)
 {
     p->from_link = true;
@@ -530,6 +535,11 @@ uint64_t shard_wall_ms(const struct shard *s)
 struct outq_pool *shard_pool(struct shard *s)
 {
     return &s->pool;
+}
+
+uint64_t *shard_waiting(struct shard *s)
+{
+    return &s->waiting_bytes;
 }
 
 struct timer_wheel *shard_timers(struct shard *s)

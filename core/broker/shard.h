@@ -35,11 +35,12 @@ struct handoff {
 };
 
 /* How a log line leaves core. Levels as in syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug.
- * `client`, `user`, `peer` and `reason` may be empty or NULL. */
+ * `client`, `user`, `link`, `peer` and `reason` may be empty or NULL. */
 struct log_event {
     int level;
     const char *event; /* a fixed word: "client connected" */
     struct bytes client, user;
+    const char *link; /* name of a remote cluster */
     const char *peer;
     const char *reason;
     const char *detail; /* free text or NULL */
@@ -157,6 +158,14 @@ MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct b
 MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
 
 /* The moment of this turn: monotonic, and on the wall clock, milliseconds. */
+/* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
+ * packets of that cluster arrive. */
+uint32_t shard_link_home(const struct shard *s, struct bytes cluster);
+/* Publishes a retained text under $SYS/broker/, unless there is no $SYS. Any worker's own shard. */
+void shard_sys_say(struct shard *s, const char *topic, const char *text);
+/* The worker's sum of bytes held in messages, for publish_message. */
+uint64_t *shard_waiting(struct shard *s);
+
 uint64_t shard_now_ms(const struct shard *s);
 /* See shard_now_ms. */
 uint64_t shard_wall_ms(const struct shard *s);

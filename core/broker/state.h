@@ -316,6 +316,8 @@ uint8_t *client_room(struct client *c, uint32_t n);
 /* Detaches the connection from its session; `will`: publish the will. */
 void client_leave_session(struct client *c, bool with_will);
 void session_end(struct shard *s, struct session *x);
+/* The session of this client id, or NULL. */
+struct session *session_find(struct shard *s, struct bytes id);
 void client_log(struct client *c, int level, const char *event, const char *reason);
 extern const struct stream_ops client_ops;
 

@@ -60,7 +60,7 @@ static void add_up(const struct shard *s, struct sums *sum)
 /* Publishes a retained text under $SYS/broker/. */
 static void say(struct shard *s, const char *topic, const char *text)
 {
-    char full[128];
+    char full[384]; /* the name of a link has up to 254 bytes */
     struct publish p = {.stamp_ms = s->wall_ms, .qos = 2, .retain = true, .protocol = MQTT_311};
     int n = snprintf(full, sizeof full, "$SYS/broker/%s", topic);
 
@@ -71,6 +71,12 @@ static void say(struct shard *s, const char *topic, const char *text)
         route_publish_later(s, p.message, bytes_of("", 0));
     else
         STAT_INC(&s->stats, dropped_memory);
+}
+
+void shard_sys_say(struct shard *s, const char *topic, const char *text)
+{
+    if (s->limits->sys_interval)
+        say(s, topic, text);
 }
 
 static uint64_t dropped(const struct sums *t)

@@ -97,7 +97,7 @@ struct msg_dispatch {
     uint8_t options; /* of the member's subscription */
     uint16_t group_home;
     uint32_t subscription_id;
-    struct handle session;
+    struct handle share; /* the member's own record of its membership */
     struct handle group;
     struct msg_body body;
 };

@@ -283,16 +283,24 @@ bool session_received(struct session *s, uint16_t packet_id)
     return true;
 }
 
-bool session_release(struct session *s, uint16_t packet_id)
+bool session_release(struct session *s, uint16_t packet_id, bool *is_counted)
 {
     uint32_t i = find_received(s, packet_id);
 
+    *is_counted = i >= s->received_before;
     if (i == s->received_count)
         return false;
+    if (!*is_counted)
+        s->received_before--;
     /* Ids come back mostly in order: moving the rest keeps the oldest in front, found at once. */
     memmove(&s->received[i], &s->received[i + 1], (s->received_count - i - 1) * sizeof(uint16_t));
     s->received_count--;
     return true;
+}
+
+void session_recount(struct session *s)
+{
+    s->received_before = s->received_count;
 }
 
 void session_fini(struct session *s)

@@ -75,6 +75,7 @@ struct session {
     uint32_t resend_at, resend_count;
     uint32_t queue_head, queue_count, queue_capacity, queue_bytes;
     uint32_t received_count, received_capacity;
+    uint32_t received_before; /* of them, on earlier connections; they stand first */
     uint32_t expiry; /* seconds after the connection; UINT32_MAX: never */
     uint32_t next_sequence;
     uint16_t next_packet_id;
@@ -121,7 +122,11 @@ void delivery_fini(struct delivery *d);
 /* Incoming QoS 2: whether this id was received and not released; remember; forget. */
 bool session_has_received(const struct session *s, uint16_t packet_id);
 bool session_received(struct session *s, uint16_t packet_id); /* false: no memory */
-bool session_release(struct session *s, uint16_t packet_id);  /* false: was not there */
+/* false: was not there. *is_counted: it was received on this connection and takes a place of the
+ * receive window. */
+bool session_release(struct session *s, uint16_t packet_id, bool *is_counted);
+/* A new connection: what was received so far takes no place of its window [MQTT-4.9.0-1]. */
+void session_recount(struct session *s);
 
 /* Frees windows, queues and lists (not subscriptions' filters, asks or timers: the broker's). */
 void session_fini(struct session *s);
