@@ -46,10 +46,13 @@ static void forget_newest_alias(struct aliases_out *a)
     free((void *)(uintptr_t)a->v[a->count].topic.p);
 }
 
-/* Seconds left, rounded up: a message that has not expired never says 0 [MQTT-3.3.2-6]. */
+/* Seconds left, to the nearest, so that workers whose turns began at different moments never add a
+ * second [MQTT-3.3.2-6]; a message that has not expired never says 0. */
 static uint32_t seconds_left(const struct shard *s, uint64_t expires_ms)
 {
-    return (uint32_t)((expires_ms - s->now_ms + 999) / 1000);
+    uint64_t left = (expires_ms - s->now_ms + 500) / 1000;
+
+    return left ? (uint32_t)left : 1;
 }
 
 static bool is_expired(const struct shard *s, uint64_t expires_ms)

@@ -166,6 +166,7 @@ void shard_sys_say(struct shard *s, const char *topic, const char *text);
 /* The worker's sum of bytes held in messages, for publish_message. */
 uint64_t *shard_waiting(struct shard *s);
 
+/* The time of this turn, and other parts of the shard, for those who stand on it. */
 uint64_t shard_now_ms(const struct shard *s);
 /* See shard_now_ms. */
 uint64_t shard_wall_ms(const struct shard *s);

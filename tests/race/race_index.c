@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READERS = 3, STAYING = 48, PASSING = 500, CYCLES = 40, SHAPES = 4, ROOM = 16 };
+enum { READERS = 3, STAYING = 48, PASSING = 500, CYCLES = 100, SHAPES = 4, ROOM = 16 };
 
 /* Slots of destinations: who stays, and who comes and goes under a filter that stays. */
 #define GUEST 0x10000u
