@@ -60,6 +60,20 @@ static bool change_index(struct shard *s, struct bytes filter, uint64_t hash, st
 
 static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_refused);
 
+/* Everybody who waits for the filter is told. */
+static void answer_waiting(struct shard *s, struct filter *f, bool is_refused)
+{
+    struct filter_wait *w = f->waiting;
+
+    f->waiting = NULL;
+    while (w) {
+        struct filter_wait *next = w->next;
+
+        suback_arrived(s, w->suback, w->at, is_refused, true);
+        w = next;
+    }
+}
+
 /* Asks for one change. false: no room towards the owner. */
 static bool ask_owner(struct shard *s, struct filter *f, bool is_add)
 {
@@ -102,6 +116,7 @@ void filter_sync(struct shard *s, struct filter *f)
             todo(s, f);
         }
     } else if (f->state == FILTER_IDLE && !f->is_todo) {
+        answer_waiting(s, f, false); /* unsubscribed before it was asked for */
         filters_remove(&s->filters, f);
     }
 }
@@ -152,22 +167,11 @@ static void refuse(struct shard *s, struct filter *f)
 
 static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_refused)
 {
-    struct filter_wait *w = f->waiting;
-
-    f->waiting = NULL;
     if (is_add && is_refused)
         refuse(s, f);
     f->state = is_add && !is_refused ? FILTER_VISIBLE : FILTER_IDLE;
-    if (!is_add && w) { /* subscribed again while it was taken away: goes on waiting */
-        f->waiting = w;
-        w = NULL;
-    }
-    while (w) {
-        struct filter_wait *next = w->next;
-
-        suback_arrived(s, w->suback, w->at, is_refused, true);
-        w = next;
-    }
+    if (is_add) /* else: subscribed again while it was taken away, and goes on waiting */
+        answer_waiting(s, f, is_refused);
     filter_sync(s, f); /* what changed meanwhile; may free it */
 }
 
