@@ -36,6 +36,12 @@ static inline bool bytes_eq(struct bytes a, struct bytes b)
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
+/* Whether `a` begins with `prefix`. */
+static inline bool bytes_begin(struct bytes a, struct bytes prefix)
+{
+    return a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0;
+}
+
 /* Copies a view to `to` and returns the position behind it. */
 static inline uint8_t *bytes_put(uint8_t *to, struct bytes b)
 {

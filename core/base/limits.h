@@ -48,7 +48,8 @@
 #define SUBSCRIPTIONS_DEFAULT 10000u
 /* Sessions without a connection. Beyond: the session ends with its connection. */
 #define SESSIONS_DEFAULT 1000000u
-/* Retained messages, number and bytes. Beyond: 0x97 to QoS 1 and 2, not stored, counted. */
+/* Retained messages, number and bytes. Beyond: a message under a new topic is delivered to those
+ * who subscribe now, but not stored; counted. What replaces a stored one is stored. */
 #define RETAINED_DEFAULT 1000000u
 #define RETAINED_BYTES_DEFAULT (1024ull << 20)
 /* Topic aliases a client may use towards us: Topic Alias Maximum in CONNACK. Beyond: 0x94. */

@@ -3,11 +3,11 @@
  * Bytes become frames, frames packets, packets calls. A publish that does not fit into a mailbox
  * parks the connection: nothing of it was changed, and the same bytes are offered again.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/check.h"
 #include "core/broker/state.h"
-#include "core/mqtt/topic.h"
 
 /* ---- output ---- */
 
@@ -16,8 +16,11 @@ uint8_t *client_room(struct client *c, uint32_t n)
     struct shard *s = c->stream.shard;
     uint8_t *to;
 
-    /* Answers count too: who asks without reading is cut off, not kept [outq_bytes]. */
-    if (c->stream.outq.bytes > s->limits->outq_bytes + OUTQ_BYTES_MIN) {
+    /* Who asks and asks without reading the answers is cut off, not kept. */
+    if (c->stream.outq.bytes == 0)
+        c->answer_bytes = 0;
+    c->answer_bytes += n;
+    if (c->answer_bytes > s->limits->outq_bytes) {
         stream_abort(&c->stream, CLOSE_QUEUE_FULL);
         return NULL;
     }
@@ -133,272 +136,6 @@ void acks_run(struct shard *s)
         memmove(s->acks, s->acks + i, s->ack_count * sizeof *s->acks);
 }
 
-/* ---- PUBLISH ---- */
-
-/* Which topic: given, or by alias [MQTT-3.3.2-8..12]. false: the client has been failed. */
-static bool find_topic(struct client *c, const struct packet_publish *p, struct bytes *topic)
-{
-    const struct shard *s = c->stream.shard;
-    uint32_t alias = p->props.present & PROP_BIT(PROP_TOPIC_ALIAS) ? p->props.topic_alias : 0;
-    struct bytes *place;
-    uint8_t *text;
-
-    *topic = p->topic;
-    if (!alias)
-        return true;
-    if (alias > s->limits->topic_alias) {
-        client_fail(c, REASON_TOPIC_ALIAS_INVALID, CLOSE_TOPIC_ALIAS);
-        return false;
-    }
-    if (!c->aliases_in)
-        c->aliases_in = calloc(s->limits->topic_alias, sizeof *c->aliases_in);
-    if (!c->aliases_in) {
-        stream_abort(&c->stream, CLOSE_MEMORY);
-        return false;
-    }
-    place = &c->aliases_in[alias - 1];
-    if (p->topic.n == 0) {
-        *topic = *place;
-        if (place->n == 0)
-            client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
-        return place->n > 0;
-    }
-    if (bytes_eq(*place, p->topic))
-        return true;
-    text = malloc(p->topic.n);
-    if (!text) {
-        stream_abort(&c->stream, CLOSE_MEMORY);
-        return false;
-    }
-    bytes_put(text, p->topic);
-    free((void *)(uintptr_t)place->p);
-    *place = bytes_of(text, p->topic.n);
-    return true;
-}
-
-static bool begins_with(struct bytes t, const char *prefix)
-{
-    size_t n = strlen(prefix);
-
-    return t.n >= n && memcmp(t.p, prefix, n) == 0;
-}
-
-/* The link worker of the cluster that `$LINK/cluster/WORD/CLUSTER` names; of another text, any. */
-static uint32_t link_worker_of(const struct shard *s, struct bytes topic)
-{
-    uint32_t slashes = 0, at = 0;
-
-    while (at < topic.n && slashes < 3)
-        slashes += topic.p[at++] == '/';
-    return s->cluster->config.workers + shard_link_home(s, bytes_of(topic.p + at, topic.n - at));
-}
-
-/* A `$LINK/` packet goes to the link worker as it is. */
-static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
-{
-    struct shard *s = c->stream.shard;
-    uint32_t worker = link_worker_of(s, topic);
-    struct bytes id = session_id(c->session), response = {0}, correlation = {0};
-    struct msg_link_packet *m;
-    struct link_parcel *parcel;
-    uint8_t *to;
-
-    if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
-        response = p->props.response_topic;
-    if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
-        correlation = p->props.correlation_data;
-    if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m))
-        return ERR_FULL;
-    parcel = malloc(sizeof *parcel + topic.n + id.n + response.n + correlation.n + p->payload.n);
-    if (!parcel)
-        return ERR_MEMORY;
-    *parcel = (struct link_parcel){.topic_count = topic.n,
-                                   .client_id_count = id.n,
-                                   .response_count = response.n,
-                                   .correlation_count = correlation.n,
-                                   .payload_count = p->payload.n,
-                                   .client = slab_handle(&s->clients, c),
-                                   .worker = (uint16_t)s->number,
-                                   .qos = p->qos};
-    to = bytes_put(parcel->bytes, topic);
-    to = bytes_put(to, id);
-    to = bytes_put(to, response);
-    to = bytes_put(to, correlation);
-    bytes_put(to, p->payload);
-    m = mail_post(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m);
-    CHECK(m);
-    *m = (struct msg_link_packet){.type = MSG_LINK_PACKET, .parcel = parcel};
-    return OK;
-}
-
-/* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
-static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
-                      uint8_t *reason)
-{
-    struct shard *s = c->stream.shard;
-    struct publish out = {.topic = topic,
-                          .payload = p->payload,
-                          .stamp_ms = s->wall_ms,
-                          .qos = p->qos,
-                          .retain = p->retain,
-                          .protocol = c->protocol,
-                          .from = c->session,
-                          .from_id = session_id(c->session),
-                          .from_user = bytes_of(c->user, c->user_count)};
-    bool matched = false;
-    enum err err;
-
-    *reason = REASON_SUCCESS;
-    if (begins_with(topic, "$LINK/") && c->may_link)
-        return pass_to_link(c, p, topic);
-    if (begins_with(topic, "$SYS/") || begins_with(topic, "$LINK/")) {
-        *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
-        return OK;
-    }
-    if (p->props.present & PROP_BIT(PROP_MESSAGE_EXPIRY)) {
-        out.expires_ms = s->now_ms + p->props.message_expiry * 1000ull;
-        if (p->props.message_expiry == 0)
-            return OK;
-    }
-    if (p->props.present && !props_forward_view(&p->props, &out.props)) {
-        uint8_t *to = arena_alloc(&s->arena, p->props.all.n);
-
-        if (!to)
-            return ERR_MEMORY;
-        out.props = bytes_of(to, props_forward(&p->props, to));
-    }
-    err = route_publish(s, &out, &matched);
-    if (err == OK && !matched)
-        *reason = REASON_NO_MATCHING_SUBSCRIBERS;
-    return err;
-}
-
-/* What a PUBLISH may not be, beyond its form. false: the client has been failed. */
-static bool publish_is_allowed(struct client *c, const struct packet_publish *p)
-{
-    struct shard *s = c->stream.shard;
-
-    if (p->props.present & PROP_BIT(PROP_SUBSCRIPTION_ID)) /* [MQTT-3.3.4-6] */
-        client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
-    else if (p->qos > s->limits->max_qos) /* [MQTT-3.2.2-11] */
-        client_fail(c, REASON_QOS_NOT_SUPPORTED, CLOSE_UNSUPPORTED);
-    else if (p->retain && !s->limits->retain_available) /* [MQTT-3.2.2-14] */
-        client_fail(c, REASON_RETAIN_NOT_SUPPORTED, CLOSE_UNSUPPORTED);
-    else
-        return true;
-    return false;
-}
-
-/* Incoming QoS 1 and 2 that are not answered yet [MQTT-3.3.4-9]. false: one too many. */
-static bool take_quota(struct client *c)
-{
-    struct shard *s = c->stream.shard;
-
-    if (c->quota_used >= s->limits->receive_maximum && c->protocol == MQTT_5) {
-        STAT_INC(&s->stats, receive_maximum_exceeded);
-        client_fail(c, REASON_RECEIVE_MAXIMUM_EXCEEDED, CLOSE_RECEIVE_MAXIMUM);
-        return false;
-    }
-    return true;
-}
-
-static void count_publish(struct shard *s, const struct packet_publish *p)
-{
-    STAT_INC(&s->stats, publish_received);
-    STAT_ADD(&s->stats, publish_bytes_received, p->payload.n);
-}
-
-static store_ticket put_received(struct shard *s, struct session *x, uint16_t packet_id,
-                                 bool is_delete)
-{
-    struct record r = {.kind = RECORD_RECEIVED,
-                       .is_delete = is_delete,
-                       .client_id = session_id(x),
-                       .packet_id = packet_id};
-
-    return store_put(&s->store, &r);
-}
-
-/* QoS 2, method B: routed once when the id is new, remembered until PUBREL [MQTT-4.3.3-10]. */
-static enum err publish_qos2(struct client *c, const struct packet_publish *p, struct bytes topic)
-{
-    struct shard *s = c->stream.shard;
-    struct session *x = c->session;
-    uint8_t reason = REASON_SUCCESS;
-    bool is_counted;
-    enum err err;
-
-    if (session_has_received(x, p->packet_id)) {
-        client_ack(c, PACKET_PUBREC, p->packet_id, REASON_SUCCESS,
-                   put_received(s, x, p->packet_id, false), false);
-        return OK;
-    }
-    if (!take_quota(c))
-        return OK;
-    if (!session_received(x, p->packet_id)) {
-        stream_abort(&c->stream, CLOSE_MEMORY);
-        return OK;
-    }
-    err = route(c, p, topic, &reason);
-    if (err != OK || reason >= 0x80)
-        (void)session_release(x, p->packet_id, &is_counted); /* [MQTT-4.3.3-9]: 0x80 and above end it */
-    if (err != OK)
-        return err;
-    count_publish(s, p);
-    c->quota_used++;
-    client_ack(c, PACKET_PUBREC, p->packet_id, reason, put_received(s, x, p->packet_id, false),
-               reason >= 0x80);
-    return OK;
-}
-
-static enum err publish_qos1(struct client *c, const struct packet_publish *p, struct bytes topic)
-{
-    struct shard *s = c->stream.shard;
-    struct record r = {.kind = RECORD_PUBLISH, .client_id = session_id(c->session)};
-    uint8_t reason = REASON_SUCCESS;
-    enum err err;
-
-    if (!take_quota(c))
-        return OK;
-    err = route(c, p, topic, &reason);
-    if (err != OK)
-        return err;
-    count_publish(s, p);
-    c->quota_used++;
-    client_ack(c, PACKET_PUBACK, p->packet_id, reason, store_put(&s->store, &r), true);
-    return OK;
-}
-
-/* ERR_FULL: park. */
-static enum err on_publish(struct client *c, const struct packet_publish *p)
-{
-    struct shard *s = c->stream.shard;
-    struct bytes topic;
-    uint8_t reason;
-    enum err err = OK;
-
-    if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
-        return OK;
-    if (!topic_name_valid(topic, s->limits->topic_levels)) {
-        STAT_INC(&s->stats, dropped_topic_levels);
-        client_fail(c, REASON_TOPIC_NAME_INVALID, CLOSE_TOPIC_INVALID);
-        return OK;
-    }
-    if (p->qos == 0) {
-        err = route(c, p, topic, &reason);
-        if (err == OK)
-            count_publish(s, p);
-    } else {
-        err = p->qos == 1 ? publish_qos1(c, p, topic) : publish_qos2(c, p, topic);
-    }
-    if (err != ERR_MEMORY)
-        return err;
-    STAT_INC(&s->stats, dropped_memory);
-    if (p->qos) /* not acknowledged, so not lost: the client sends it again elsewhere or later */
-        client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
-    return OK;
-}
-
 /* ---- acknowledgements from the client ---- */
 
 static void done(struct shard *s, struct session *x, struct delivery *d)
@@ -452,20 +189,6 @@ static void on_pubrec(struct client *c, const struct packet_ack *p)
     send_now(c, PACKET_PUBREL, p->packet_id, REASON_SUCCESS);
 }
 
-static void on_pubrel(struct client *c, const struct packet_ack *p)
-{
-    struct shard *s = c->stream.shard;
-    bool is_counted, was_there = session_release(c->session, p->packet_id, &is_counted);
-
-    if (was_there && is_counted) {
-        CHECK(c->quota_used);
-        c->quota_used--;
-    }
-    client_ack(c, PACKET_PUBCOMP, p->packet_id,
-               was_there ? REASON_SUCCESS : REASON_PACKET_ID_NOT_FOUND,
-               put_received(s, c->session, p->packet_id, true), false);
-}
-
 static void on_pubcomp(struct client *c, const struct packet_ack *p)
 {
     struct delivery *d = session_inflight(c->session, p->packet_id);
@@ -508,7 +231,7 @@ static enum err on_packet(struct client *c, const struct packet *p)
 {
     switch (p->type) {
     case PACKET_PUBLISH:
-        return on_publish(c, &p->publish);
+        return client_on_publish(c, &p->publish);
     case PACKET_PUBACK:
         on_puback(c, &p->ack);
         break;
@@ -516,7 +239,7 @@ static enum err on_packet(struct client *c, const struct packet *p)
         on_pubrec(c, &p->ack);
         break;
     case PACKET_PUBREL:
-        on_pubrel(c, &p->ack);
+        client_on_pubrel(c, &p->ack);
         break;
     case PACKET_PUBCOMP:
         on_pubcomp(c, &p->ack);
@@ -564,18 +287,12 @@ static enum close_reason why_of(enum reason reason)
     }
 }
 
-/* The first packet must be CONNECT [MQTT-3.1.0-1]. */
+/* The first packet is CONNECT. */
 static void on_first(struct client *c, const struct frame *f)
 {
     struct packet p;
     enum reason why = REASON_PROTOCOL_ERROR;
 
-    if (f->first >> 4 != PACKET_CONNECT) {
-        STAT_INC(&c->stream.shard->stats, protocol_errors);
-        stream_close(&c->stream, CLOSE_PROTOCOL_ERROR);
-        c->state = CLIENT_CLOSING;
-        return;
-    }
     if (packet_decode(f, MQTT_5, &p, &why) != OK) {
         if (why == REASON_UNSUPPORTED_PROTOCOL_VERSION) { /* [MQTT-3.1.2-2], as MQTT 3 answers it */
             static const uint8_t connack[] = {0x20, 2, 0, 1};
@@ -622,6 +339,33 @@ static void on_bad_length(struct client *c, enum err err)
     c->state = CLIENT_CLOSING;
 }
 
+/* Cuts one packet off. ERR_MORE: not whole. Other faults have closed the connection. */
+static enum err next_frame(struct client *c, struct bytes in, struct frame *f, uint32_t *need)
+{
+    const struct limits *l = c->stream.shard->limits;
+    bool is_waiting = c->state == CLIENT_WAITING;
+    enum err err;
+
+    if (is_waiting && in.n && in.p[0] != PACKET_CONNECT << 4) {
+        /* [MQTT-3.1.0-1]; known from one byte, so junk is not waited for */
+        STAT_INC(&c->stream.shard->stats, protocol_errors);
+        stream_close(&c->stream, CLOSE_PROTOCOL_ERROR);
+        c->state = CLIENT_CLOSING;
+        return ERR_PEER;
+    }
+    err = frame_next(in, is_waiting ? l->connect_bytes : l->packet_bytes, f, need);
+    if (err != OK && err != ERR_MORE)
+        on_bad_length(c, err);
+    return err;
+}
+
+static void note_parked(struct client *c)
+{
+    if (!c->is_parked)
+        STAT_INC(&c->stream.shard->stats, parked);
+    c->is_parked = true;
+}
+
 static uint32_t input(struct stream *st, struct bytes in, enum input *verdict, uint32_t *need)
 {
     struct client *c = client_of(st);
@@ -633,22 +377,15 @@ static uint32_t input(struct stream *st, struct bytes in, enum input *verdict, u
     *need = 0;
     while (c->state != CLIENT_CLOSING && !st->close_now) {
         struct frame f;
-        struct bytes rest = bytes_of(in.p + taken, in.n - taken);
-        uint32_t max =
-            c->state == CLIENT_WAITING ? s->limits->connect_bytes : s->limits->packet_bytes;
-        enum err err = frame_next(rest, max, &f, need);
 
-        if (err == ERR_MORE)
+        if (next_frame(c, bytes_of(in.p + taken, in.n - taken), &f, need) != OK)
             break;
-        if (err != OK) {
-            on_bad_length(c, err);
-            break;
-        }
         if (on_frame(c, &f) == ERR_FULL) {
-            STAT_INC(&s->stats, parked);
+            note_parked(c);
             *verdict = INPUT_PARKED;
             break;
         }
+        c->is_parked = false;
         STAT_INC(&s->stats, packets_received);
         taken += f.header_size + f.body.n;
     }
@@ -662,35 +399,45 @@ static void drained(struct stream *st)
 {
     struct client *c = client_of(st);
 
+    c->answer_bytes = 0;
     if (c->session && c->state == CLIENT_CONNECTED)
         deliver_waiting(st->shard, c->session);
 }
 
 /* ---- life ---- */
 
+/* "address:port", with brackets around an address that holds colons. */
+static char *peer_text(const char *peer, uint16_t port)
+{
+    size_t n = strlen(peer) + 16;
+    char *to = malloc(n);
+
+    if (to && strchr(peer, ':'))
+        snprintf(to, n, "[%s]:%u", peer, port);
+    else if (to)
+        snprintf(to, n, "%s:%u", peer, port);
+    return to;
+}
+
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
                            void *conn)
 {
-    size_t n = strlen(peer) + 8;
     struct client *c = slab_alloc(&s->clients);
 
-    (void)peer_port;
     if (!c) {
         STAT_INC(&s->stats, connections_over_limit);
         return NULL;
     }
-    c->peer = malloc(n);
+    c->peer = peer_text(peer, peer_port);
     if (!c->peer) {
         slab_free(&s->clients, c);
         return NULL;
     }
-    memcpy(c->peer, peer, strlen(peer) + 1);
     c->stream.ops = &client_ops;
     c->stream.shard = s;
     c->stream.conn = conn;
     outq_init(&c->stream.outq);
     c->listener = listener;
-    c->peer_port = peer_port;
     c->packet_max = UINT32_MAX;
     c->receive_max = 65535;
     c->last_input_ms = s->now_ms;

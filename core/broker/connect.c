@@ -181,6 +181,7 @@ static uint8_t return_code(enum reason reason)
     case REASON_BAD_USER_NAME_OR_PASSWORD:
         return 4;
     case REASON_NOT_AUTHORIZED:
+    case REASON_TOPIC_NAME_INVALID:
         return 5;
     default:
         return 3;
@@ -237,9 +238,8 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (p->will_topic.n >= 5 &&
-        (memcmp(p->will_topic.p, "$SYS/", 5) == 0 ||
-         (p->will_topic.n >= 6 && memcmp(p->will_topic.p, "$LINK/", 6) == 0)))
+    if (bytes_begin(p->will_topic, BYTES_LIT("$SYS/")) ||
+        bytes_begin(p->will_topic, BYTES_LIT("$LINK/")))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }

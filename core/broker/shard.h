@@ -157,7 +157,6 @@ MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct b
 /* Disconnects a client that broke the link protocol, with a reason code. ERR_FULL: not now. */
 MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
 
-/* The moment of this turn: monotonic, and on the wall clock, milliseconds. */
 /* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
  * packets of that cluster arrive. */
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster);

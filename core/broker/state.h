@@ -170,15 +170,16 @@ struct client {
     uint64_t last_input_ms;
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */
+    uint32_t answer_bytes;   /* answers written since the output was last low */
+    uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
     uint16_t user_count;
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
     uint16_t quota_used;  /* QoS 1 and 2 from it that are not answered */
-    uint16_t peer_port;
-    uint8_t protocol; /* enum protocol */
+    uint8_t protocol;     /* enum protocol */
     uint8_t state;
-    bool is_bridge, may_link, problem_info, held, counted;
+    bool is_bridge, may_link, is_parked;
 };
 
 /* What a delivery takes from the subscriptions that matched. */
@@ -299,6 +300,11 @@ void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_reta
 bool retained_run(struct shard *s);
 void retained_init(struct shard *s);
 void retained_fini(struct shard *s);
+
+/* ---- what clients publish (publish.c) ---- */
+/* ERR_FULL: not now; nothing was changed. */
+MUST_USE enum err client_on_publish(struct client *c, const struct packet_publish *p);
+void client_on_pubrel(struct client *c, const struct packet_ack *p);
 
 /* ---- clients and sessions (client.c, connect.c) ---- */
 void client_on_connect(struct client *c, const struct packet_connect *p);

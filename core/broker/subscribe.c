@@ -209,9 +209,8 @@ enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter, b
 void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added)
 {
     const struct cluster_config *config = &s->cluster->config;
-    static const char own[] = "$LINK/";
 
-    if (filter.n >= sizeof own - 1 && memcmp(filter.p, own, sizeof own - 1) == 0)
+    if (bytes_begin(filter, BYTES_LIT("$LINK/")))
         return;
     for (uint32_t i = 0; i < config->link_workers; i++) {
         struct interest_due *d = malloc(sizeof *d);
@@ -259,6 +258,8 @@ static void suback_complete(struct shard *s, struct suback *a)
     struct client *c = slab_at(&s->clients, a->client);
     struct session *x = slab_at(&s->sessions, a->session);
 
+    if (c)
+        c->suback_count--;
     if (c && c->state == CLIENT_CONNECTED)
         send_suback(c, a);
     for (uint32_t i = 0; x && i < a->count; i++) {
@@ -334,13 +335,6 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
     return e->options & SUB_QOS;
 }
 
-static bool begins_with(struct bytes t, const char *prefix)
-{
-    size_t n = strlen(prefix);
-
-    return t.n >= n && memcmp(t.p, prefix, n) == 0;
-}
-
 /* What a filter may not be, apart from its form. */
 static uint8_t refuse_filter(const struct client *c, struct bytes filter)
 {
@@ -349,10 +343,10 @@ static uint8_t refuse_filter(const struct client *c, struct bytes filter)
 
     if (!topic_filter_valid(filter, s->limits->topic_levels))
         return REASON_TOPIC_FILTER_INVALID;
-    if (begins_with(filter, "$LINK/") &&
-        !(c->may_link && begins_with(filter, "$LINK/cluster/resp/")))
+    if (bytes_begin(filter, BYTES_LIT("$LINK/")) &&
+        !(c->may_link && bytes_begin(filter, BYTES_LIT("$LINK/cluster/resp/"))))
         return REASON_NOT_AUTHORIZED;
-    if (begins_with(filter, "$SYS/") && !rules->is_loopback)
+    if (bytes_begin(filter, BYTES_LIT("$SYS/")) && !rules->is_loopback)
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }
@@ -443,6 +437,7 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     a->packet_id = p->packet_id;
     a->count = p->filter_count;
     a->waiting = 1; /* ours, until all entries are asked for */
+    c->suback_count++;
     while (packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r))
         subscribe_entry(c, a, at++, &r, id);
     if (--a->waiting == 0)

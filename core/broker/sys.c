@@ -36,7 +36,7 @@ struct sys {
     uint64_t before[LOAD_COUNT];
     double average[LOAD_COUNT][3];
     uint64_t said[VALUES_MAX]; /* value + 1; 0: never said */
-    bool version_said;
+    bool version_said, loads_said;
 };
 
 struct sums {
@@ -167,7 +167,7 @@ static void say_loads(struct shard *s, const struct sums *t)
             double keep = exp_minus(minutes < 4 ? minutes / load_minutes[k] : 4);
 
             y->average[i][k] = rate + (old - rate) * keep;
-            if (y->average[i][k] - old < 0.005 && old - y->average[i][k] < 0.005)
+            if (y->loads_said && y->average[i][k] - old < 0.005 && old - y->average[i][k] < 0.005)
                 continue;
             snprintf(topic, sizeof topic, "load/%s/%dmin", load_names[i], (int)load_minutes[k]);
             snprintf(text, sizeof text, "%.2f", y->average[i][k]);
@@ -175,6 +175,7 @@ static void say_loads(struct shard *s, const struct sums *t)
         }
         y->before[i] = now[i];
     }
+    y->loads_said = true;
     y->last_ms = s->now_ms;
 }
 

@@ -1,0 +1,284 @@
+/* core/broker/publish.c -- what a client publishes: PUBLISH of each QoS, and PUBREL.
+ *
+ * A publish that cannot go to all its destinations now changes nothing and answers ERR_FULL: the
+ * connection is parked and the same packet comes again.
+ */
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/broker/state.h"
+#include "core/mqtt/topic.h"
+
+/* Which topic: given, or by alias [MQTT-3.3.2-8..12]. false: the client has been failed. */
+static bool find_topic(struct client *c, const struct packet_publish *p, struct bytes *topic)
+{
+    const struct shard *s = c->stream.shard;
+    uint32_t alias = p->props.present & PROP_BIT(PROP_TOPIC_ALIAS) ? p->props.topic_alias : 0;
+    struct bytes *place;
+    uint8_t *text;
+
+    *topic = p->topic;
+    if (!alias)
+        return true;
+    if (alias > s->limits->topic_alias) {
+        client_fail(c, REASON_TOPIC_ALIAS_INVALID, CLOSE_TOPIC_ALIAS);
+        return false;
+    }
+    if (!c->aliases_in)
+        c->aliases_in = calloc(s->limits->topic_alias, sizeof *c->aliases_in);
+    if (!c->aliases_in) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return false;
+    }
+    place = &c->aliases_in[alias - 1];
+    if (p->topic.n == 0) {
+        *topic = *place;
+        if (place->n == 0)
+            client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
+        return place->n > 0;
+    }
+    if (bytes_eq(*place, p->topic))
+        return true;
+    text = malloc(p->topic.n);
+    if (!text) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return false;
+    }
+    bytes_put(text, p->topic);
+    free((void *)(uintptr_t)place->p);
+    *place = bytes_of(text, p->topic.n);
+    return true;
+}
+
+/* The link worker for `$LINK/cluster/KIND/NAME...`: the one of that cluster's link. */
+static uint32_t link_worker_of(const struct shard *s, struct bytes topic)
+{
+    struct bytes rest = topic, level = {0};
+    bool first = true;
+
+    for (int i = 0; i < 4 && topic_next_level(&rest, &first, &level); i++)
+        ;
+    return s->cluster->config.workers + shard_link_home(s, level);
+}
+
+/* A `$LINK/` packet goes to the link worker as it is. */
+static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    uint32_t worker = link_worker_of(s, topic);
+    struct bytes id = session_id(c->session), response = {0}, correlation = {0};
+    struct msg_link_packet *m;
+    struct link_parcel *parcel;
+    uint8_t *to;
+
+    if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
+        response = p->props.response_topic;
+    if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
+        correlation = p->props.correlation_data;
+    if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m))
+        return ERR_FULL;
+    parcel = malloc(sizeof *parcel + topic.n + id.n + response.n + correlation.n + p->payload.n);
+    if (!parcel)
+        return ERR_MEMORY;
+    *parcel = (struct link_parcel){.topic_count = topic.n,
+                                   .client_id_count = id.n,
+                                   .response_count = response.n,
+                                   .correlation_count = correlation.n,
+                                   .payload_count = p->payload.n,
+                                   .client = slab_handle(&s->clients, c),
+                                   .worker = (uint16_t)s->number,
+                                   .qos = p->qos};
+    to = bytes_put(parcel->bytes, topic);
+    to = bytes_put(to, id);
+    to = bytes_put(to, response);
+    to = bytes_put(to, correlation);
+    bytes_put(to, p->payload);
+    m = mail_post(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m);
+    CHECK(m);
+    *m = (struct msg_link_packet){.type = MSG_LINK_PACKET, .parcel = parcel};
+    return OK;
+}
+
+/* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
+static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
+                      uint8_t *reason)
+{
+    struct shard *s = c->stream.shard;
+    struct publish out = {.topic = topic,
+                          .payload = p->payload,
+                          .stamp_ms = s->wall_ms,
+                          .qos = p->qos,
+                          .retain = p->retain,
+                          .protocol = c->protocol,
+                          .from = c->session,
+                          .from_id = session_id(c->session),
+                          .from_user = bytes_of(c->user, c->user_count)};
+    bool matched = false;
+    enum err err;
+
+    *reason = REASON_SUCCESS;
+    if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
+        return pass_to_link(c, p, topic);
+    if (bytes_begin(topic, BYTES_LIT("$SYS/")) || bytes_begin(topic, BYTES_LIT("$LINK/"))) {
+        *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
+        return OK;
+    }
+    if (p->props.present & PROP_BIT(PROP_MESSAGE_EXPIRY)) {
+        out.expires_ms = s->now_ms + p->props.message_expiry * 1000ull;
+        if (p->props.message_expiry == 0)
+            return OK;
+    }
+    if (p->props.present && !props_forward_view(&p->props, &out.props)) {
+        uint8_t *to = arena_alloc(&s->arena, p->props.all.n);
+
+        if (!to)
+            return ERR_MEMORY;
+        out.props = bytes_of(to, props_forward(&p->props, to));
+    }
+    err = route_publish(s, &out, &matched);
+    if (err == OK && !matched)
+        *reason = REASON_NO_MATCHING_SUBSCRIBERS;
+    return err;
+}
+
+/* What a PUBLISH may not be, beyond its form. false: the client has been failed. */
+static bool publish_is_allowed(struct client *c, const struct packet_publish *p)
+{
+    struct shard *s = c->stream.shard;
+
+    if (p->props.present & PROP_BIT(PROP_SUBSCRIPTION_ID)) /* [MQTT-3.3.4-6] */
+        client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
+    else if (p->qos > s->limits->max_qos) /* [MQTT-3.2.2-11] */
+        client_fail(c, REASON_QOS_NOT_SUPPORTED, CLOSE_UNSUPPORTED);
+    else if (p->retain && !s->limits->retain_available) /* [MQTT-3.2.2-14] */
+        client_fail(c, REASON_RETAIN_NOT_SUPPORTED, CLOSE_UNSUPPORTED);
+    else
+        return true;
+    return false;
+}
+
+/* Incoming QoS 1 and 2 that are not answered yet [MQTT-3.3.4-9]. false: one too many. */
+static bool take_quota(struct client *c)
+{
+    struct shard *s = c->stream.shard;
+
+    if (c->quota_used >= s->limits->receive_maximum && c->protocol == MQTT_5) {
+        STAT_INC(&s->stats, receive_maximum_exceeded);
+        client_fail(c, REASON_RECEIVE_MAXIMUM_EXCEEDED, CLOSE_RECEIVE_MAXIMUM);
+        return false;
+    }
+    return true;
+}
+
+static void count_publish(struct shard *s, const struct packet_publish *p)
+{
+    STAT_INC(&s->stats, publish_received);
+    STAT_ADD(&s->stats, publish_bytes_received, p->payload.n);
+}
+
+static store_ticket put_received(struct shard *s, struct session *x, uint16_t packet_id,
+                                 bool is_delete)
+{
+    struct record r = {.kind = RECORD_RECEIVED,
+                       .is_delete = is_delete,
+                       .client_id = session_id(x),
+                       .packet_id = packet_id};
+
+    return store_put(&s->store, &r);
+}
+
+/* QoS 2, method B: routed once when the id is new, remembered until PUBREL [MQTT-4.3.3-10]. */
+static enum err publish_qos2(struct client *c, const struct packet_publish *p, struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    struct session *x = c->session;
+    uint8_t reason = REASON_SUCCESS;
+    bool is_counted;
+    enum err err;
+
+    if (session_has_received(x, p->packet_id)) {
+        client_ack(c, PACKET_PUBREC, p->packet_id, REASON_SUCCESS,
+                   put_received(s, x, p->packet_id, false), false);
+        return OK;
+    }
+    if (!take_quota(c))
+        return OK;
+    if (!session_received(x, p->packet_id)) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return OK;
+    }
+    err = route(c, p, topic, &reason);
+    if (err != OK || reason >= 0x80)
+        (void)session_release(x, p->packet_id,
+                              &is_counted); /* [MQTT-4.3.3-9]: 0x80 and above end it */
+    if (err != OK)
+        return err;
+    count_publish(s, p);
+    c->quota_used++;
+    client_ack(c, PACKET_PUBREC, p->packet_id, reason, put_received(s, x, p->packet_id, false),
+               reason >= 0x80);
+    return OK;
+}
+
+static enum err publish_qos1(struct client *c, const struct packet_publish *p, struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    struct record r = {.kind = RECORD_PUBLISH, .client_id = session_id(c->session)};
+    uint8_t reason = REASON_SUCCESS;
+    enum err err;
+
+    if (!take_quota(c))
+        return OK;
+    err = route(c, p, topic, &reason);
+    if (err != OK)
+        return err;
+    count_publish(s, p);
+    c->quota_used++;
+    client_ack(c, PACKET_PUBACK, p->packet_id, reason, store_put(&s->store, &r), true);
+    return OK;
+}
+
+enum err client_on_publish(struct client *c, const struct packet_publish *p)
+{
+    struct shard *s = c->stream.shard;
+    struct bytes topic;
+    uint8_t reason;
+    enum err err = OK;
+
+    if (c->suback_count)
+        return ERR_FULL; /* what a client subscribes to and then publishes, it gets itself */
+    if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
+        return OK;
+    if (!topic_name_valid(topic, s->limits->topic_levels)) {
+        STAT_INC(&s->stats, dropped_topic_levels);
+        client_fail(c, REASON_TOPIC_NAME_INVALID, CLOSE_TOPIC_INVALID);
+        return OK;
+    }
+    if (p->qos == 0) {
+        err = route(c, p, topic, &reason);
+        if (err == OK)
+            count_publish(s, p);
+    } else {
+        err = p->qos == 1 ? publish_qos1(c, p, topic) : publish_qos2(c, p, topic);
+    }
+    if (err != ERR_MEMORY)
+        return err;
+    STAT_INC(&s->stats, dropped_memory);
+    if (p->qos) /* not acknowledged, so not lost: the client sends it again elsewhere or later */
+        client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
+    return OK;
+}
+
+void client_on_pubrel(struct client *c, const struct packet_ack *p)
+{
+    struct shard *s = c->stream.shard;
+    bool is_counted, was_there = session_release(c->session, p->packet_id, &is_counted);
+
+    if (was_there && is_counted) {
+        CHECK(c->quota_used);
+        c->quota_used--;
+    }
+    client_ack(c, PACKET_PUBCOMP, p->packet_id,
+               was_there ? REASON_SUCCESS : REASON_PACKET_ID_NOT_FOUND,
+               put_received(s, c->session, p->packet_id, true), false);
+}

@@ -1,0 +1,483 @@
+/* net/conn.c -- the life of a connection: states, sending, closing.
+ *
+ * Invariant: what the kernel holds of a conn is said by `recv` and `is_sending`; as long as one of
+ * them, or the worker's retry list, has it, it is not freed. conn_join is the only place that does.
+ */
+#include "net/conn.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "core/base/check.h"
+#include "core/base/stats.h"
+#include "net/conn_state.h"
+#include "net/listener.h"
+#include "net/resolver.h"
+
+#define BIT(n) (1u << (n))
+
+_Static_assert(sizeof(struct conn) <= 256, "an idle connection stays small");
+_Static_assert(sizeof(struct outq_vec) == sizeof(struct iovec), "handed over as it is");
+
+static const uint8_t may_become[CONN_STATE_COUNT] = {
+    [CONN_FREE] = BIT(CONN_GREETING) | BIT(CONN_DIALING) | BIT(CONN_OPEN),
+    [CONN_GREETING] = BIT(CONN_OPEN) | BIT(CONN_LEAVING) | BIT(CONN_JOINING),
+    [CONN_LEAVING] = BIT(CONN_JOINING),
+    [CONN_DIALING] = BIT(CONN_OPEN) | BIT(CONN_JOINING),
+    [CONN_OPEN] = BIT(CONN_CLOSING) | BIT(CONN_JOINING),
+    [CONN_CLOSING] = BIT(CONN_LINGERING) | BIT(CONN_JOINING),
+    [CONN_LINGERING] = BIT(CONN_JOINING),
+    [CONN_JOINING] = BIT(CONN_FREE), /* only by conn_join */
+};
+
+uint32_t conn_bytes(void)
+{
+    return sizeof(struct conn);
+}
+
+void conn_become(struct conn *c, enum conn_state to)
+{
+    CHECK(may_become[c->state] & BIT(to));
+    c->state = (uint8_t)to;
+}
+
+void conn_log(struct conn *c, int level, const char *event, const char *reason)
+{
+    char peer[64];
+    struct log_line line = {.level = level, .event = event, .peer = peer, .reason = reason};
+
+    if (!log_wants(c->worker->net->log, level))
+        return;
+    conn_peer_text(c, peer);
+    if (c->is_counted)
+        line.listener = c->worker->net->listeners[c->listener].config->name;
+    worker_log(c->worker, &line);
+}
+
+void conn_ip_text(const struct conn *c, char *to)
+{
+    memcpy(to, "local", 6);
+    if (c->peer_is_known)
+        inet_ntop(c->peer_is_v6 ? AF_INET6 : AF_INET, c->peer, to, INET6_ADDRSTRLEN);
+}
+
+void conn_peer_text(const struct conn *c, char to[64])
+{
+    char ip[INET6_ADDRSTRLEN];
+
+    conn_ip_text(c, ip);
+    snprintf(to, 64, c->peer_is_v6 ? "[%s]:%u" : "%s:%u", ip, c->peer_port);
+}
+
+int conn_fd(const struct conn *c)
+{
+    return c->fd;
+}
+
+/* ---- sending ---- */
+
+/* The send that is in flight points into scratch memory only until it is submitted; its bytes stay
+ * in the queue until the completion. */
+static void start_send(struct conn *c)
+{
+    struct worker *w = c->worker;
+    struct outq_vec one;
+    struct msghdr *m = NULL;
+    uint32_t count = 1;
+
+    CHECK(!c->is_sending);
+    if (c->stream->outq.head != c->stream->outq.tail)
+        m = arena_alloc(&w->scratch, sizeof(*m) + OUTQ_IOV_MAX * sizeof(struct iovec));
+    if (m) {
+        struct outq_vec *v = (struct outq_vec *)(m + 1);
+
+        count = outq_front(&c->stream->outq, v, OUTQ_IOV_MAX);
+        *m = (struct msghdr){.msg_iov = (struct iovec *)v, .msg_iovlen = count};
+    } else {
+        count = outq_front(&c->stream->outq, &one, 1);
+    }
+    if (count == 0)
+        return;
+    c->is_sending = true;
+    if (m)
+        uring_sendmsg(w->uring, c->fd, m, &c->send_op);
+    else
+        uring_send(w->uring, c->fd, one.base, one.length, &c->send_op);
+}
+
+/* Nothing can leave any more. What the peer sent before may still be on its way up, so the receive
+ * side gets a moment to come to its own end. */
+static void on_send_error(struct conn *c)
+{
+    c->send_failed = true;
+    if (c->state == CONN_OPEN && !c->has_eof && c->recv != RECV_NONE)
+        timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_HALF_MS,
+                  conn_on_timer);
+    else
+        conn_drop(c, c->stream->close_wanted ? (enum close_reason)c->stream->close_why
+                                             : CLOSE_SOCKET_ERROR);
+}
+
+static void on_sent(struct conn *c, uint32_t n)
+{
+    struct stream *s = c->stream;
+    struct worker *w = c->worker;
+
+    outq_sent(&s->outq, shard_pool(w->shard), n);
+    STAT_ADD(shard_count(w->shard), bytes_sent, n);
+    if (s->outq.bytes < w->net->cfg->limits.outq_bytes / 2 && s->ops->drained)
+        s->ops->drained(s);
+    if (s->outq.bytes > 0 || s->close_wanted)
+        stream_touch(s);
+}
+
+static void conn_on_sent(struct uring_op *op, const struct uring_event *e)
+{
+    struct conn *c = URING_OWNER(op, struct conn, send_op);
+
+    if (c->state == CONN_DIALING || (c->state == CONN_JOINING && c->u.dial)) {
+        conn_on_connect(op, e);
+        return;
+    }
+    c->is_sending = false;
+    if (c->state == CONN_JOINING)
+        conn_join(c);
+    else if (e->res >= 0)
+        on_sent(c, (uint32_t)e->res);
+    else if (e->res == -EINTR || e->res == -EAGAIN || e->res == -ENOBUFS)
+        stream_touch(c->stream);
+    else
+        on_send_error(c);
+}
+
+/* ---- closing ---- */
+
+/* Tells the stream that its connection is gone; from here on it is none of ours. */
+static void release_stream(struct conn *c, enum close_reason why)
+{
+    struct stream *s = c->stream;
+
+    CHECK(!c->is_sending);
+    c->stream = NULL;
+    s->conn = NULL;
+    c->worker->must_turn = true;
+    s->ops->closed(s, why);
+}
+
+void conn_on_timer(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct conn *c = URING_OWNER(t, struct conn, timer);
+
+    (void)owner;
+    (void)now_ms;
+    switch ((enum conn_state)c->state) {
+    case CONN_GREETING:
+        STAT_INC(shard_count(c->worker->shard), connect_timeouts);
+        conn_log(c, 5, "connection closed", close_reason_name(CLOSE_CONNECT_TIMEOUT));
+        conn_drop(c, CLOSE_CONNECT_TIMEOUT);
+        break;
+    case CONN_DIALING:
+        conn_dial_next(c);
+        break;
+    case CONN_OPEN:
+        conn_drop(c, CLOSE_SOCKET_ERROR);
+        break;
+    case CONN_CLOSING:
+        conn_drop(c, (enum close_reason)c->stream->close_why);
+        break;
+    case CONN_LINGERING:
+        conn_drop(c, CLOSE_NONE);
+        break;
+    default:
+        break;
+    }
+}
+
+struct conn *conn_new(struct worker *w, int fd, uint16_t listener)
+{
+    struct conn *c = slab_alloc(&w->conns);
+
+    if (!c)
+        return NULL;
+    store_relaxed(&w->conn_count, w->conns.count);
+    c->recv_op.done = conn_on_recv;
+    c->send_op.done = conn_on_sent;
+    c->worker = w;
+    c->fd = fd;
+    c->listener = listener;
+    return c;
+}
+
+static void free_conn(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    conn_held_free(c);
+    if (c->is_counted)
+        listener_release(w, c->listener);
+    conn_become(c, CONN_FREE);
+    slab_free(&w->conns, c);
+    store_relaxed(&w->conn_count, w->conns.count);
+}
+
+void conn_join(struct conn *c)
+{
+    CHECK(c->state == CONN_JOINING);
+    if (c->recv != RECV_NONE || c->is_sending || c->in_retry || c->is_busy)
+        return;
+    if (c->stream && c->stream->is_dirty)
+        return; /* still on the shard's list: conn_flush comes back here */
+    CHECK(!timer_is_armed(&c->timer));
+    if (c->fd >= 0)
+        uring_close(c->worker->uring, c->fd);
+    c->fd = -1;
+    if (c->stream)
+        release_stream(c, (enum close_reason)c->why);
+    free_conn(c);
+}
+
+void conn_drop(struct conn *c, enum close_reason why)
+{
+    struct worker *w = c->worker;
+
+    if (c->state == CONN_JOINING)
+        return;
+    if (c->state == CONN_LEAVING) {
+        free(c->u.handoff);
+        c->u.handoff = NULL;
+    }
+    conn_dial_forget(c);
+    conn_become(c, CONN_JOINING);
+    c->why = (uint8_t)why;
+    c->is_parked = false;
+    timer_cancel(shard_timers(w->shard), &c->timer);
+    conn_update_recv(c);
+    if (c->is_sending && !c->send_cancelled) {
+        c->send_cancelled = true;
+        uring_cancel(w->uring, &c->send_op);
+    }
+    conn_join(c);
+}
+
+/* All output has left. Where the peer may still be sending, closing at once would answer with a
+ * reset, which may overtake our last packet: so only our half is closed, and the rest read. */
+static void on_output_gone(struct conn *c)
+{
+    enum close_reason why = (enum close_reason)c->stream->close_why;
+    bool is_mutual = c->has_eof || c->send_failed || why == CLOSE_CLIENT || why == CLOSE_EOF ||
+                     why == CLOSE_SOCKET_ERROR;
+
+    if (is_mutual || shutdown(c->fd, SHUT_WR) != 0) {
+        conn_drop(c, why);
+        return;
+    }
+    conn_become(c, CONN_LINGERING);
+    timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_HALF_MS,
+              conn_on_timer);
+    conn_update_recv(c);
+    release_stream(c, why);
+}
+
+static void begin_closing(struct conn *c)
+{
+    conn_become(c, CONN_CLOSING);
+    c->is_parked = false;
+    if (c->recv != RECV_DIRECT)
+        conn_held_free(c);
+    timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_LINGER_MS,
+              conn_on_timer);
+    conn_update_recv(c);
+}
+
+void conn_flush(struct stream *s)
+{
+    struct conn *c = s->conn;
+
+    if (!c)
+        return;
+    if (c->state == CONN_JOINING) {
+        conn_join(c);
+        return;
+    }
+    if (s->close_now || (s->close_wanted && (c->state == CONN_DIALING || c->send_failed))) {
+        conn_drop(c, (enum close_reason)s->close_why);
+        return;
+    }
+    if (c->state == CONN_DIALING)
+        return;
+    if (s->close_wanted && c->state == CONN_OPEN)
+        begin_closing(c);
+    if (s->outq.bytes > 0 && !c->is_sending && !c->send_failed)
+        start_send(c);
+    if (c->state == CONN_CLOSING && !c->is_sending && s->outq.bytes == 0)
+        on_output_gone(c);
+}
+
+/* ---- coming and going ---- */
+
+static void read_peer(struct conn *c)
+{
+    struct sockaddr_storage a = {0};
+    socklen_t n = sizeof(a);
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&a;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&a;
+
+    if (getpeername(c->fd, (struct sockaddr *)&a, &n) != 0)
+        return;
+    if (a.ss_family == AF_INET) {
+        memcpy(c->peer, &v4->sin_addr, 4);
+        c->peer_port = ntohs(v4->sin_port);
+        c->peer_is_known = true;
+    } else if (a.ss_family == AF_INET6) {
+        memcpy(c->peer, &v6->sin6_addr, 16);
+        c->peer_port = ntohs(v6->sin6_port);
+        c->peer_is_known = true;
+        c->peer_is_v6 = true;
+    }
+}
+
+void conn_accept(struct worker *w, int fd, uint16_t listener)
+{
+    struct conn *c = conn_new(w, fd, listener);
+    struct log_line line = {
+        .level = 3, .event = "connection refused", .reason = close_reason_name(CLOSE_MEMORY)};
+
+    if (!c) {
+        worker_log_flood(w, FLOOD_MEMORY, &line);
+        listener_release(w, listener);
+        uring_close(w->uring, fd);
+        return;
+    }
+    c->is_counted = true;
+    read_peer(c);
+    conn_become(c, CONN_GREETING);
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + w->net->cfg->limits.connect_timeout_ms,
+              conn_on_timer);
+    conn_update_recv(c);
+}
+
+void conn_adopt(struct worker *w, struct handoff *h)
+{
+    struct conn *c = conn_new(w, h->fd, h->listener);
+    struct client *client;
+
+    if (!c) {
+        listener_release(w, h->listener);
+        uring_close(w->uring, h->fd);
+        free(h);
+        return;
+    }
+    c->is_counted = true;
+    read_peer(c);
+    conn_become(c, CONN_GREETING);
+    client = client_open(w->shard, h->listener, h->peer, h->peer_port, c);
+    if (!client) {
+        conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
+        conn_drop(c, CLOSE_SERVER_FULL);
+        free(h);
+        return;
+    }
+    c->stream = client_stream(client);
+    c->stream->conn = c;
+    conn_become(c, CONN_OPEN);
+    conn_offer(c, h->bytes, h->count); /* only now is more received */
+    conn_update_recv(c);
+    free(h);
+}
+
+enum err conn_attach(struct worker *w, int fd, struct stream *stream)
+{
+    struct conn *c = conn_new(w, fd, 0);
+
+    if (!c)
+        return ERR_MEMORY;
+    read_peer(c);
+    c->stream = stream;
+    stream->conn = c;
+    conn_become(c, CONN_OPEN);
+    conn_update_recv(c);
+    return OK;
+}
+
+/* ---- what is tried again each turn ---- */
+
+void conn_retry_later(struct conn *c)
+{
+    struct worker *w = c->worker;
+
+    if (c->in_retry)
+        return;
+    c->in_retry = true;
+    c->retry_next = NULL;
+    if (w->retry_first)
+        w->retry_last->retry_next = c;
+    else
+        w->retry_first = c;
+    w->retry_last = c;
+}
+
+void conn_leave(struct conn *c)
+{
+    if (shard_handoff(c->worker->shard, c->home, c->u.handoff) != OK) {
+        conn_retry_later(c);
+        return;
+    }
+    c->u.handoff = NULL; /* and the socket and its place among the connections go with it */
+    c->fd = -1;
+    c->is_counted = false;
+    conn_drop(c, CLOSE_NONE);
+}
+
+void conn_retry_all(struct worker *w)
+{
+    struct conn *c = w->retry_first;
+
+    w->retry_first = w->retry_last = NULL;
+    while (c) {
+        struct conn *next = c->retry_next;
+
+        c->in_retry = false;
+        if (c->state == CONN_LEAVING)
+            conn_leave(c);
+        else if (c->state == CONN_JOINING)
+            conn_join(c);
+        else if (c->is_parked)
+            conn_retry_input(c);
+        c = next;
+    }
+}
+
+void conn_abandon_all(struct worker *w)
+{
+    uint32_t slot = 0;
+    struct conn *c;
+
+    while ((c = slab_next(&w->conns, &slot)) != NULL) {
+        c->recv = RECV_NONE; /* the ring is gone and with it what the kernel held */
+        conn_held_free(c);
+        if (c->state == CONN_LEAVING)
+            free(c->u.handoff);
+        else if (c->u.dial && !c->u.dial->is_asked)
+            free(c->u.dial);
+        if (c->fd >= 0)
+            close(c->fd);
+        slab_free(&w->conns, c);
+    }
+}
+
+void conn_drop_unattended(struct worker *w)
+{
+    uint32_t slot = 0;
+    struct conn *c;
+
+    while ((c = slab_next(&w->conns, &slot)) != NULL) {
+        if (!c->stream && c->state != CONN_JOINING)
+            conn_drop(c, CLOSE_SHUTDOWN);
+    }
+}

@@ -1,0 +1,73 @@
+/* net/conn.h -- the socket of one stream: receive, send, join, close.
+ *
+ * Before its CONNECT is whole a connection has no stream: single receives gather bytes, then
+ * shard_place says where it belongs. At home (or by way of a hand-off) it gets a client, and its
+ * bytes go to stream->ops->input, straight from the shared receive buffer. Only the start of a
+ * packet that is not whole is copied, into memory that exists as long as it is needed and grows
+ * with what arrives. An idle connection has no buffer.
+ *
+ * Sending: the dirty streams of a turn are walked once; each gives up to 64 vectors of its queue to
+ * one send. While that is in flight new output gathers.
+ *
+ * Closing is a join: the kernel is asked to give back what it holds, and the last completion
+ * closes the socket, tells the stream (ops->closed, exactly once) and frees the conn. A stream
+ * that wants to close with output waiting gets up to CONN_LINGER_MS for it; then the socket is
+ * half-closed and what still comes is thrown away until the peer closes too or CONN_HALF_MS pass,
+ * so that the last packet is not lost to a reset.
+ *
+ * Threads  the worker of the connection.
+ */
+#ifndef NET_CONN_H
+#define NET_CONN_H
+
+#include "core/broker/shard.h"
+#include "core/broker/stream.h"
+
+struct conn;
+struct worker;
+
+/* How long a closing connection may take to send what waits. Beyond: it is cut. */
+#define CONN_LINGER_MS 5000u
+/* How long a half-closed connection may take to be closed by the peer. Beyond: it is cut. */
+#define CONN_HALF_MS 1000u
+
+/* Bytes of a struct conn, for the plan of memory.  Any thread. */
+uint32_t conn_bytes(void);
+
+/* Takes an accepted socket of a listener, which was counted. Without memory it is closed. */
+void conn_accept(struct worker *w, int fd, uint16_t listener);
+
+/* Takes a connection that has come home, with its bytes; frees `h`. The hook `adopt`. */
+void conn_adopt(struct worker *w, struct handoff *h);
+
+/* Gives `stream` a socket that is connected already; sets stream->conn and begins to receive.
+ * Without memory: ERR_MEMORY, and fd stays the caller's. */
+MUST_USE enum err conn_attach(struct worker *w, int fd, struct stream *stream);
+
+/* Connects `stream` to host:port (a name is looked up anew, in another thread); sets stream->conn.
+ * Later calls ops->opened, or ops->closed when every address failed or `timeout_ms` passed for
+ * each. The stream may be closed meanwhile as always. ERR_MEMORY: nothing happened. */
+MUST_USE enum err conn_dial(struct worker *w, struct stream *stream, const char *host,
+                            uint16_t port, uint32_t timeout_ms);
+
+/* Sends and closes as the stream wants; it was taken off the dirty list. */
+void conn_flush(struct stream *stream);
+
+/* Tries once more, in order, what was parked or could not be handed off. */
+void conn_retry_all(struct worker *w);
+
+/* Goes on with the dials whose names have been looked up. */
+void conn_resolved(struct worker *w);
+
+/* Cuts every connection that has no stream (yet or any more), for a clean stop. */
+void conn_drop_unattended(struct worker *w);
+
+/* Frees what is left when the ring is closed already. Streams are not told. Main. */
+void conn_abandon_all(struct worker *w);
+
+/* The address of the other side as text: "127.0.0.1:49152", in `to` of 64 bytes. */
+void conn_peer_text(const struct conn *c, char to[64]);
+/* The socket, for getsockopt(2) by the link layer; -1 while there is none. */
+int conn_fd(const struct conn *c);
+
+#endif

@@ -1,0 +1,162 @@
+/* net/conn_dial.c -- outgoing connections: look up, connect, the next address. */
+#include "net/conn_state.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/check.h"
+#include "net/resolver.h"
+
+enum err conn_dial(struct worker *w, struct stream *stream, const char *host, uint16_t port,
+                   uint32_t timeout_ms)
+{
+    struct conn *c = conn_new(w, -1, 0);
+    struct dial *d = calloc(1, sizeof(*d));
+
+    if (!c || !d || strlen(host) >= sizeof(d->host)) {
+        if (c)
+            slab_free(&w->conns, c);
+        free(d);
+        return ERR_MEMORY;
+    }
+    memcpy(d->host, host, strlen(host) + 1);
+    d->worker = w;
+    d->conn = c;
+    d->port = port;
+    d->timeout_ms = timeout_ms;
+    c->u.dial = d;
+    c->stream = stream;
+    stream->conn = c;
+    conn_become(c, CONN_DIALING);
+    if (resolver_numeric(d)) {
+        timeout_ms = 0; /* the timer goes on with the first address: never from here, so that the
+                         * stream is not told before its caller knows of this */
+    } else if (w->net->resolver) {
+        d->is_asked = true;
+        resolver_ask(w->net->resolver, d);
+    }
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + timeout_ms, conn_on_timer);
+    return OK;
+}
+
+void conn_dial_forget(struct conn *c)
+{
+    struct dial *d;
+
+    if (c->state != CONN_DIALING)
+        return;
+    d = c->u.dial;
+    d->conn = NULL;
+    if (d->is_asked)
+        c->u.dial = NULL; /* comes back by conn_resolved, which frees it */
+    else if (!c->is_sending) {
+        c->u.dial = NULL;
+        free(d);
+    } /* else a connect is in flight: conn_on_connect frees it */
+}
+
+/* A socket for this address, set up as a client's. */
+static int open_socket(const union dial_address *a)
+{
+    int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+
+    if (fd >= 0)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return fd;
+}
+
+void conn_dial_next(struct conn *c)
+{
+    struct worker *w = c->worker;
+    struct dial *d = c->u.dial;
+
+    if (d->is_asked) { /* the name was not found in time; `d` is the resolver's */
+        conn_drop(c, CLOSE_SOCKET_ERROR);
+        return;
+    }
+    if (c->is_sending) { /* this address took too long: its completion comes back here */
+        if (!c->send_cancelled)
+            uring_cancel(w->uring, &c->send_op);
+        c->send_cancelled = true;
+        return;
+    }
+    if (c->fd >= 0)
+        uring_close(w->uring, c->fd);
+    c->fd = -1;
+    while (c->fd < 0 && d->idx < d->count)
+        c->fd = open_socket(&d->addresses[d->idx++]);
+    if (c->fd < 0) {
+        conn_drop(c, CLOSE_SOCKET_ERROR);
+        return;
+    }
+    c->is_sending = true;
+    c->send_cancelled = false;
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + d->timeout_ms, conn_on_timer);
+    uring_connect(w->uring, c->fd, &d->addresses[d->idx - 1].any,
+                  d->addresses[d->idx - 1].any.sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                                                                    : sizeof(struct sockaddr_in6),
+                  &c->send_op);
+}
+
+static void on_connected(struct conn *c)
+{
+    struct dial *d = c->u.dial;
+    const union dial_address *a = &d->addresses[d->idx - 1];
+
+    c->peer_is_known = true;
+    c->peer_is_v6 = a->any.sa_family == AF_INET6;
+    c->peer_port = d->port;
+    if (c->peer_is_v6)
+        memcpy(c->peer, &a->v6.sin6_addr, 16);
+    else
+        memcpy(c->peer, &a->v4.sin_addr, 4);
+    c->u.dial = NULL;
+    free(d);
+    timer_cancel(shard_timers(c->worker->shard), &c->timer);
+    conn_become(c, CONN_OPEN);
+    conn_update_recv(c);
+    if (c->stream->ops->opened)
+        c->stream->ops->opened(c->stream);
+}
+
+void conn_on_connect(struct uring_op *op, const struct uring_event *e)
+{
+    struct conn *c = URING_OWNER(op, struct conn, send_op);
+
+    c->is_sending = false;
+    if (c->state == CONN_JOINING) {
+        free(c->u.dial);
+        c->u.dial = NULL;
+        conn_join(c);
+    } else if (e->res == 0) {
+        c->send_cancelled = false;
+        on_connected(c);
+    } else {
+        conn_dial_next(c);
+    }
+}
+
+void conn_resolved(struct worker *w)
+{
+    struct dial *d;
+
+    pthread_mutex_lock(&w->answers_lock);
+    d = w->answers;
+    w->answers = NULL;
+    pthread_mutex_unlock(&w->answers_lock);
+    while (d) {
+        struct dial *next = d->next;
+
+        d->is_asked = false;
+        if (d->conn)
+            conn_dial_next(d->conn);
+        else
+            free(d);
+        d = next;
+    }
+}

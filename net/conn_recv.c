@@ -1,0 +1,451 @@
+/* net/conn_recv.c -- bytes that come in: gathered before the CONNECT, offered to the stream after.
+ *
+ * Bytes are offered where the kernel put them. What the stream leaves (the start of a packet) is
+ * kept in `held`; when its rest arrives only that one packet is completed there, and what follows
+ * is offered from the shared buffer again. The rest of a large packet is received straight behind
+ * its start: the multishot receive is asked back, and for some packets afterwards receives are
+ * single, so that a sender of large packets does not pay for arming and cancelling each time.
+ */
+#include "net/conn_state.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/base/check.h"
+#include "core/base/stats.h"
+
+/* From this size on a packet's rest is received directly. */
+#define LARGE_BYTES 32768u
+/* Rests below this are not worth a receive of their own. */
+#define LARGE_REST_BYTES 4096u
+/* First room for such a packet; doubles with what arrives, up to the packet's size. */
+#define LARGE_STEP_BYTES 65536u
+/* Single receives after a large packet, before receiving is multishot again. */
+#define SMALL_AFTER_LARGE 16
+/* Smallest room of `held`. */
+#define HELD_BYTES_MIN 256u
+/* Bytes read at once where there is no buffer ring. */
+#define POLL_BYTES 4096u
+
+/* ---- what is held ---- */
+
+static uint32_t held_count(const struct conn *c)
+{
+    return c->held_end - c->held_start;
+}
+
+void conn_held_free(struct conn *c)
+{
+    CHECK(c->recv != RECV_DIRECT);
+    free(c->held);
+    c->held = NULL;
+    c->held_start = c->held_end = c->held_room = 0;
+}
+
+/* Makes room for `extra` bytes behind held_end. */
+static bool held_reserve(struct conn *c, uint32_t extra)
+{
+    uint32_t used = held_count(c);
+    uint32_t room;
+    uint8_t *p;
+
+    CHECK(c->recv != RECV_DIRECT);
+    if (c->held_room - c->held_end >= extra)
+        return true;
+    if (c->held_start > 0) {
+        memmove(c->held, c->held + c->held_start, used);
+        c->held_start = 0;
+        c->held_end = used;
+        if (c->held_room - used >= extra)
+            return true;
+    }
+    room = used + extra > 2 * used ? used + extra : 2 * used;
+    if (room < HELD_BYTES_MIN)
+        room = HELD_BYTES_MIN;
+    if (c->need >= used + extra && room > c->need)
+        room = c->need;
+    p = realloc(c->held, room);
+    if (!p)
+        return false;
+    c->held = p;
+    c->held_room = room;
+    return true;
+}
+
+static void out_of_memory(struct conn *c)
+{
+    if (c->stream)
+        stream_abort(c->stream, CLOSE_MEMORY);
+    else
+        conn_drop(c, CLOSE_MEMORY);
+}
+
+static bool keep(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    if (n == 0)
+        return true;
+    if (!held_reserve(c, n)) {
+        out_of_memory(c);
+        return false;
+    }
+    memcpy(c->held + c->held_end, p, n);
+    c->held_end += n;
+    return true;
+}
+
+/* ---- arming ---- */
+
+static bool is_large(const struct conn *c)
+{
+    return c->need >= LARGE_BYTES && c->need >= held_count(c) + LARGE_REST_BYTES;
+}
+
+static enum recv_mode single_mode(const struct worker *w)
+{
+    return uring_has(w->uring, URING_BUFFER_RING) ? RECV_SINGLE : RECV_POLL;
+}
+
+static enum recv_mode wanted_mode(const struct conn *c)
+{
+    const struct worker *w = c->worker;
+
+    switch ((enum conn_state)c->state) {
+    case CONN_GREETING:
+    case CONN_CLOSING:
+    case CONN_LINGERING:
+        return c->has_eof ? RECV_NONE : single_mode(w);
+    case CONN_OPEN:
+        if (c->is_parked || c->has_eof)
+            return RECV_NONE;
+        if (is_large(c) && !c->input_closed)
+            return RECV_DIRECT;
+        if (c->small_left > 0 || !uring_has(w->uring, URING_MULTISHOT_RECV))
+            return single_mode(w);
+        return RECV_MULTI;
+    default:
+        return RECV_NONE;
+    }
+}
+
+/* `need` is what the peer announced; memory follows only what has arrived. */
+static void arm_direct(struct conn *c)
+{
+    uint32_t used = held_count(c);
+    uint32_t rest = c->need - used;
+    uint32_t step = used > LARGE_STEP_BYTES ? used : LARGE_STEP_BYTES;
+
+    if (step > rest)
+        step = rest;
+    if (!held_reserve(c, step)) {
+        out_of_memory(c);
+        return;
+    }
+    c->small_left = SMALL_AFTER_LARGE;
+    c->recv = RECV_DIRECT;
+    uring_recv(c->worker->uring, c->fd, c->held + c->held_end, step, &c->recv_op);
+}
+
+static void arm(struct conn *c, enum recv_mode mode)
+{
+    struct uring *u = c->worker->uring;
+
+    if (mode == RECV_DIRECT) {
+        arm_direct(c);
+        return;
+    }
+    c->recv = (uint8_t)mode;
+    if (mode == RECV_POLL)
+        uring_poll(u, c->fd, &c->recv_op);
+    else
+        uring_recv_buffer(u, c->fd, mode == RECV_MULTI, &c->recv_op);
+}
+
+void conn_update_recv(struct conn *c)
+{
+    enum recv_mode mode = wanted_mode(c);
+
+    if (c->recv == RECV_NONE) {
+        if (mode != RECV_NONE)
+            arm(c, mode);
+        return;
+    }
+    if (mode != RECV_NONE && (mode != RECV_DIRECT || c->recv == RECV_DIRECT))
+        return; /* what is in flight will do */
+    if (!c->recv_cancelled)
+        uring_cancel(c->worker->uring, &c->recv_op);
+    c->recv_cancelled = true;
+}
+
+/* ---- offering ---- */
+
+/* What the stream said of the bytes it was offered. */
+static void heed(struct conn *c, enum input verdict, uint32_t need)
+{
+    c->need = verdict == INPUT_MORE ? need : 0;
+    switch (verdict) {
+    case INPUT_MORE:
+        break;
+    case INPUT_PARKED:
+        c->is_parked = true;
+        conn_retry_later(c);
+        break;
+    case INPUT_CLOSED:
+        c->input_closed = true;
+        break;
+    }
+    if (held_count(c) == 0 || c->input_closed)
+        conn_held_free(c);
+}
+
+/* Offers what is held. Returns whether more may be offered. */
+static bool offer_held(struct conn *c)
+{
+    enum input verdict = INPUT_MORE;
+    uint32_t need = 0;
+    struct stream *s = c->stream;
+
+    c->held_start +=
+        s->ops->input(s, bytes_of(c->held + c->held_start, held_count(c)), &verdict, &need);
+    heed(c, verdict, need);
+    return verdict == INPUT_MORE;
+}
+
+static void offer_direct(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    enum input verdict = INPUT_MORE;
+    uint32_t need = 0;
+    struct stream *s = c->stream;
+    uint32_t used = s->ops->input(s, bytes_of(p, n), &verdict, &need);
+
+    c->need = verdict == INPUT_MORE ? need : 0;
+    if (verdict != INPUT_CLOSED && !keep(c, p + used, n - used))
+        return;
+    heed(c, verdict, need);
+}
+
+void conn_offer(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    uint32_t held = held_count(c);
+    uint32_t part = n;
+
+    if (c->input_closed || c->stream->close_wanted || c->stream->close_now)
+        return;
+    if (held == 0 && !c->is_parked) {
+        offer_direct(c, p, n);
+        return;
+    }
+    if (!c->is_parked && c->need > held && c->need - held < n)
+        part = c->need - held; /* completes the packet */
+    if (!keep(c, p, part))
+        return;
+    if (c->is_parked || c->need > held_count(c) || !offer_held(c)) {
+        if (!c->input_closed)
+            (void)keep(c, p + part, n - part);
+        return;
+    }
+    if (n > part)
+        conn_offer(c, p + part, n - part);
+}
+
+void conn_retry_input(struct conn *c)
+{
+    struct stream *s = c->stream;
+
+    c->is_parked = false;
+    if (s->close_wanted || s->close_now)
+        return; /* the walk of this turn closes it */
+    c->is_busy = true;
+    if (held_count(c) == 0 || offer_held(c)) {
+        if (c->send_failed && c->has_eof)
+            stream_abort(s, CLOSE_SOCKET_ERROR);
+        else if (c->has_eof)
+            stream_close(s, CLOSE_EOF);
+    }
+    c->is_busy = false;
+    conn_update_recv(c);
+}
+
+/* ---- before there is a stream ---- */
+
+static void open_here(struct conn *c, struct bytes in)
+{
+    struct worker *w = c->worker;
+    char ip[INET6_ADDRSTRLEN];
+    struct client *client;
+
+    conn_ip_text(c, ip);
+    client = client_open(w->shard, c->listener, ip, c->peer_port, c);
+    if (!client) {
+        conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
+        conn_drop(c, CLOSE_SERVER_FULL);
+        return;
+    }
+    c->stream = client_stream(client);
+    c->stream->conn = c;
+    conn_become(c, CONN_OPEN);
+    c->need = 0;
+    if (in.p == c->held + c->held_start && c->held)
+        (void)offer_held(c);
+    else
+        offer_direct(c, in.p, in.n);
+}
+
+static void send_home(struct conn *c, uint32_t home, struct bytes in)
+{
+    struct handoff *h = malloc(sizeof(*h) + in.n);
+
+    if (!h) {
+        conn_drop(c, CLOSE_MEMORY);
+        return;
+    }
+    memset(h, 0, sizeof(*h));
+    h->fd = c->fd;
+    h->listener = c->listener;
+    h->peer_port = c->peer_port;
+    conn_ip_text(c, h->peer);
+    h->count = in.n;
+    memcpy(h->bytes, in.p, in.n);
+    conn_held_free(c);
+    c->u.handoff = h;
+    c->home = (uint8_t)home;
+    conn_become(c, CONN_LEAVING);
+    conn_leave(c);
+}
+
+/* Gathers until the CONNECT is whole, then goes where it belongs. */
+static void greet(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    struct worker *w = c->worker;
+    struct bytes in = bytes_of(p, n);
+    uint32_t home = w->number;
+    enum err err;
+
+    if (held_count(c) > 0) {
+        if (!keep(c, p, n))
+            return;
+        in = bytes_of(c->held + c->held_start, held_count(c));
+        if (c->need > in.n)
+            return;
+    }
+    c->need = 0;
+    err = shard_place(w->shard, c->listener, in, &home, &c->need);
+    if (err == ERR_MORE) {
+        if (in.p == p)
+            (void)keep(c, p, n);
+        return;
+    }
+    timer_cancel(shard_timers(w->shard), &c->timer);
+    if (home == w->number)
+        open_here(c, in);
+    else
+        send_home(c, home, in);
+}
+
+/* ---- completions ---- */
+
+static void take(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    if (c->state == CONN_GREETING)
+        greet(c, p, n);
+    else if (c->state == CONN_OPEN)
+        conn_offer(c, p, n);
+    /* else: it closes, and this is thrown away */
+}
+
+/* The kernel put `n` bytes behind what is held. */
+static void take_direct(struct conn *c, uint32_t n)
+{
+    if (c->state != CONN_OPEN || c->input_closed) {
+        conn_held_free(c);
+        return;
+    }
+    c->held_end += n;
+    if (c->need <= held_count(c))
+        (void)offer_held(c);
+}
+
+static void on_eof(struct conn *c)
+{
+    c->has_eof = true;
+    if (c->state == CONN_GREETING) {
+        conn_log(c, 7, "connection closed", close_reason_name(CLOSE_EOF));
+        conn_drop(c, CLOSE_EOF);
+    } else if (c->state == CONN_LINGERING) {
+        conn_drop(c, CLOSE_EOF);
+    } else if (c->state == CONN_OPEN && !c->is_parked) {
+        stream_close(c->stream, CLOSE_EOF);
+    }
+}
+
+static void on_error(struct conn *c, int error)
+{
+    if (error == ECANCELED || error == ENOBUFS || error == EAGAIN || error == EINTR)
+        return;
+    c->has_eof = true;
+    c->send_failed = true;
+    if (c->state == CONN_GREETING)
+        conn_log(c, 7, "connection closed", strerror(error));
+    if (c->state == CONN_OPEN) {
+        if (!c->is_parked)
+            stream_abort(c->stream, CLOSE_SOCKET_ERROR);
+    } else if (c->state == CONN_CLOSING) {
+        conn_drop(c, (enum close_reason)c->stream->close_why);
+    } else {
+        conn_drop(c, CLOSE_SOCKET_ERROR);
+    }
+}
+
+/* Readable, says the kernel. */
+static void read_now(struct conn *c)
+{
+    uint8_t buffer[POLL_BYTES];
+    ssize_t n = recv(c->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+
+    if (n > 0)
+        take(c, buffer, (uint32_t)n);
+    else if (n == 0)
+        on_eof(c);
+    else
+        on_error(c, errno);
+}
+
+static void receive(struct conn *c, enum recv_mode mode, const struct uring_event *e)
+{
+    if (e->res < 0) {
+        on_error(c, -e->res);
+    } else if (mode == RECV_POLL) {
+        if (c->state != CONN_JOINING)
+            read_now(c);
+    } else if (e->res == 0) {
+        on_eof(c);
+    } else if (mode == RECV_DIRECT) {
+        take_direct(c, (uint32_t)e->res);
+    } else {
+        take(c, bufring_at(&c->worker->bufring, e->buffer_id), (uint32_t)e->res);
+    }
+}
+
+void conn_on_recv(struct uring_op *op, const struct uring_event *e)
+{
+    struct conn *c = URING_OWNER(op, struct conn, recv_op);
+    struct worker *w = c->worker;
+    enum recv_mode mode = (enum recv_mode)c->recv;
+
+    if (e->is_last) {
+        c->recv = RECV_NONE;
+        c->recv_cancelled = false;
+    }
+    if (mode == RECV_SINGLE && c->small_left > 0 && c->state == CONN_OPEN)
+        c->small_left--;
+    c->is_busy = true; /* nothing below frees it */
+    receive(c, mode, e);
+    c->is_busy = false;
+    if (e->has_buffer)
+        bufring_return(&w->bufring, e->buffer_id);
+    if (c->state == CONN_JOINING)
+        conn_join(c);
+    else
+        conn_update_recv(c);
+}

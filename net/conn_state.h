@@ -1,0 +1,116 @@
+/* net/conn_state.h -- the fields of a connection, shared by the files net/conn*.c.
+ *
+ * Not for anybody else.
+ */
+#ifndef NET_CONN_STATE_H
+#define NET_CONN_STATE_H
+
+#include "core/base/timer.h"
+#include "net/conn.h"
+#include "net/uring.h"
+#include "net/worker.h"
+
+enum conn_state {
+    CONN_FREE,
+    CONN_GREETING,  /* no stream; the CONNECT is not whole */
+    CONN_LEAVING,   /* no stream; the hand-off found no room; tried again each turn */
+    CONN_DIALING,   /* a stream, no connection yet */
+    CONN_OPEN,      /* a stream, bytes both ways */
+    CONN_CLOSING,   /* the stream wants to close; output still leaves, input is thrown away */
+    CONN_LINGERING, /* no stream any more; half-closed, input is thrown away */
+    CONN_JOINING,   /* waits for what the kernel holds, then closes and frees */
+    CONN_STATE_COUNT
+};
+
+/* How a receive that is in flight was asked for. */
+enum recv_mode {
+    RECV_NONE,
+    RECV_MULTI,  /* many completions, shared buffers */
+    RECV_SINGLE, /* one completion, a shared buffer */
+    RECV_DIRECT, /* straight into `held` behind held_end: that memory is lent to the kernel */
+    RECV_POLL,   /* told when readable; then recv(2): kernels without buffer rings */
+};
+
+struct conn {
+    struct uring_op recv_op;
+    struct uring_op send_op; /* also of connect */
+    struct worker *worker;
+    struct stream *stream;
+    struct conn *retry_next;
+    struct timer timer; /* connect, linger, half-close: what the state waits for */
+    union {
+        struct handoff *handoff; /* CONN_LEAVING */
+        struct dial *dial;       /* CONN_DIALING */
+    } u;
+    /* Bytes received and not yet taken: held[held_start .. held_end). held_start <= held_end <=
+     * held_room. NULL when there are none. */
+    uint8_t *held;
+    uint32_t held_start, held_end, held_room;
+    uint32_t need; /* size of the packet that begins at held_start; 0: not known */
+    int fd;
+    uint16_t listener;
+    uint16_t peer_port;
+    uint8_t peer[16];
+    uint8_t state;       /* enum conn_state */
+    uint8_t recv;        /* enum recv_mode of what is in flight */
+    uint8_t small_left;  /* receives with single completions left, after a large packet */
+    uint8_t why;         /* enum close_reason, with CONN_JOINING */
+    uint8_t home;        /* with CONN_LEAVING */
+    bool is_counted : 1; /* a client's socket, counted by its listener */
+    bool peer_is_v6 : 1;
+    bool peer_is_known : 1;
+    bool is_sending : 1;     /* a send (or connect) is in flight */
+    bool recv_cancelled : 1; /* the receive in flight was asked back */
+    bool send_cancelled : 1;
+    bool is_parked : 1;    /* held bytes cannot be taken now */
+    bool in_retry : 1;     /* on the worker's list, which keeps the conn alive */
+    bool has_eof : 1;      /* the peer has sent its last byte */
+    bool send_failed : 1;  /* nothing can leave any more */
+    bool input_closed : 1; /* the stream wants no more bytes */
+    bool is_busy : 1;      /* a function further up the stack still needs it */
+};
+
+/* Becomes `to`; checks that it may, from where it is. */
+void conn_become(struct conn *c, enum conn_state to);
+/* A zeroed conn of this worker with its operations set.  NULL: the bound, or no memory. */
+struct conn *conn_new(struct worker *w, int fd, uint16_t listener);
+/* Asks for what the kernel holds and closes when it has come: at once if nothing is. */
+void conn_drop(struct conn *c, enum close_reason why);
+/* Finishes CONN_JOINING if nothing is in flight any more: `c` may be gone afterwards, so after this
+ * and conn_drop nobody touches it who did not set is_busy. */
+void conn_join(struct conn *c);
+/* Puts it on the worker's list of what is tried again each turn, once. */
+void conn_retry_later(struct conn *c);
+/* CONN_LEAVING: tries to hand off; if there is no room, later again. */
+void conn_leave(struct conn *c);
+/* The address without the port; `to` has room for INET6_ADDRSTRLEN (46). */
+void conn_ip_text(const struct conn *c, char *to);
+/* Logs what happened to a connection that has no client to say it. */
+void conn_log(struct conn *c, int level, const char *event, const char *reason);
+
+/* What the state waited for has not come in time. */
+void conn_on_timer(struct timer *t, void *owner, uint64_t now_ms);
+
+/* ---- conn_recv.c ---- */
+
+/* Begins, changes or ends the receive according to state. */
+void conn_update_recv(struct conn *c);
+/* A completion of recv_op. */
+void conn_on_recv(struct uring_op *op, const struct uring_event *e);
+/* Offers bytes that came from elsewhere (a hand-off) to the stream. */
+void conn_offer(struct conn *c, const uint8_t *p, uint32_t n);
+/* Offers what is held once more, after it was parked. */
+void conn_retry_input(struct conn *c);
+/* Forgets what is held. Nothing may be lent. */
+void conn_held_free(struct conn *c);
+
+/* ---- conn_dial.c ---- */
+
+/* A completion of send_op while CONN_DIALING. */
+void conn_on_connect(struct uring_op *op, const struct uring_event *e);
+/* Tries the next address; without one the dial has failed. */
+void conn_dial_next(struct conn *c);
+/* Lets go of the dial. */
+void conn_dial_forget(struct conn *c);
+
+#endif

@@ -1,0 +1,266 @@
+/* net/listener.c -- the sockets that connections come in by, and who may come in. */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/check.h"
+#include "net/conn.h"
+
+/* ---- binding ---- */
+
+static socklen_t make_address(const struct cfg_address *a, struct sockaddr_storage *to)
+{
+    struct sockaddr_in *v4 = (struct sockaddr_in *)to;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)to;
+
+    memset(to, 0, sizeof(*to));
+    if (a->is_v6) {
+        v6->sin6_family = AF_INET6;
+        v6->sin6_port = htons(a->port);
+        memcpy(&v6->sin6_addr, a->ip, 16);
+        return sizeof(*v6);
+    }
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(a->port);
+    memcpy(&v4->sin_addr, a->ip, 4);
+    return sizeof(*v4);
+}
+
+static bool set_option(int fd, int level, int option)
+{
+    int one = 1;
+
+    return setsockopt(fd, level, option, &one, sizeof(one)) == 0;
+}
+
+/* A bound socket or -1 with errno. TCP_NODELAY is inherited by what it accepts: tcp(7). */
+static int bind_one(const struct cfg_listener *c, bool is_shared)
+{
+    struct sockaddr_storage address;
+    socklen_t n = make_address(&c->bind, &address);
+    int fd = socket(c->bind.is_v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error;
+
+    if (fd < 0)
+        return -1;
+    if (!set_option(fd, SOL_SOCKET, SO_REUSEADDR) ||
+        (c->bind.is_v6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY)) ||
+        (is_shared && !set_option(fd, SOL_SOCKET, SO_REUSEPORT)) ||
+        (c->set_tcp_nodelay && !set_option(fd, IPPROTO_TCP, TCP_NODELAY)) ||
+        bind(fd, (struct sockaddr *)&address, n) != 0) {
+        error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* Whether we could have the address to ourselves; errno says why not. */
+static bool is_free(const struct cfg_listener *c)
+{
+    int fd = bind_one(c, false);
+    bool can = fd >= 0 && listen(fd, 1) == 0;
+    int error = errno;
+
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return can;
+}
+
+static void explain(const struct cfg_listener *c, int error, char *why, size_t n)
+{
+    const char *address = c->bind.text;
+
+    switch (error) {
+    case EADDRINUSE:
+        snprintf(why, n, "listener %s: %s is already in use: is another broker running on %s?",
+                 c->name, address, address);
+        break;
+    case EACCES:
+        snprintf(why, n,
+                 "listener %s: %s is not allowed: ports below %s need CAP_NET_BIND_SERVICE or root",
+                 c->name, address, "1024");
+        break;
+    case EADDRNOTAVAIL:
+        snprintf(why, n, "listener %s: %s is not an address of this machine", c->name, address);
+        break;
+    case EAFNOSUPPORT:
+        snprintf(why, n, "listener %s: %s: this machine has no IPv%d", c->name, address,
+                 c->bind.is_v6 ? 6 : 4);
+        break;
+    default:
+        snprintf(why, n, "listener %s: %s: %s", c->name, address, strerror(error));
+    }
+}
+
+enum err listener_open(struct listener *l, const struct cfg_listener *config, uint32_t count,
+                       char *why, size_t why_bytes)
+{
+    l->config = config;
+    l->connections_max = config->max_connections ? config->max_connections : UINT32_MAX;
+    l->fds = malloc(count * sizeof(*l->fds));
+    if (!l->fds) {
+        explain(config, ENOMEM, why, why_bytes);
+        return ERR_MEMORY;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        l->fds[i] = -1;
+    if (count > 1 && !is_free(config))
+        goto failed;
+    for (uint32_t i = 0; i < count; i++) {
+        l->fds[i] = bind_one(config, count > 1);
+        if (l->fds[i] < 0 || listen(l->fds[i], LISTENER_BACKLOG) != 0)
+            goto failed;
+    }
+    return OK;
+failed:
+    explain(config, errno, why, why_bytes);
+    listener_close(l, count);
+    return ERR_SYSTEM;
+}
+
+void listener_close(struct listener *l, uint32_t count)
+{
+    for (uint32_t i = 0; l->fds && i < count; i++) {
+        if (l->fds[i] >= 0)
+            close(l->fds[i]);
+    }
+    free(l->fds);
+    l->fds = NULL;
+}
+
+/* ---- accepting ---- */
+
+static void arm(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    struct listener *l = &w->net->listeners[a->listener];
+
+    CHECK(!a->is_armed);
+    a->is_armed = true;
+    uring_accept(w->uring, l->fds[w->number], uring_has(w->uring, URING_MULTISHOT_ACCEPT), &a->op);
+}
+
+static void on_retry_timer(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct acceptor *a = URING_OWNER(t, struct acceptor, retry);
+
+    (void)owner;
+    (void)now_ms;
+    if (!a->is_armed && !a->worker->is_stopping)
+        arm(a);
+}
+
+static void pause_accepting(struct acceptor *a, int error)
+{
+    struct worker *w = a->worker;
+    struct log_line line = {
+        .level = 4,
+        .event = "accept failed",
+        .listener = w->net->listeners[a->listener].config->name,
+        .reason = strerror(error),
+    };
+
+    if (error == EMFILE)
+        line.detail = "raise the number of open files (ulimit -n, LimitNOFILE=)";
+    worker_log_flood(w, FLOOD_DESCRIPTORS, &line);
+    timer_arm(shard_timers(w->shard), &a->retry, w->now_ms + LISTENER_PAUSE_MS, on_retry_timer);
+}
+
+bool listener_admit(struct worker *w, uint16_t listener)
+{
+    struct listener *l = &w->net->listeners[listener];
+
+    if (add_relaxed(&l->connection_count, 1) >= l->connections_max) {
+        (void)add_relaxed(&l->connection_count, (uint32_t)-1);
+        return false;
+    }
+    if (add_relaxed(&w->net->connection_count, 1) >= w->net->connections_max) {
+        (void)add_relaxed(&w->net->connection_count, (uint32_t)-1);
+        (void)add_relaxed(&l->connection_count, (uint32_t)-1);
+        return false;
+    }
+    return true;
+}
+
+void listener_release(struct worker *w, uint16_t listener)
+{
+    (void)add_relaxed(&w->net->listeners[listener].connection_count, (uint32_t)-1);
+    (void)add_relaxed(&w->net->connection_count, (uint32_t)-1);
+}
+
+static void take(struct acceptor *a, int fd)
+{
+    struct worker *w = a->worker;
+    struct listener *l = &w->net->listeners[a->listener];
+    struct log_line line = {
+        .level = 4,
+        .event = "connection refused",
+        .listener = l->config->name,
+        .reason = "max_connections",
+    };
+
+    STAT_INC(shard_count(w->shard), sockets_accepted);
+    if (w->is_stopping) {
+        uring_close(w->uring, fd);
+        return;
+    }
+    if (!listener_admit(w, a->listener)) {
+        STAT_INC(shard_count(w->shard), connections_over_limit);
+        worker_log_flood(w, FLOOD_CONNECTIONS, &line);
+        uring_close(w->uring, fd);
+        return;
+    }
+    conn_accept(w, fd, a->listener);
+}
+
+/* Errors of the connection that was to be accepted, not of accepting: accept(2), Error handling. */
+static bool is_passing(int error)
+{
+    return error == ECONNABORTED || error == EINTR || error == EAGAIN || error == EPROTO ||
+           error == ECANCELED;
+}
+
+static void acceptor_on_accept(struct uring_op *op, const struct uring_event *e)
+{
+    struct acceptor *a = URING_OWNER(op, struct acceptor, op);
+
+    if (e->is_last)
+        a->is_armed = false;
+    if (e->res >= 0)
+        take(a, e->res);
+    else if (!is_passing(-e->res))
+        pause_accepting(a, -e->res);
+    if (!a->is_armed && !timer_is_armed(&a->retry) && !a->worker->is_stopping &&
+        e->res != -ECANCELED)
+        arm(a);
+}
+
+void listener_arm_all(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->net->listener_count && w->acceptors; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        *a = (struct acceptor){.op.done = acceptor_on_accept, .worker = w, .listener = (uint16_t)i};
+        arm(a);
+    }
+}
+
+void listener_disarm_all(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->net->listener_count && w->acceptors; i++) {
+        struct acceptor *a = &w->acceptors[i];
+
+        timer_cancel(shard_timers(w->shard), &a->retry);
+        if (a->is_armed)
+            uring_cancel(w->uring, &a->op);
+    }
+}

@@ -1,0 +1,41 @@
+/* net/listener.h -- the sockets that connections come in by, and who may come in.
+ *
+ * Every listener has one socket for each worker, bound to the same address with SO_REUSEPORT, so
+ * the kernel spreads connections over workers evenly (one shared socket would always wake the same
+ * worker first). Because SO_REUSEPORT would also let a second broker bind there, the address is
+ * first bound once without it.
+ *
+ * Limits: beyond `max_connections` of the listener or of the broker a connection is accepted and
+ * closed at once, counted and (rarely) logged. When descriptors or memory are short, accepting
+ * pauses for LISTENER_PAUSE_MS.
+ *
+ * Threads  open, close: main.  All else: the worker.
+ */
+#ifndef NET_LISTENER_H
+#define NET_LISTENER_H
+
+#include <stddef.h>
+
+#include "net/worker.h"
+
+/* Connections the kernel completes before they are accepted, for each socket. */
+#define LISTENER_BACKLOG 4096
+/* Pause after EMFILE and its like. */
+#define LISTENER_PAUSE_MS 200u
+
+/* Binds `count` sockets and listens on each.  ERR_SYSTEM: `why` says which address and why. */
+MUST_USE enum err listener_open(struct listener *l, const struct cfg_listener *config,
+                                uint32_t count, char *why, size_t why_bytes);
+/* Closes them; a zeroed one is fine. */
+void listener_close(struct listener *l, uint32_t count);
+
+/* Begins to accept on all listeners, for this worker. */
+void listener_arm_all(struct worker *w);
+/* Stops accepting. */
+void listener_disarm_all(struct worker *w);
+/* Whether a connection of this listener may come in now: counts it if so. */
+bool listener_admit(struct worker *w, uint16_t listener);
+/* An admitted connection is gone. */
+void listener_release(struct worker *w, uint16_t listener);
+
+#endif

@@ -1,0 +1,489 @@
+/* net/server.c -- the broker as a process. */
+#include "net/server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cfg/describe.h"
+#include "core/base/check.h"
+#include "net/clock.h"
+#include "net/conn.h"
+#include "net/heap.h"
+#include "net/listener.h"
+#include "net/resolver.h"
+
+/* Descriptors that are not connections of clients: standard ones, log files, resolver, probes. */
+#define DESCRIPTORS_SPARE 64u
+/* Connections of one link, at most, for the same sum. */
+#define DESCRIPTORS_LINK 16u
+/* How often the main thread looks at workers that are stopping. */
+#define STOP_POLL_MS 10
+
+static void say(struct server *s, int level, const char *event, const char *detail)
+{
+    struct log_line line = {.level = level, .event = event, .detail = detail};
+
+    log_event(s->net.log, LOG_SOURCE_MAIN, &line);
+}
+
+/* ---- what the machine gives ---- */
+
+/* Raises the soft limit of descriptors to the hard one; returns what it is then. */
+static uint64_t raise_descriptors(void)
+{
+    struct rlimit r = {.rlim_cur = 1024, .rlim_max = 1024};
+
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return 1024;
+    if (r.rlim_cur < r.rlim_max) {
+        struct rlimit want = {.rlim_cur = r.rlim_max, .rlim_max = r.rlim_max};
+
+        if (setrlimit(RLIMIT_NOFILE, &want) == 0)
+            r = want;
+    }
+    return r.rlim_cur;
+}
+
+static uint32_t core_count(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 1;
+    return (uint32_t)CPU_COUNT(&set);
+}
+
+/* The `idx`-th core this process may use, or -1. */
+static int core_at(uint32_t idx)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return -1;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET((size_t)cpu, &set) && idx-- == 0)
+            return cpu;
+    }
+    return -1;
+}
+
+static uint32_t enabled_links(const struct cfg *cfg)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        count += cfg->links[i].enable;
+    return count;
+}
+
+static void count_workers(struct server *s)
+{
+    const struct cfg *cfg = s->options->cfg;
+    uint32_t links = enabled_links(cfg) && s->options->link_ops ? cfg->cluster.link_workers : 0;
+    uint32_t workers = cfg->broker.workers ? cfg->broker.workers : core_count();
+
+    if (links > LINK_WORKERS_MAX)
+        links = LINK_WORKERS_MAX;
+    if (workers > WORKERS_MAX - links)
+        workers = WORKERS_MAX - links;
+    s->net.client_worker_count = workers;
+    s->net.worker_count = workers + links;
+}
+
+/* How many connections fit, and a word about it. */
+static void count_connections(struct server *s, uint64_t descriptors)
+{
+    const struct cfg *cfg = s->options->cfg;
+    uint64_t used = DESCRIPTORS_SPARE + (uint64_t)cfg->listener_count * s->net.worker_count +
+                    2u * s->net.worker_count + (uint64_t)enabled_links(cfg) * DESCRIPTORS_LINK;
+    uint64_t fit = descriptors > used ? descriptors - used : 1;
+    uint32_t wanted = cfg->limits.connections;
+    char text[256];
+
+    if (fit > UINT32_MAX / 2)
+        fit = UINT32_MAX / 2;
+    s->net.connections_max = wanted && wanted < fit ? wanted : (uint32_t)fit;
+    if (wanted > fit) {
+        snprintf(text, sizeof(text),
+                 "max_connections = %u, but only %llu fit: open files are limited to %llu; raise "
+                 "the hard limit (ulimit -Hn, or LimitNOFILE= of the service)",
+                 wanted, (unsigned long long)fit, (unsigned long long)descriptors);
+        say(s, 4, "capacity", text);
+        return;
+    }
+    snprintf(text, sizeof(text),
+             "%u connections fit; open files are limited to %llu, to raise by ulimit -Hn or "
+             "LimitNOFILE= of the service",
+             s->net.connections_max, (unsigned long long)descriptors);
+    say(s, 6, "capacity", text);
+}
+
+static void say_features(struct server *s)
+{
+    char with[256] = "";
+    char without[256] = "";
+
+    for (uint32_t f = 0; f < URING_FEATURE_COUNT; f++) {
+        char *to = s->net.features & URING_BIT(f) ? with : without;
+        size_t n = strlen(to);
+
+        snprintf(to + n, sizeof(with) - n, "%s%s", n ? ", " : "",
+                 uring_feature_name((enum uring_feature)f));
+    }
+    say(s, 6, "kernel features in use", *with ? with : "none");
+    if (*without)
+        say(s, 5, "kernel features missing", without);
+}
+
+/* ---- making ---- */
+
+static void fill_rules(struct server *s)
+{
+    for (uint32_t i = 0; i < s->net.listener_count; i++) {
+        const struct cfg_listener *l = &s->options->cfg->listeners[i];
+
+        s->rules[i] = (struct listener_rules){
+            .allow_anonymous = l->allow_anonymous,
+            .is_loopback = l->bind.is_loopback,
+            .links = (uint8_t)l->links,
+        };
+    }
+}
+
+static enum err make_cluster(struct server *s)
+{
+    const struct cfg *cfg = s->options->cfg;
+    struct cluster_config c = {
+        .workers = s->net.client_worker_count,
+        .link_workers = s->net.worker_count - s->net.client_worker_count,
+        .limits = cfg->limits,
+        .listeners = s->rules,
+        .listener_count = s->net.listener_count,
+        .cluster_name = cfg->cluster.name,
+        .version = s->options->version,
+        .connections_max = s->net.connections_max,
+    };
+
+    if (getrandom(c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed)) {
+        snprintf(s->why, sizeof(s->why), "no random numbers: %s", strerror(errno));
+        return ERR_SYSTEM;
+    }
+    fill_rules(s);
+    s->net.cluster = cluster_create(&c, clock_mono_ms(), clock_wall_ms());
+    if (!s->net.cluster) {
+        snprintf(s->why, sizeof(s->why), "no memory for %u workers", s->net.worker_count);
+        return ERR_MEMORY;
+    }
+    return OK;
+}
+
+static enum err bind_all(struct server *s)
+{
+    const struct cfg *cfg = s->options->cfg;
+
+    s->net.listeners = aligned_alloc(_Alignof(struct listener),
+                                     (cfg->listener_count + 1) * sizeof(*s->net.listeners));
+    if (!s->net.listeners) {
+        snprintf(s->why, sizeof(s->why), "no memory for listeners");
+        return ERR_MEMORY;
+    }
+    memset(s->net.listeners, 0, (cfg->listener_count + 1) * sizeof(*s->net.listeners));
+    for (; s->net.listener_count < cfg->listener_count; s->net.listener_count++) {
+        enum err err = listener_open(&s->net.listeners[s->net.listener_count],
+                                     &cfg->listeners[s->net.listener_count],
+                                     s->net.client_worker_count, s->why, sizeof(s->why));
+
+        if (err != OK)
+            return err;
+    }
+    return OK;
+}
+
+static enum err make_workers(struct server *s)
+{
+    struct net *net = &s->net;
+
+    net->workers = calloc(net->worker_count, sizeof(struct worker *));
+    if (!net->workers) {
+        snprintf(s->why, sizeof(s->why), "no memory for workers");
+        return ERR_MEMORY;
+    }
+    if (net->worker_count > net->client_worker_count) {
+        net->resolver = resolver_create();
+        if (!net->resolver) {
+            snprintf(s->why, sizeof(s->why), "no thread for looking up names: %s", strerror(errno));
+            return ERR_SYSTEM;
+        }
+    }
+    for (uint32_t i = 0; i < net->worker_count; i++) {
+        net->workers[i] = worker_create(net, i, s->why, sizeof(s->why));
+        if (!net->workers[i])
+            return ERR_SYSTEM;
+        if (s->options->cfg->broker.pin && net->worker_count <= core_count())
+            net->workers[i]->cpu = core_at(i);
+    }
+    return OK;
+}
+
+enum err server_init(struct server *s, const struct server_options *options)
+{
+    const struct cfg *cfg = options->cfg;
+    enum err err;
+
+    memset(s, 0, sizeof(*s));
+    s->options = options;
+    s->signal_fd = -1;
+    s->net.cfg = cfg;
+    s->net.link_ops = options->link_ops;
+    count_workers(s);
+    s->net.log = log_create(&cfg->log, s->net.worker_count, s->why, sizeof(s->why));
+    if (!s->net.log)
+        return ERR_SYSTEM;
+    err = uring_probe(getenv("CAUSEWAY_MASK"), &s->net.features, s->why, sizeof(s->why));
+    if (err != OK)
+        return err;
+    err = bind_all(s);
+    if (err != OK)
+        return err;
+    count_connections(s, raise_descriptors());
+    err = make_cluster(s);
+    if (err != OK)
+        return err;
+    return make_workers(s);
+}
+
+void server_fini(struct server *s)
+{
+    struct net *net = &s->net;
+
+    resolver_destroy(net->resolver);
+    for (uint32_t i = 0; net->workers && i < net->worker_count; i++)
+        worker_destroy(net->workers[i]);
+    free(net->workers);
+    for (uint32_t i = 0; net->listeners && i < s->options->cfg->listener_count; i++)
+        listener_close(&net->listeners[i], net->client_worker_count);
+    free(net->listeners);
+    if (net->cluster)
+        cluster_destroy(net->cluster);
+    log_destroy(net->log);
+    if (s->signal_fd >= 0)
+        close(s->signal_fd);
+}
+
+/* ---- running ---- */
+
+static void on_check(const char *file, int line, const char *what)
+{
+    char text[512];
+    int n = snprintf(text, sizeof(text), "causeway: %s:%d: this must hold and does not: %s\n", file,
+                     line, what);
+
+    if (n > 0)
+        (void)!write(STDERR_FILENO, text, (size_t)n);
+}
+
+/* Signals come through a descriptor; threads that are made later inherit the mask. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
+    sigaddset(set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static enum err take_signals(struct server *s, const sigset_t *set)
+{
+    s->signal_fd = signalfd(-1, set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (s->signal_fd >= 0)
+        return OK;
+    snprintf(s->why, sizeof(s->why), "signals: %s", strerror(errno));
+    return ERR_SYSTEM;
+}
+
+static enum err write_pid_file(struct server *s)
+{
+    const char *path = s->options->cfg->broker.pid_file;
+    FILE *f;
+
+    if (!path)
+        return OK;
+    f = fopen(path, "we");
+    if (!f || fprintf(f, "%ld\n", (long)getpid()) < 0 || fclose(f) != 0) {
+        snprintf(s->why, sizeof(s->why), "the pid file %s cannot be written: %s", path,
+                 strerror(errno));
+        return ERR_SYSTEM;
+    }
+    s->has_pid_file = true;
+    return OK;
+}
+
+static void say_warning(void *user, const char *text)
+{
+    say(user, 4, "configuration", text);
+}
+
+static void say_start(struct server *s)
+{
+    const struct net *net = &s->net;
+    char text[256];
+
+    snprintf(text, sizeof(text), "causeway %s, %u workers, %u link workers, pid %ld, %s",
+             s->options->version, net->client_worker_count,
+             net->worker_count - net->client_worker_count, (long)getpid(), heap_name());
+    say(s, 5, "starting", text);
+    say_features(s);
+    if (enabled_links(s->options->cfg) && !s->options->link_ops)
+        say(s, 4, "links configured", "this build has no links: they are left out");
+    cfg_warnings(s->options->cfg, say_warning, s);
+    for (uint32_t i = 0; i < net->listener_count; i++) {
+        static const char *const links[] = {"clients", "clients and links", "links only"};
+        const struct cfg_listener *l = net->listeners[i].config;
+        struct log_line line = {.level = 5, .event = "listening", .listener = l->name};
+
+        snprintf(text, sizeof(text), "%s, %s%s", l->bind.text, links[l->links],
+                 l->allow_anonymous ? ", anonymous allowed" : "");
+        line.detail = text;
+        log_event(net->log, LOG_SOURCE_MAIN, &line);
+    }
+}
+
+static enum err start_workers(struct server *s)
+{
+    for (uint32_t i = 0; i < s->net.worker_count; i++) {
+        if (worker_start(s->net.workers[i]) != OK) {
+            snprintf(s->why, sizeof(s->why), "no thread for worker %u: %s", i, strerror(errno));
+            return ERR_SYSTEM;
+        }
+    }
+    return OK;
+}
+
+static void set_phase(struct server *s, enum net_phase phase)
+{
+    store_release(&s->net.phase, phase); /* pairs with load_acquire in worker.c */
+    for (uint32_t i = 0; i < s->net.worker_count; i++) {
+        if (s->net.workers[i])
+            worker_ring(s->net.workers[i]);
+    }
+}
+
+/* The next signal, or 0. */
+static int next_signal(struct server *s)
+{
+    struct signalfd_siginfo info;
+
+    if (read(s->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        return 0;
+    return (int)info.ssi_signo;
+}
+
+/* Takes one round of signals and log lines; returns whether to stop. */
+static bool serve_once(struct server *s, int timeout_ms)
+{
+    struct pollfd fds[] = {
+        {.fd = s->signal_fd, .events = POLLIN},
+        {.fd = log_wait_fd(s->net.log), .events = POLLIN},
+    };
+    bool must_stop = false;
+    int signo;
+
+    (void)poll(fds, 2, timeout_ms);
+    while ((signo = next_signal(s)) != 0) {
+        if (signo == SIGUSR1) {
+            log_reopen(s->net.log);
+            say(s, 5, "log files reopened", NULL);
+        } else if (signo == SIGHUP) {
+            say(s, 5, "nothing to reload yet", "SIGHUP changes nothing in this version");
+        } else {
+            must_stop = true;
+        }
+    }
+    log_drain(s->net.log);
+    return must_stop;
+}
+
+static uint32_t open_connections(const struct server *s)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < s->net.worker_count; i++)
+        count += load_relaxed(&s->net.workers[i]->conn_count);
+    return count;
+}
+
+static void stop(struct server *s)
+{
+    uint64_t until = clock_mono_ms() + SERVER_STOP_MS;
+    struct heap_stats heap;
+    char text[160];
+
+    heap_stats_read(&heap);
+    snprintf(text, sizeof(text), "%u connections; memory: %llu KiB allocated, %llu KiB resident",
+             open_connections(s), (unsigned long long)(heap.allocated / 1024),
+             (unsigned long long)(heap.resident / 1024));
+    say(s, 5, "stopping", text);
+    set_phase(s, NET_STOPPING);
+    do {
+        if (serve_once(s, STOP_POLL_MS))
+            break;
+    } while (open_connections(s) > 0 && clock_mono_ms() < until);
+    set_phase(s, NET_STOPPED);
+    for (uint32_t i = 0; i < s->net.worker_count; i++)
+        worker_join(s->net.workers[i]);
+    say(s, 5, "stopped", NULL);
+}
+
+/* After a failure: says it, and ends what threads there are. */
+static void give_up(struct server *s)
+{
+    fprintf(stderr, "causeway: %s\n", s->why);
+    if (!s->net.workers)
+        return;
+    set_phase(s, NET_STOPPED);
+    for (uint32_t i = 0; i < s->net.worker_count && s->net.workers[i]; i++)
+        worker_join(s->net.workers[i]);
+}
+
+int server_run(const struct server_options *options)
+{
+    static struct server s;
+    sigset_t signals;
+    enum err err;
+
+    check_set_handler(on_check);
+    block_signals(&signals);
+    err = server_init(&s, options);
+    if (err == OK)
+        err = take_signals(&s, &signals);
+    if (err == OK)
+        err = write_pid_file(&s);
+    if (err == OK) {
+        say_start(&s);
+        err = start_workers(&s);
+    }
+    if (err == OK) {
+        while (!serve_once(&s, -1))
+            ;
+        stop(&s);
+        if (load_acquire(&s.net.has_failed)) /* pairs with store_release in worker.c */
+            err = ERR_SYSTEM;
+    } else {
+        give_up(&s);
+    }
+    if (s.has_pid_file)
+        unlink(options->cfg->broker.pid_file);
+    server_fini(&s);
+    return err == OK ? 0 : 1;
+}

@@ -1,0 +1,44 @@
+/* net/server.h -- the broker as a process: everything made in order, run, and taken down again.
+ *
+ * Order at start: log, features of the kernel, sockets bound, rings and workers made, then threads.
+ * What fails before the threads run is said on standard error and ends the process with 1. The
+ * main thread then writes the log and takes signals: TERM and INT stop cleanly (once more: at
+ * once), USR1 reopens log files, HUP is only logged.
+ *
+ * Threads  main.
+ */
+#ifndef NET_SERVER_H
+#define NET_SERVER_H
+
+#include "net/worker.h"
+
+/* How long clients may take to go at a clean stop. Beyond: they are cut. */
+#define SERVER_STOP_MS 5000u
+
+struct server_options {
+    const struct cfg *cfg;
+    const char *version;
+    const struct net_link_ops *link_ops; /* NULL: this build has no links */
+};
+
+/* Runs the broker until it is stopped. Returns the exit status of the process: 0 after a clean
+ * stop, 1 when it could not start. */
+int server_run(const struct server_options *options);
+
+/* The parts of server_run, also for tests that run workers on their own thread. */
+struct server {
+    struct net net;
+    const struct server_options *options;
+    struct listener_rules rules[LISTENERS_MAX];
+    int signal_fd;
+    bool has_pid_file;
+    char why[512]; /* after a failure */
+};
+
+/* Makes everything up to the workers, without threads. ERR_SYSTEM: `s->why`, and what was made is
+ * to be given to server_fini. */
+MUST_USE enum err server_init(struct server *s, const struct server_options *options);
+/* Takes it down; no worker's thread runs any more. */
+void server_fini(struct server *s);
+
+#endif

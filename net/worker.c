@@ -1,0 +1,349 @@
+/* net/worker.c -- one worker: a thread and its turn. */
+#include "net/worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "net/clock.h"
+#include "net/conn.h"
+#include "net/heap.h"
+#include "net/listener.h"
+#include "net/resolver.h"
+#include "net/wake.h"
+
+/* Completions of one turn: mail and timers must not starve. */
+#define COMPLETIONS_MAX 4096u
+/* While something is parked a worker looks again after this time: rings empty without telling. */
+#define RETRY_US 200u
+#define FLOOD_PAUSE_MS 1000u
+
+/* ---- life ---- */
+
+static void hook_adopt(void *net, struct handoff *h)
+{
+    conn_adopt(net, h);
+}
+
+static void hook_log(void *net, const struct log_event *e)
+{
+    struct log_line line = {
+        .level = e->level,
+        .event = e->event,
+        .client = e->client,
+        .user = e->user,
+        .link = e->link,
+        .peer = e->peer,
+        .reason = e->reason,
+        .detail = e->detail,
+    };
+
+    worker_log(net, &line);
+}
+
+static uint64_t hook_heap_bytes(void *net)
+{
+    struct heap_stats stats;
+
+    (void)net;
+    heap_stats_read(&stats);
+    return stats.allocated;
+}
+
+static bool set_hooks(struct worker *w)
+{
+    struct net *net = w->net;
+    struct shard_hooks hooks = {
+        .net = w, .adopt = hook_adopt, .log = hook_log, .heap_bytes = hook_heap_bytes};
+
+    if (w->is_link && net->link_ops) {
+        w->link = net->link_ops->setup(net->cfg, w, w->number - net->client_worker_count,
+                                       net->worker_count - net->client_worker_count, &hooks);
+        if (!w->link)
+            return false;
+    }
+    shard_set_hooks(w->shard, &hooks);
+    return true;
+}
+
+static bool make_parts(struct worker *w, char *why, size_t why_bytes)
+{
+    struct net *net = w->net;
+
+    w->uring = uring_create(net->features, why, why_bytes);
+    if (!w->uring)
+        return false;
+    snprintf(why, why_bytes, "no memory for worker %u", w->number);
+    if (uring_has(w->uring, URING_BUFFER_RING) && bufring_create(&w->bufring, w->uring) != OK)
+        return false;
+    w->event_fd = eventfd(0, EFD_CLOEXEC);
+    if (w->event_fd < 0) {
+        snprintf(why, why_bytes, "no descriptor for worker %u: %s", w->number, strerror(errno));
+        return false;
+    }
+    if (!w->is_link) {
+        w->acceptors = calloc(net->listener_count ? net->listener_count : 1, sizeof(*w->acceptors));
+        if (!w->acceptors)
+            return false;
+    }
+    return set_hooks(w);
+}
+
+struct worker *worker_create(struct net *net, uint32_t number, char *why, size_t why_bytes)
+{
+    struct worker *w = aligned_alloc(_Alignof(struct worker), sizeof(*w));
+
+    if (!w) {
+        snprintf(why, why_bytes, "no memory for worker %u", number);
+        return NULL;
+    }
+    memset(w, 0, sizeof(*w));
+    w->net = net;
+    w->number = number;
+    w->is_link = number >= net->client_worker_count;
+    w->shard = cluster_shard(net->cluster, number);
+    w->event_fd = -1;
+    w->cpu = -1;
+    pthread_mutex_init(&w->answers_lock, NULL);
+    slab_init(&w->conns, conn_bytes(), net->connections_max + 64); /* and those that linger */
+    arena_init(&w->scratch);
+    if (!make_parts(w, why, why_bytes)) {
+        worker_destroy(w);
+        return NULL;
+    }
+    return w;
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (!w)
+        return;
+    uring_destroy(w->uring);
+    conn_abandon_all(w);
+    bufring_destroy(&w->bufring);
+    if (w->link && w->net->link_ops->destroy)
+        w->net->link_ops->destroy(w->link);
+    if (w->event_fd >= 0)
+        close(w->event_fd);
+    while (w->answers) {
+        struct dial *d = w->answers;
+
+        w->answers = d->next;
+        free(d);
+    }
+    slab_fini(&w->conns);
+    arena_fini(&w->scratch);
+    pthread_mutex_destroy(&w->answers_lock);
+    free(w->acceptors);
+    free(w);
+}
+
+void worker_ring(const struct worker *w)
+{
+    uint64_t one = 1;
+
+    (void)!write(w->event_fd, &one, sizeof(one));
+}
+
+struct shard *worker_shard(struct worker *w)
+{
+    return w->shard;
+}
+
+const struct cfg *worker_cfg(const struct worker *w)
+{
+    return w->net->cfg;
+}
+
+/* ---- the log ---- */
+
+void worker_log(struct worker *w, const struct log_line *line)
+{
+    log_event(w->net->log, LOG_SOURCE_WORKER(w->number), line);
+}
+
+void worker_log_flood(struct worker *w, enum log_flood kind, struct log_line *line)
+{
+    char text[96];
+
+    if (w->now_ms < w->floods[kind].next_ms) {
+        w->floods[kind].held_back++;
+        return;
+    }
+    if (w->floods[kind].held_back && !line->detail) {
+        snprintf(text, sizeof(text), "and %llu more times since the last line like this",
+                 (unsigned long long)w->floods[kind].held_back);
+        line->detail = text;
+    }
+    w->floods[kind].held_back = 0;
+    w->floods[kind].next_ms = w->now_ms + FLOOD_PAUSE_MS;
+    worker_log(w, line);
+    if (line->detail == text)
+        line->detail = NULL;
+}
+
+/* ---- the turn ---- */
+
+static void begin_stopping(struct worker *w)
+{
+    w->is_stopping = true;
+    listener_disarm_all(w);
+    if (w->link && w->net->link_ops->stop)
+        w->net->link_ops->stop(w->link);
+    conn_drop_unattended(w);
+    shard_shutdown(w->shard);
+}
+
+/* Returns whether there is work left for another turn at once. */
+static bool run_shard(struct worker *w)
+{
+    bool more = false;
+    bool more_end = false;
+    struct stream *s;
+    uint64_t sleepers;
+
+    shard_begin_turn(w->shard, w->now_ms, clock_wall_ms());
+    if (!w->is_stopping && load_acquire(&w->net->phase) != NET_RUNNING) /* pairs with server.c */
+        begin_stopping(w);
+    more |= uring_run(w->uring, COMPLETIONS_MAX) == COMPLETIONS_MAX;
+    more |= shard_run_mail(w->shard);
+    more |= shard_run_timers(w->shard);
+    if (w->link && w->net->link_ops->turn)
+        more |= w->net->link_ops->turn(w->link);
+    conn_retry_all(w);
+    w->must_turn = false; /* what was called until here is part of this turn */
+    sleepers = shard_end_turn(w->shard, &more_end);
+    while ((s = shard_next_dirty(w->shard)) != NULL)
+        conn_flush(s);
+    wake_send(w, sleepers);
+    log_flush(w->net->log, LOG_SOURCE_WORKER(w->number));
+    return more || more_end || w->must_turn;
+}
+
+/* How long the worker may sleep, in microseconds; 0: not at all. */
+static uint64_t sleep_us(struct worker *w, bool is_busy, uint64_t limit_us)
+{
+    uint64_t timer_ms = shard_next_timer_ms(w->shard);
+    uint64_t us = timer_ms == UINT64_MAX ? URING_FOREVER : timer_ms * 1000u;
+    uint32_t spin_us = w->net->cfg->broker.spin_us;
+
+    if (is_busy || uring_is_ready(w->uring))
+        us = 0;
+    if (spin_us && us) {
+        if (is_busy || uring_is_ready(w->uring))
+            w->busy_us = clock_mono_us();
+        else if (clock_mono_us() - w->busy_us < spin_us)
+            us = 0;
+    }
+    if (w->retry_first && us > RETRY_US)
+        us = RETRY_US;
+    return us < limit_us ? us : limit_us;
+}
+
+bool worker_turn_within(struct worker *w, uint64_t limit_us)
+{
+    uint64_t wait_us;
+    bool is_busy;
+
+    w->now_ms = clock_mono_ms() + w->ahead_ms;
+    is_busy = run_shard(w);
+    if (load_acquire(&w->net->phase) == NET_STOPPED)
+        return false;
+    wait_us = sleep_us(w, is_busy, limit_us);
+    if (wait_us > 0 && shard_sleep(w->shard)) {
+        uring_submit(w->uring, wait_us);
+        shard_awake(w->shard);
+    } else {
+        uring_submit(w->uring, 0);
+    }
+    if (uring_is_submitted(w->uring))
+        arena_reset(&w->scratch);
+    return true;
+}
+
+bool worker_turn(struct worker *w)
+{
+    return worker_turn_within(w, URING_FOREVER);
+}
+
+/* ---- the thread ---- */
+
+enum err worker_begin(struct worker *w)
+{
+    if (uring_enable(w->uring) != OK)
+        return ERR_SYSTEM;
+    w->now_ms = clock_mono_ms();
+    shard_awake(w->shard);
+    shard_begin_turn(w->shard, w->now_ms, clock_wall_ms());
+    wake_init(w);
+    if (!w->is_link)
+        listener_arm_all(w);
+    if (w->link && w->net->link_ops->start)
+        w->net->link_ops->start(w->link);
+    return OK;
+}
+
+void worker_end(struct worker *w)
+{
+    wake_fini(w);
+    uring_submit(w->uring, 0);
+    uring_run(w->uring, COMPLETIONS_MAX);
+}
+
+static void pin(const struct worker *w)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)w->cpu, &set);
+    (void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* a wish, not a need */
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    char name[16];
+
+    snprintf(name, sizeof(name), w->is_link ? "cw-link-%u" : "cw-worker-%u", w->number);
+    (void)pthread_setname_np(pthread_self(), name);
+    if (w->cpu >= 0)
+        pin(w);
+    if (worker_begin(w) != OK) {
+        struct log_line line = {
+            .level = 3, .event = "worker cannot start", .reason = strerror(errno)};
+
+        worker_log(w, &line);
+        log_flush(w->net->log, LOG_SOURCE_WORKER(w->number));
+        store_release(&w->net->has_failed, 1); /* pairs with load_acquire in server.c */
+        kill(getpid(), SIGTERM);
+        return NULL;
+    }
+    while (worker_turn(w))
+        ;
+    worker_end(w);
+    return NULL;
+}
+
+enum err worker_start(struct worker *w)
+{
+    int error = pthread_create(&w->thread, NULL, worker_main, w);
+
+    if (error != 0) {
+        errno = error;
+        return ERR_SYSTEM;
+    }
+    w->has_thread = true;
+    return OK;
+}
+
+void worker_join(struct worker *w)
+{
+    if (w->has_thread)
+        pthread_join(w->thread, NULL);
+    w->has_thread = false;
+}
