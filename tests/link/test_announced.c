@@ -1,0 +1,355 @@
+/* tests/link/test_announced.c -- what a peer's actors announce, and what the index hears of it. */
+#include "link/announced.h"
+
+#include "tests/link/vectors.h"
+
+static const struct hash_key key = {{5, 6, 7, 8}};
+
+/* What the route index has been told: which filters are wanted. A filter that is reported twice the
+ * same way fails the test. */
+struct index {
+    char filter[256][16];
+    uint32_t count, reports;
+};
+
+static int index_find(const struct index *x, const char *filter)
+{
+    for (uint32_t i = 0; i < x->count; i++)
+        if (strcmp(x->filter[i], filter) == 0)
+            return (int)i;
+    return -1;
+}
+
+static void on_report(void *arg, struct bytes filter, bool is_wanted)
+{
+    struct index *x = arg;
+    char text[16];
+    int at;
+
+    snprintf(text, sizeof(text), "%.*s", (int)filter.n, (const char *)filter.p);
+    at = index_find(x, text);
+    assert_int_equal(at >= 0, !is_wanted);
+    if (is_wanted)
+        memcpy(x->filter[x->count++], text, sizeof(text));
+    else
+        memcpy(x->filter[at], x->filter[--x->count], sizeof(text));
+    x->reports++;
+}
+
+static struct announced *make(struct index *x, uint32_t actors_max, uint32_t routes_max)
+{
+    struct announced *a = announced_create(actors_max, routes_max, 8, &key, on_report, x);
+
+    assert_non_null(a);
+    return a;
+}
+
+static struct announced_actor *hello(struct announced *a, const char *name, uint64_t incarnation,
+                                     uint64_t expiry, bool expected_need)
+{
+    bool need = !expected_need;
+
+    assert_int_equal(
+        announced_hello(a, bytes_str(name), incarnation, expiry, ANNOUNCED_OLD_GO, &need), OK);
+    assert_int_equal(need, expected_need);
+    return announced_find(a, bytes_str(name), incarnation);
+}
+
+static enum err add(struct announced *a, struct announced_actor *actor, const char *filter,
+                    const char *id)
+{
+    return announced_add(a, actor, bytes_str(filter), bytes_str(id));
+}
+
+static void del(struct announced *a, struct announced_actor *actor, const char *filter,
+                const char *id)
+{
+    announced_delete(a, actor, bytes_str(filter), bytes_str(id));
+}
+
+TEST(handshake_answers_in_the_order_of_the_protocol)
+{
+    struct bytes us = BYTES_LIT("us"), other = BYTES_LIT("other");
+
+    assert_int_equal(handshake_decide(true, true, us, us), HANDSHAKE_OK);
+    assert_int_equal(handshake_decide(false, false, us, us), HANDSHAKE_UNKNOWN_CLUSTER);
+    assert_int_equal(handshake_decide(false, true, other, us), HANDSHAKE_UNKNOWN_CLUSTER);
+    assert_int_equal(handshake_decide(true, true, other, us), HANDSHAKE_BAD_LINK_NAME);
+    assert_int_equal(handshake_decide(true, false, us, us), HANDSHAKE_LINK_DISABLED);
+    assert_int_equal(handshake_decide(true, false, other, us), HANDSHAKE_LINK_DISABLED);
+    assert_true(
+        bytes_eq(handshake_reason(HANDSHAKE_UNKNOWN_CLUSTER), BYTES_LIT("unknown_cluster")));
+    assert_true(bytes_eq(handshake_reason(HANDSHAKE_BAD_LINK_NAME),
+                         BYTES_LIT("bad_remote_cluster_link_name")));
+    assert_true(
+        bytes_eq(handshake_reason(HANDSHAKE_LINK_DISABLED), BYTES_LIT("cluster_link_disabled")));
+    assert_int_equal(handshake_reason(HANDSHAKE_OK).n, 0);
+}
+
+TEST(announced_reports_a_filter_with_its_first_and_last_route)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    struct announced_actor *n1 = hello(a, "n1", 1, 10, true);
+    struct announced_actor *n2 = hello(a, "n2", 1, 10, true);
+
+    assert_int_equal(add(a, n1, "t/1", "t/1"), OK);
+    assert_int_equal(add(a, n1, "t/1", "t/+"), OK);
+    assert_int_equal(add(a, n2, "t/1", "t/1"), OK);
+    assert_int_equal(add(a, n1, "t/1", "t/1"), OK); /* again */
+    assert_int_equal(x.reports, 1);
+    assert_int_equal(announced_route_count(a), 3);
+    del(a, n1, "t/1", "t/1");
+    del(a, n1, "t/1", "t/1");
+    del(a, n1, "t/1", "nothing");
+    del(a, n1, "nothing", "t/1");
+    del(a, n2, "t/1", "t/+"); /* is n1's */
+    assert_int_equal(announced_route_count(a), 2);
+    del(a, n1, "t/1", "t/+");
+    assert_int_equal(x.reports, 1);
+    del(a, n2, "t/1", "t/1");
+    assert_int_equal(x.reports, 2);
+    assert_int_equal(x.count, 0);
+    assert_int_equal(announced_filter_count(a), 0);
+    announced_destroy(a);
+}
+
+TEST(announced_same_incarnation_keeps_routes_higher_loses_lower_is_refused)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    struct announced_actor *n1 = hello(a, "n1", 5, 10, true);
+    bool need;
+
+    assert_int_equal(add(a, n1, "t/1", "t/1"), OK);
+    hello(a, "n1", 5, 20, false);
+    assert_int_equal(x.count, 1);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 4, 30, ANNOUNCED_OLD_GO, &need), ERR_PEER);
+    assert_null(announced_find(a, BYTES_LIT("n1"), 4));
+    assert_int_equal(announced_next_expiry(a), 20);
+    hello(a, "n1", 6, 40, true);
+    assert_null(announced_find(a, BYTES_LIT("n1"), 5));
+    assert_int_equal(x.count, 0);
+    announced_destroy(a);
+}
+
+TEST(announced_old_routes_may_stay_until_swept)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    struct announced_actor *n1 = hello(a, "n1", 1, 10, true);
+    bool need;
+
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n1, "b", "b"), OK);
+    assert_int_equal(add(a, n1, "c", "c"), OK);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 2, 20, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_true(need);
+    n1 = announced_find(a, BYTES_LIT("n1"), 2);
+    assert_int_equal(x.reports, 3); /* nothing went dark */
+    assert_int_equal(add(a, n1, "b", "b"), OK);
+    assert_int_equal(add(a, n1, "d", "d"), OK);
+    assert_true(announced_sweep(a, n1, 1));
+    assert_int_equal(x.count, 3);
+    assert_false(announced_sweep(a, n1, 100));
+    assert_int_equal(x.count, 2);
+    assert_true(index_find(&x, "b") >= 0 && index_find(&x, "d") >= 0);
+    assert_false(announced_sweep(a, n1, 100));
+    announced_destroy(a);
+}
+
+TEST(announced_actors_expire_unless_they_beat)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    struct announced_actor *n1, *n2;
+
+    assert_true(announced_next_expiry(a) == UINT64_MAX);
+    n1 = hello(a, "n1", 1, 100, true);
+    n2 = hello(a, "n2", 1, 100, true);
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n2, "a", "a"), OK);
+    assert_int_equal(add(a, n2, "b", "b"), OK);
+    announced_beat(n1, 200);
+    assert_int_equal(announced_expire(a, 99), 0);
+    assert_int_equal(announced_expire(a, 100), 1);
+    assert_null(announced_find(a, BYTES_LIT("n2"), 1));
+    assert_int_equal(x.count, 1);
+    assert_int_equal(announced_next_expiry(a), 200);
+    hello(a, "n2", 1, 300, true); /* the same life, but forgotten: all anew */
+    announced_drop(a);
+    assert_int_equal(x.count, 0);
+    assert_int_equal(announced_actor_count(a), 0);
+    announced_destroy(a);
+}
+
+TEST(announced_keeps_its_bounds)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 3);
+    struct announced_actor *n1 = hello(a, "n1", 1, 100, true);
+    uint8_t *long_text = malloc(ANNOUNCED_ID_BYTES_MAX + 1u);
+    bool need;
+
+    assert_non_null(long_text);
+    memset(long_text, 'x', ANNOUNCED_ID_BYTES_MAX + 1u);
+    hello(a, "n2", 1, 100, true);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n3"), 1, 9, ANNOUNCED_OLD_GO, &need), ERR_FULL);
+    assert_int_equal(announced_hello(a, BYTES_LIT(""), 1, 9, ANNOUNCED_OLD_GO, &need), ERR_PEER);
+    assert_int_equal(announced_hello(a, bytes_of(long_text, ANNOUNCED_ACTOR_BYTES_MAX + 1), 1, 9,
+                                     ANNOUNCED_OLD_GO, &need),
+                     ERR_PEER);
+    assert_int_equal(add(a, n1, "a", "1"), OK);
+    assert_int_equal(add(a, n1, "a", "2"), OK);
+    assert_int_equal(add(a, n1, "b", "3"), OK);
+    assert_int_equal(add(a, n1, "c", "4"), ERR_FULL);
+    assert_int_equal(add(a, n1, "a", "1"), OK); /* known: takes no place */
+    assert_int_equal(x.reports, 2);
+    del(a, n1, "b", "3");
+    assert_int_equal(add(a, n1, "a/#/b", "4"), ERR_PEER);
+    assert_int_equal(add(a, n1, "", "4"), ERR_PEER);
+    assert_int_equal(add(a, n1, "1/2/3/4/5/6/7/8/9", "4"), ERR_PEER); /* too many levels */
+    assert_int_equal(
+        announced_add(a, n1, BYTES_LIT("c"), bytes_of(long_text, ANNOUNCED_ID_BYTES_MAX + 1u)),
+        ERR_PEER);
+    assert_int_equal(announced_filter_count(a), 1);
+    announced_destroy(a);
+    free(long_text);
+}
+
+TEST(announced_filters_can_be_walked)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 10);
+    struct announced_actor *n1 = hello(a, "n1", 1, 100, true);
+    const void *cursor = NULL;
+    struct bytes f;
+    uint32_t count = 0;
+
+    assert_false(announced_next_filter(a, &cursor, &f));
+    assert_int_equal(add(a, n1, "a", "1"), OK);
+    assert_int_equal(add(a, n1, "b", "2"), OK);
+    assert_int_equal(add(a, n1, "a", "3"), OK);
+    for (cursor = NULL; announced_next_filter(a, &cursor, &f); count++)
+        assert_true(bytes_eq(f, count ? BYTES_LIT("b") : BYTES_LIT("a")));
+    assert_int_equal(count, 2);
+    announced_destroy(a);
+}
+
+/* ---- random: a naive table of routes ---- */
+
+#define ACTORS 3
+#define FILTERS 6
+#define IDS 4
+
+static const char *const filters[FILTERS] = {"a", "a/+", "#", "b/c", "$x", "b"};
+static const char *const ids[IDS] = {"a", "i1", "b", "i2"};
+
+struct model {
+    uint64_t incarnation[ACTORS], expiry[ACTORS]; /* 0: absent */
+    uint8_t has[ACTORS][FILTERS][IDS];            /* 1: yes, 2: of an earlier incarnation */
+    uint64_t now;
+};
+
+static void model_check(const struct model *m, const struct index *x, const struct announced *a)
+{
+    uint32_t routes = 0, wanted = 0, actors = 0;
+
+    for (int f = 0; f < FILTERS; f++) {
+        bool is_wanted = false;
+
+        for (int n = 0; n < ACTORS; n++)
+            for (int i = 0; i < IDS; i++) {
+                routes += m->has[n][f][i] != 0;
+                is_wanted |= m->has[n][f][i] != 0;
+            }
+        wanted += is_wanted;
+        assert_int_equal(index_find(x, filters[f]) >= 0, is_wanted);
+    }
+    for (int n = 0; n < ACTORS; n++)
+        actors += m->incarnation[n] != 0;
+    assert_int_equal(x->count, wanted);
+    assert_int_equal(announced_filter_count(a), wanted);
+    assert_int_equal(announced_route_count(a), routes);
+    assert_int_equal(announced_actor_count(a), actors);
+}
+
+static void model_hello(struct model *m, struct announced *a, int n, uint64_t incarnation,
+                        bool stay)
+{
+    const char *const names[ACTORS] = {"n0", "n1", "n2"};
+    bool is_new = incarnation > m->incarnation[n], need;
+    enum err e = announced_hello(a, bytes_str(names[n]), incarnation, m->now + 20,
+                                 stay ? ANNOUNCED_OLD_STAY : ANNOUNCED_OLD_GO, &need);
+
+    assert_int_equal(e, incarnation < m->incarnation[n] ? ERR_PEER : OK);
+    if (e != OK)
+        return;
+    assert_int_equal(need, is_new);
+    for (int f = 0; f < FILTERS && is_new; f++)
+        for (int i = 0; i < IDS; i++)
+            m->has[n][f][i] = m->has[n][f][i] && stay ? 2 : 0;
+    m->incarnation[n] = incarnation;
+    m->expiry[n] = m->now + 20;
+}
+
+static void model_expire(struct model *m, struct announced *a)
+{
+    uint32_t gone = 0;
+
+    for (int n = 0; n < ACTORS; n++) {
+        if (m->incarnation[n] == 0 || m->expiry[n] > m->now)
+            continue;
+        m->incarnation[n] = 0;
+        memset(m->has[n], 0, sizeof(m->has[n]));
+        gone++;
+    }
+    assert_int_equal(announced_expire(a, m->now), gone);
+}
+
+static void model_step(struct model *m, struct announced *a, uint64_t *seed)
+{
+    const char *const names[ACTORS] = {"n0", "n1", "n2"};
+    int n = (int)(draw(seed) % ACTORS), f = (int)(draw(seed) % FILTERS);
+    int i = (int)(draw(seed) % IDS);
+    struct announced_actor *actor = announced_find(a, bytes_str(names[n]), m->incarnation[n]);
+    uint64_t what = draw(seed) % 20;
+
+    assert_int_equal(actor != NULL, m->incarnation[n] != 0);
+    if (what == 0 || !actor) {
+        model_hello(m, a, n, 1 + m->incarnation[n] - (draw(seed) % 3 && m->incarnation[n] > 1),
+                    draw(seed) % 2);
+    } else if (what == 1) {
+        m->now += draw(seed) % 15;
+        model_expire(m, a);
+    } else if (what == 2) {
+        announced_beat(actor, m->expiry[n] = m->now + 20);
+    } else if (what == 3) {
+        assert_false(announced_sweep(a, actor, UINT32_MAX));
+        for (f = 0; f < FILTERS; f++)
+            for (i = 0; i < IDS; i++)
+                m->has[n][f][i] &= 1;
+    } else if (what < 12) {
+        assert_int_equal(add(a, actor, filters[f], ids[i]), OK);
+        m->has[n][f][i] = 1;
+    } else {
+        del(a, actor, filters[f], ids[i]);
+        m->has[n][f][i] = 0;
+    }
+}
+
+TEST(announced_random_histories_match_a_naive_table)
+{
+    for (uint64_t start = 1; start <= 100; start++) {
+        uint64_t seed = start;
+        struct index x = {.count = 0};
+        struct model m = {.now = 1};
+        struct announced *a = make(&x, ACTORS, 1000);
+
+        for (int i = 0; i < 500; i++) {
+            model_step(&m, a, &seed);
+            model_check(&m, &x, a);
+        }
+        announced_destroy(a);
+    }
+}

@@ -1,0 +1,478 @@
+/* tests/link/test_receiver.c -- our server side of the link protocol: who may say what. */
+#include "tests/link/worlds.h"
+
+/* A world "alpha" that knows "beta" and wants t/# of it; nothing is dialled successfully. */
+static struct world *alone(void)
+{
+    struct world *w = world_make("alpha", 1001);
+
+    world_link(w, "beta", 3000, "t/#");
+    world_start(w);
+    worlds_settle();
+    return w;
+}
+
+/* A client of cluster `cluster`, subscribed to its answers. */
+static struct wire *node(struct world *w, const char *cluster)
+{
+    struct wire *k;
+    char text[128];
+
+    snprintf(text, sizeof(text), "%s:routesync:%u", cluster, all.wire_count);
+    k = client(w, text);
+    snprintf(text, sizeof(text), "$LINK/cluster/resp/%s/n1", cluster);
+    subscribe(k, text, 1);
+    return k;
+}
+
+static void say(struct wire *k, const char *topic, struct bytes payload, struct bytes props)
+{
+    struct publish_out p = {
+        .qos = 1, .packet_id = 1, .topic = bytes_str(topic), .payload = payload, .props = props};
+
+    wire_publish(k, &p);
+    worlds_settle();
+}
+
+/* With the response topic of `cluster` and correlation data "xy". */
+static void introduce(struct wire *k, const char *cluster, const char *target, uint64_t incarnation)
+{
+    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
+                             .actor = BYTES_LIT("n1"),
+                             .incarnation = incarnation,
+                             .version = 1,
+                             .target = bytes_str(target)};
+    char topic[128], response[128];
+    uint8_t payload[256], props[256], *to = props;
+    uint32_t n;
+
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    snprintf(topic, sizeof(topic), "$LINK/cluster/route/%s", cluster);
+    snprintf(response, sizeof(response), "$LINK/cluster/resp/%s/n1", cluster);
+    *to++ = 0x08;
+    to = put_be16(to, (uint16_t)strlen(response));
+    to = bytes_put(to, bytes_str(response));
+    to = bytes_put(to, BYTES_LIT("\x09\x00\x02xy"));
+    say(k, topic, bytes_of(payload, n), bytes_of(props, (size_t)(to - props)));
+}
+
+/* Reads PUBACK and answer, in any order. */
+static struct emqx_control answer(struct wire *k)
+{
+    const struct packet *p = wire_next(k);
+    struct emqx_control c;
+
+    assert_non_null(p);
+    if (p->type == PACKET_PUBACK)
+        p = wire_expect(k, PACKET_PUBLISH);
+    assert_int_equal(p->publish.qos, 1);
+    assert_true(bytes_eq(p->publish.props.correlation_data, BYTES_LIT("xy")));
+    assert_int_equal(emqx_control_decode(p->publish.payload, &c), OK);
+    assert_int_equal(c.op, EMQX_ACTOR_INIT_ACK);
+    wire_ack(k, p->publish.packet_id, 0);
+    return c;
+}
+
+static struct wire *introduced(struct world *w, uint64_t incarnation)
+{
+    struct wire *k = node(w, "beta");
+
+    introduce(k, "beta", "alpha", incarnation);
+    assert_true(answer(k).is_accepted);
+    return k;
+}
+
+static void routes(struct wire *k, const char *cluster, const char *actor, const char *add,
+                   const char *delete)
+{
+    struct emqx_route_op op = {.is_add = true, .filter = bytes_str(add), .id = bytes_str(add)};
+    struct emqx_batch batch;
+    uint8_t payload[512];
+    char topic[128];
+
+    assert_int_equal(emqx_batch_begin(&batch, bytes_str(actor), 1, 10, payload, sizeof(payload)),
+                     OK);
+    if (*add)
+        assert_int_equal(emqx_batch_add(&batch, &op), OK);
+    op = (struct emqx_route_op){.filter = bytes_str(delete), .id = bytes_str(delete)};
+    if (*delete)
+        assert_int_equal(emqx_batch_add(&batch, &op), OK);
+    snprintf(topic, sizeof(topic), "$LINK/cluster/route/%s", cluster);
+    say(k, topic, bytes_of(payload, emqx_batch_end(&batch)), (struct bytes){0});
+}
+
+static void beat(struct wire *k)
+{
+    struct emqx_control c = {.op = EMQX_HEARTBEAT, .actor = BYTES_LIT("n1"), .incarnation = 1};
+    uint8_t payload[128];
+    uint32_t n;
+
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, n), (struct bytes){0});
+}
+
+/* The connection was ended with 0x83. */
+static void expect_kicked(struct wire *k)
+{
+    const struct packet *p;
+
+    while ((p = wire_next(k)) && p->type != PACKET_DISCONNECT)
+        ;
+    assert_non_null(p);
+    assert_int_equal(p->disconnect.reason, REASON_IMPLEMENTATION_SPECIFIC);
+    assert_null(k->stream[1]);
+}
+
+static uint32_t wanted(struct world *w)
+{
+    return announced_filter_count(world_peer(w, "beta")->announced);
+}
+
+/* ---- introductions ---- */
+
+TEST(receiver_tells_whether_routes_are_needed)
+{
+    struct world *w = alone();
+    struct wire *k = node(w, "beta");
+
+    introduce(k, "beta", "alpha", 10);
+    assert_int_equal(answer(k).need_bootstrap, EMQX_NEED_TRUE);
+    k = node(w, "beta");
+    introduce(k, "beta", "alpha", 10); /* a reconnect */
+    assert_int_equal(answer(k).need_bootstrap, EMQX_NEED_FALSE);
+    routes(k, "beta", "n1", "a", "");
+    assert_int_equal(wanted(w), 1);
+    k = node(w, "beta");
+    introduce(k, "beta", "alpha", 11); /* a new life */
+    assert_int_equal(answer(k).need_bootstrap, EMQX_NEED_TRUE);
+    assert_int_equal(wanted(w), 0);
+    k = node(w, "beta");
+    introduce(k, "beta", "alpha", 10); /* from the past */
+    expect_kicked(k);
+    assert_true(world_said(w, "its incarnation is lower"));
+    worlds_end();
+}
+
+TEST(receiver_refuses_with_the_reasons_of_the_protocol)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k;
+
+    world_link(w, "beta", 3000, "t/#");
+    world_link(w, "gamma", 3000, "t/#")->enable = false;
+    world_start(w);
+    k = node(w, "delta");
+    introduce(k, "delta", "alpha", 1);
+    assert_true(bytes_eq(answer(k).reason, BYTES_LIT("unknown_cluster")));
+    k = node(w, "gamma");
+    introduce(k, "gamma", "alpha", 1);
+    assert_true(bytes_eq(answer(k).reason, BYTES_LIT("cluster_link_disabled")));
+    k = node(w, "beta");
+    introduce(k, "beta", "alpah", 1);
+    assert_true(bytes_eq(answer(k).reason, BYTES_LIT("bad_remote_cluster_link_name")));
+    introduce(k, "beta", "alpha", 1); /* a refused one may be followed by another */
+    assert_true(answer(k).is_accepted);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 3);
+    worlds_end();
+}
+
+TEST(receiver_ends_connections_that_break_the_protocol)
+{
+    struct world *w = alone();
+    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
+                             .actor = BYTES_LIT("n1"),
+                             .incarnation = 1,
+                             .version = 1,
+                             .target = BYTES_LIT("alpha")};
+    static const char stranger[] = "\x08\x00\x05"
+                                   "a/b/c\x09\x00\x02xy";
+    uint8_t payload[256];
+    struct wire *k;
+    uint32_t n;
+
+    k = introduced(w, 1);
+    introduce(k, "beta", "alpha", 1);
+    expect_kicked(k); /* a second introduction */
+    k = node(w, "beta");
+    routes(k, "beta", "n1", "a", "");
+    expect_kicked(k); /* routes first */
+    k = introduced(w, 1);
+    routes(k, "beta", "n2", "a", "");
+    expect_kicked(k); /* another actor */
+    k = introduced(w, 1);
+    routes(k, "gamma", "n1", "a", "");
+    expect_kicked(k); /* another cluster */
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    k = node(w, "beta");
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, n), (struct bytes){0});
+    expect_kicked(k); /* no response topic */
+    k = node(w, "beta");
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, n),
+        bytes_of(stranger, sizeof(stranger) - 1));
+    expect_kicked(k); /* an answer to somebody else */
+    k = node(w, "beta");
+    say(k, "$LINK/cluster/route/beta", BYTES_LIT("\x83garbage"), (struct bytes){0});
+    expect_kicked(k);
+    k = node(w, "beta");
+    say(k, "$LINK/cluster/route/beta", BYTES_LIT("\x83\x50\xff\xff\xff\xff\x78"),
+        (struct bytes){0});
+    expect_kicked(k); /* claims 4 GiB */
+    k = node(w, "beta");
+    say(k, "$LINK/elsewhere", BYTES_LIT("x"), (struct bytes){0});
+    expect_kicked(k);
+    assert_int_equal(wanted(w), 0);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 9);
+    worlds_end();
+}
+
+TEST(receiver_ignores_a_heartbeat_before_the_introduction)
+{
+    struct world *w = alone();
+    struct wire *k = node(w, "beta");
+
+    beat(k);
+    introduce(k, "beta", "alpha", 1);
+    wire_expect(k, PACKET_PUBACK);
+    assert_true(answer(k).is_accepted);
+    worlds_end();
+}
+
+TEST(receiver_forgets_actors_that_are_silent)
+{
+    struct world *w = alone();
+    struct wire *k = introduced(w, 1);
+
+    routes(k, "beta", "n1", "a/#", "");
+    for (int i = 0; i < 10; i++) {
+        worlds_pass(10000);
+        beat(k);
+    }
+    assert_int_equal(wanted(w), 1);
+    worlds_pass(40000);
+    assert_int_equal(wanted(w), 0);
+    assert_true(world_said(w, "4 link routes expired|beta|"));
+    routes(k, "beta", "n1", "a/#", "");
+    expect_kicked(k);
+    worlds_end();
+}
+
+/* ---- routes ---- */
+
+TEST(receiver_applies_routes_once)
+{
+    struct world *w = alone();
+    struct wire *k = introduced(w, 1), *c = client(w, "publisher");
+    struct window *window = &world_peer(w, "beta")->forwarders[0].window;
+
+    routes(k, "beta", "n1", "a/+", "");
+    routes(k, "beta", "n1", "a/+", "");
+    routes(k, "beta", "n1", "a/#", "never");
+    publish(c, "a/1", "x", 1);
+    assert_int_equal(window_count(window), 1);
+    routes(k, "beta", "n1", "", "a/+");
+    publish(c, "a/1", "x", 1);
+    assert_int_equal(window_count(window), 2);
+    routes(k, "beta", "n1", "", "a/#");
+    publish(c, "a/1", "x", 1);
+    assert_int_equal(window_count(window), 2);
+    worlds_end();
+}
+
+TEST(receiver_leaves_out_a_filter_that_is_none)
+{
+    struct world *w = alone();
+    struct wire *k = introduced(w, 1);
+    char deep[200];
+
+    memset(deep, '/', sizeof(deep));
+    deep[sizeof(deep) - 1] = '\0';
+    routes(k, "beta", "n1", "a/#/b", "");
+    routes(k, "beta", "n1", deep, "");
+    routes(k, "beta", "n1", "good", "");
+    assert_int_equal(wanted(w), 1);
+    assert_non_null(k->stream[1]);
+    assert_true(world_said(w, "4 link route not taken|beta|"));
+    worlds_end();
+}
+
+/* ---- messages ---- */
+
+static struct bytes encode(const struct emqx_message *m, uint8_t to[1024])
+{
+    uint8_t behind[EMQX_TAIL_BYTES];
+    uint32_t head, tail;
+
+    assert_int_equal(emqx_message_encode(m, to, 512, &head, behind, &tail), OK);
+    bytes_put(bytes_put(to + head, m->payload), bytes_of(behind, tail));
+    return bytes_of(to, head + m->payload.n + tail);
+}
+
+static void message(struct wire *k, const char *cluster, const char *topic, uint64_t age_ms,
+                    uint32_t expiry)
+{
+    struct emqx_message m = {.id = BYTES_LIT("0123456789abcdef"),
+                             .qos = 1,
+                             .from = BYTES_LIT("dev"),
+                             .topic = bytes_str(topic),
+                             .payload = BYTES_LIT("hi"),
+                             .timestamp_ms = all.wall_ms - age_ms,
+                             .has_expiry = expiry != 0,
+                             .message_expiry = expiry};
+    uint8_t payload[1024];
+    char to[128];
+
+    snprintf(to, sizeof(to), "$LINK/cluster/msg/%s", cluster);
+    say(k, to, encode(&m, payload), (struct bytes){0});
+}
+
+TEST(receiver_publishes_only_what_was_asked_for)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k, *reader;
+
+    world_link(w, "beta", 3000, "t/#");
+    world_link(w, "gamma", 3000, "t/#")->enable = false;
+    world_start(w);
+    k = client(w, "beta:msg:1");
+    reader = client(w, "reader");
+    subscribe(reader, "#", 1);
+    message(k, "beta", "t/1", 0, 0);
+    expect_publish(reader, "t/1", "hi");
+    message(k, "beta", "u/1", 0, 0);  /* not in our topics */
+    message(k, "gamma", "t/1", 0, 0); /* a disabled link */
+    message(k, "delta", "t/1", 0, 0); /* nobody */
+    message(k, "beta", "$LINK/x/y", 0, 0);
+    assert_null(wire_next(reader));
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 4);
+    assert_non_null(k->stream[1]);
+    message(k, "beta", "t/2", 5000, 4); /* too old */
+    assert_null(wire_next(reader));
+    message(k, "beta", "t/2", 5000, 10);
+    assert_int_equal(wire_expect(reader, PACKET_PUBLISH)->publish.props.message_expiry, 5);
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), 2);
+    worlds_end();
+}
+
+TEST(receiver_never_publishes_a_payload_it_cannot_read)
+{
+    struct world *w = alone();
+    struct wire *k = client(w, "beta:msg:1"), *reader = client(w, "reader");
+
+    subscribe(reader, "#", 1);
+    say(k, "$LINK/cluster/msg/beta", BYTES_LIT("\x83\x68\x0a"), (struct bytes){0});
+    expect_kicked(k);
+    assert_null(wire_next(reader));
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 1);
+    worlds_end();
+}
+
+/* ---- the recorded conversation, as the server ---- */
+
+struct replay {
+    struct wire *wire[16]; /* by number of the recorded connection */
+    uint16_t last_id;      /* of the PUBLISH we sent last */
+    uint32_t answers;
+};
+
+static void compare(struct replay *r, struct wire *k, struct bytes recorded)
+{
+    struct packet want;
+    const struct packet *got = wire_next(k);
+    struct frame f;
+    enum reason why;
+    uint32_t need;
+
+    assert_int_equal(frame_next(recorded, 1u << 20, &f, &need), OK);
+    assert_int_equal(packet_decode(&f, MQTT_5, &want, &why), OK);
+    assert_non_null(got);
+    assert_int_equal(got->type, want.type);
+    r->answers++;
+    switch (want.type) {
+    case PACKET_CONNACK:
+        assert_int_equal(got->connack.reason, 0);
+        assert_int_equal(got->connack.session_present, want.connack.session_present);
+        break;
+    case PACKET_SUBACK:
+        assert_true(bytes_eq(got->suback.reasons, want.suback.reasons));
+        break;
+    case PACKET_PUBACK:
+        assert_int_equal(got->ack.packet_id, want.ack.packet_id);
+        assert_true(got->ack.reason < REASON_UNSPECIFIED_ERROR);
+        break;
+    case PACKET_PUBLISH:
+        assert_true(bytes_eq(got->publish.topic, want.publish.topic));
+        assert_true(bytes_eq(got->publish.props.all, want.publish.props.all));
+        assert_true(bytes_eq(got->publish.payload, want.publish.payload));
+        r->last_id = got->publish.packet_id;
+        break;
+    default: /* the QoS 2 message, which EMQX 5.8 sends as such */
+        break;
+    }
+}
+
+/* Says the `>` packets of a recording to a world and compares what it answers with the `<` ones. */
+static void replay(struct world *w, const char *file, struct replay *r)
+{
+    struct vectors v = vectors_open();
+
+    while (vectors_next(&v, "capture")) {
+        size_t n = strlen(file);
+        struct bytes b;
+        int number;
+
+        if (strncmp(v.column[1], file, n) != 0)
+            continue;
+        number = atoi(v.column[1] + n + 1);
+        b = unhex(v.column[3]);
+        if (v.column[2][0] == '>') {
+            if (b.p[0] == 0x10)
+                r->wire[number] = wire_to(w);
+            if (b.p[0] == 0x40)
+                put_be16((uint8_t *)(uintptr_t)b.p + 2, r->last_id);
+            wire_put(r->wire[number], 1, b.p, b.n);
+            worlds_settle();
+        } else {
+            compare(r, r->wire[number], b);
+        }
+        free_bytes(b);
+    }
+}
+
+TEST(receiver_answers_the_recorded_routes_as_emqx_did)
+{
+    struct world *w = world_make("cluster-us-east", 0);
+    struct replay r = {0};
+
+    world_link(w, "cluster-eu-west", 3000, "#");
+    world_start(w);
+    replay(w, "b_to_a", &r);
+    assert_true(r.answers > 15);
+    assert_int_equal(announced_actor_count(world_peer(w, "cluster-eu-west")->announced), 1);
+    assert_int_equal(announced_filter_count(world_peer(w, "cluster-eu-west")->announced), 0);
+    worlds_end();
+}
+
+TEST(receiver_publishes_the_recorded_messages)
+{
+    static const char *const payloads[] = {"q0v5", "q1v5", "q2v5", "q1v311"};
+    struct world *w = world_make("cluster-eu-west", 0);
+    struct wire *reader;
+    struct replay r = {0};
+    uint32_t count = 0;
+    const struct packet *p;
+
+    world_link(w, "cluster-us-east", 3000, "iot/#,pre/#,shared/#,nosub/#");
+    all.wall_ms = 1795362180998u; /* the time of the recording: one message has an expiry */
+    world_start(w);
+    reader = client(w, "reader");
+    subscribe(reader, "#", 0);
+    replay(w, "a_to_b", &r);
+    for (; (p = wire_next(reader)); count++) {
+        assert_int_equal(p->type, PACKET_PUBLISH);
+        if (count < 4)
+            assert_true(bytes_eq(p->publish.payload, bytes_str(payloads[count])));
+    }
+    assert_int_equal(count, 8);
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), 8);
+    worlds_end();
+}

@@ -1,0 +1,564 @@
+/* tests/link/worlds.h -- clusters in memory, and fake servers, with wires between them.
+ *
+ * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, and time that is
+ * handed in. What a world dials is looked up by port: another world's, which then has a client of
+ * it, or a script's, a fake server that the test plays by hand. Nothing moves but in worlds_settle.
+ */
+#ifndef TESTS_LINK_WORLDS_H
+#define TESTS_LINK_WORLDS_H
+
+#include "tests/support/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/arena.h"
+#include "core/mqtt/packet.h"
+#include "link/hub.h"
+#include "tests/link/vectors.h"
+
+#define WORLDS_MAX 4
+#define WIRES_MAX 256
+#define WORLD_CLIENTS 0u
+#define WORLD_LINKS 1u
+
+struct world;
+
+/* A connection. Side 0 is who opened it, side 1 who listens. */
+struct wire {
+    struct world *world[2];   /* NULL: a script, or a test's client */
+    struct stream *stream[2]; /* NULL: gone, or none */
+    uint8_t *buf[2];          /* on the way to that side */
+    uint32_t n[2], room[2];
+    bool is_eof[2]; /* that side will hear no more */
+    bool is_opened, is_failed, reads;
+    uint32_t at; /* of buf[] of the side a test plays: read so far */
+    uint16_t port;
+    struct packet packet;
+};
+
+struct logged {
+    char text[32768];
+};
+
+struct world {
+    struct cfg cfg;
+    struct cfg_server servers[LINKS_MAX][2];
+    struct bytes topics[LINKS_MAX][8];
+    struct listener_rules rules;
+    struct cluster_config config;
+    struct cluster_state *cluster;
+    struct hub *hub;
+    uint16_t port; /* 0: nobody listens */
+    struct logged log;
+};
+
+/* All there is. */
+static struct worlds {
+    struct world *world[WORLDS_MAX];
+    uint32_t count;
+    struct wire *wire[WIRES_MAX];
+    uint32_t wire_count;
+    uint64_t now_ms, wall_ms;
+    uint16_t script_port; /* a fake server listens here; 0: none */
+} all;
+
+static inline struct shard *shard_of(struct world *w, uint32_t worker)
+{
+    return cluster_shard(w->cluster, worker);
+}
+
+/* ---- wires ---- */
+
+static inline void wire_put(struct wire *k, int side, const void *p, size_t n)
+{
+    if (k->is_eof[side])
+        return;
+    while (k->n[side] + n > k->room[side]) {
+        k->room[side] = k->room[side] ? k->room[side] * 2 : 4096;
+        k->buf[side] = realloc(k->buf[side], k->room[side]);
+        assert_non_null(k->buf[side]);
+    }
+    memcpy(k->buf[side] + k->n[side], p, n);
+    k->n[side] += (uint32_t)n;
+}
+
+static inline struct wire *wire_make(void)
+{
+    struct wire *k = calloc(1, sizeof(*k));
+
+    assert_non_null(k);
+    assert_true(all.wire_count < WIRES_MAX);
+    all.wire[all.wire_count++] = k;
+    k->reads = true;
+    return k;
+}
+
+static inline enum err world_dial(void *net, struct stream *s, const char *host, uint16_t port,
+                                  uint32_t timeout_ms)
+{
+    struct wire *k = wire_make();
+
+    (void)host;
+    (void)timeout_ms;
+    k->world[0] = net;
+    k->stream[0] = s;
+    k->port = port;
+    s->conn = k;
+    return OK;
+}
+
+static inline void world_log(void *net, const struct log_event *e)
+{
+    struct world *w = net;
+    size_t n = strlen(w->log.text);
+
+    snprintf(w->log.text + n, sizeof(w->log.text) - n, "%d %s|%s|%s|%s\n", e->level, e->event,
+             e->link ? e->link : "", e->reason ? e->reason : "", e->detail ? e->detail : "");
+}
+
+/* A side is told that its connection is gone. */
+static inline void end_side(struct wire *k, int side, enum close_reason why)
+{
+    struct stream *s = k->stream[side];
+
+    k->stream[side] = NULL;
+    k->is_eof[!side] = true;
+    s->conn = NULL;
+    s->ops->closed(s, why);
+}
+
+static inline void answer_dial(struct wire *k)
+{
+    k->is_opened = true;
+    for (uint32_t i = 0; i < all.count; i++) {
+        struct world *w = all.world[i];
+        struct client *c;
+
+        if (w->port != k->port || !w->port)
+            continue;
+        c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 1, k);
+        assert_non_null(c);
+        k->world[1] = w;
+        k->stream[1] = client_stream(c);
+        k->stream[1]->conn = k;
+    }
+    if (k->stream[1] || (all.script_port && k->port == all.script_port)) {
+        k->stream[0]->ops->opened(k->stream[0]);
+    } else {
+        k->is_failed = true;
+        k->is_eof[0] = k->is_eof[1] = true;
+        end_side(k, 0, CLOSE_SOCKET_ERROR);
+    }
+}
+
+/* Offers what is on the way to a side. */
+static inline bool offer(struct wire *k, int side)
+{
+    struct stream *s = k->stream[side];
+    enum input verdict = INPUT_MORE;
+    uint32_t need, n;
+
+    if (!s || s->close_wanted || s->close_now)
+        return false;
+    if (k->n[side] == 0) {
+        if (k->is_eof[side])
+            end_side(k, side, CLOSE_EOF);
+        return k->is_eof[side];
+    }
+    n = s->ops->input(s, bytes_of(k->buf[side], k->n[side]), &verdict, &need);
+    if (k->stream[side] != s || n == 0)
+        return false;
+    memmove(k->buf[side], k->buf[side] + n, k->n[side] - n);
+    k->n[side] -= n;
+    return true;
+}
+
+static inline void flush_stream(struct wire *k, int side, struct stream *s)
+{
+    struct outq_pool *pool = shard_pool(s->shard);
+    struct outq_vec v[OUTQ_IOV_MAX];
+    uint32_t n;
+
+    if (!k->is_opened) {
+        if (s->close_now || s->close_wanted)
+            end_side(k, side, (enum close_reason)s->close_why);
+        return;
+    }
+    while (k->reads && !s->close_now && (n = outq_front(&s->outq, v, OUTQ_IOV_MAX)) > 0)
+        for (uint32_t i = 0; i < n; i++) {
+            wire_put(k, !side, v[i].base, v[i].length);
+            outq_sent(&s->outq, pool, (uint32_t)v[i].length);
+        }
+    if (s->close_now || s->close_wanted)
+        end_side(k, side, (enum close_reason)s->close_why);
+    else if (k->reads && s->ops->drained)
+        s->ops->drained(s);
+}
+
+/* ---- turns ---- */
+
+static inline bool turn(struct world *w, uint32_t worker)
+{
+    struct shard *s = shard_of(w, worker);
+    bool more = false, did = false;
+    struct stream *dirty;
+
+    shard_awake(s);
+    shard_begin_turn(s, all.now_ms, all.wall_ms);
+    for (uint32_t i = 0; i < all.wire_count; i++) {
+        struct wire *k = all.wire[i];
+
+        if (worker == WORLD_LINKS && k->world[0] == w && k->stream[0] && !k->is_opened) {
+            answer_dial(k);
+            did = true;
+        }
+        for (int side = 0; side < 2; side++)
+            if (k->world[side] == w && k->is_opened &&
+                worker == (side ? WORLD_CLIENTS : WORLD_LINKS))
+                did |= offer(k, side);
+    }
+    did |= shard_run_mail(s);
+    did |= shard_run_timers(s);
+    if (worker == WORLD_LINKS)
+        did |= hub_turn(w->hub);
+    (void)shard_end_turn(s, &more);
+    while ((dirty = shard_next_dirty(s))) {
+        struct wire *k = dirty->conn;
+
+        did = true;
+        if (k)
+            flush_stream(k, k->stream[1] == dirty, dirty);
+    }
+    return did || more;
+}
+
+/* Until nothing moves: a mail has at most four hops, each a turn of its own. */
+static inline void worlds_settle(void)
+{
+    uint32_t quiet = 0, turns = 0;
+
+    while (quiet < 8) {
+        bool did = false;
+
+        assert_true(++turns < 100000);
+        for (uint32_t i = 0; i < all.count; i++)
+            for (uint32_t worker = 0; worker < 2; worker++)
+                did |= turn(all.world[i], worker);
+        quiet = did ? 0 : quiet + 1;
+    }
+}
+
+/* Time passes in steps of at most 50 ms. */
+static inline void worlds_pass(uint64_t ms)
+{
+    while (ms) {
+        uint64_t step = ms < 50 ? ms : 50;
+
+        all.now_ms += step;
+        all.wall_ms += step;
+        ms -= step;
+        worlds_settle();
+    }
+}
+
+/* ---- worlds ---- */
+
+/* A world of that name that listens on `port` (0: not); links are added before world_start. */
+static inline struct world *world_make(const char *name, uint16_t port)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    struct limits *l;
+
+    assert_non_null(w);
+    assert_true(all.count < WORLDS_MAX);
+    if (!all.now_ms) {
+        all.now_ms = 1000;
+        all.wall_ms = 1800000000000u;
+    }
+    w->cfg.cluster.name = name;
+    w->port = port;
+    l = &w->cfg.limits;
+    *l = (struct limits){.packet_bytes = 1u << 20,
+                         .connect_bytes = 64u << 10,
+                         .connect_timeout_ms = 10000,
+                         .topic_levels = 32,
+                         .connections = 100,
+                         .inflight = 100,
+                         .receive_maximum = 1000,
+                         .queued_messages = 10000,
+                         .queued_bytes = 64u << 20,
+                         .outq_bytes = 1u << 20,
+                         .subscriptions = 100000,
+                         .sessions = 100,
+                         .retained = 1000,
+                         .topic_alias = 10,
+                         .keepalive = 65535,
+                         .group_queued = 100,
+                         .session_expiry = UINT32_MAX,
+                         .sys_interval = 3600,
+                         .retained_bytes = 1u << 20,
+                         .memory_bytes = 1u << 30,
+                         .max_qos = 2,
+                         .retain_available = true};
+    w->rules = (struct listener_rules){.allow_anonymous = true, .is_loopback = true, .links = 1};
+    return w;
+}
+
+static inline struct cfg_link *world_link(struct world *w, const char *name, uint16_t port,
+                                          const char *topics)
+{
+    uint32_t i = w->cfg.link_count++;
+    struct cfg_link *l = &w->cfg.links[i];
+    const char *end;
+
+    w->servers[i][0] = (struct cfg_server){.host = "memory", .port = port};
+    *l = (struct cfg_link){.name = name,
+                           .enable = true,
+                           .servers = w->servers[i],
+                           .server_count = 1,
+                           .clientid = w->cfg.cluster.name,
+                           .topics = w->topics[i],
+                           .keepalive = 60,
+                           .retry_interval_ms = 15000,
+                           .max_inflight = 1024};
+    for (; *topics; topics = *end ? end + 1 : end) {
+        end = strchrnul(topics, ',');
+        w->topics[i][l->topic_count++] = bytes_of(topics, (size_t)(end - topics));
+    }
+    return l;
+}
+
+static inline void world_start(struct world *w)
+{
+    struct shard_hooks hooks = {.net = w, .log = world_log};
+    struct hub_config hub = {.cfg = &w->cfg, .net = w, .dial = world_dial, .log = world_log};
+
+    w->config = (struct cluster_config){.workers = 1,
+                                        .link_workers = 1,
+                                        .limits = w->cfg.limits,
+                                        .listeners = &w->rules,
+                                        .listener_count = 1,
+                                        .cluster_name = w->cfg.cluster.name,
+                                        .seed = {1, 2, 3, 4},
+                                        .version = "test",
+                                        .connections_max = 100};
+    w->cluster = cluster_create(&w->config, all.now_ms, all.wall_ms);
+    assert_non_null(w->cluster);
+    hub.shard = shard_of(w, WORLD_LINKS);
+    hub.key = (struct hash_key){{5, 6, 7, 8}};
+    shard_begin_turn(hub.shard, all.now_ms, all.wall_ms);
+    w->hub = hub_create(&hub);
+    assert_non_null(w->hub);
+    hub_set_hooks(w->hub, &hooks);
+    shard_set_hooks(shard_of(w, WORLD_LINKS), &hooks);
+    shard_set_hooks(shard_of(w, WORLD_CLIENTS), &(struct shard_hooks){.net = w, .log = world_log});
+    all.world[all.count++] = w;
+    hub_start(w->hub);
+}
+
+/* Cuts every connection of a world; it does not hear of it if it is killed next. */
+static inline void world_cut(struct world *w)
+{
+    for (uint32_t i = 0; i < all.wire_count; i++) {
+        struct wire *k = all.wire[i];
+
+        for (int side = 0; side < 2; side++)
+            if (k->stream[side] && (k->world[0] == w || k->world[1] == w)) {
+                outq_fini(&k->stream[side]->outq, shard_pool(k->stream[side]->shard));
+                k->n[side] = 0;
+                end_side(k, side, CLOSE_SOCKET_ERROR);
+            }
+    }
+}
+
+/* The process is gone with all it had; world_start makes a new life of it. */
+static inline void world_kill(struct world *w)
+{
+    uint32_t at = 0;
+    struct stream *s;
+
+    world_cut(w);
+    worlds_settle();
+    for (uint32_t i = 0; i < all.wire_count; i++) /* what it dialled meanwhile */
+        if (all.wire[i]->world[0] == w && all.wire[i]->stream[0])
+            all.wire[i]->stream[0] = NULL;
+    for (uint32_t worker = 0; worker < 2; worker++)
+        while ((s = shard_next_dirty(shard_of(w, worker))))
+            ;
+    hub_destroy(w->hub);
+    cluster_destroy(w->cluster);
+    while (all.world[at] != w)
+        at++;
+    all.world[at] = all.world[--all.count];
+    memset(&w->log, 0, sizeof(w->log));
+}
+
+/* Everything, at the end of a test. */
+static inline void worlds_end(void)
+{
+    while (all.count) {
+        struct world *w = all.world[0];
+
+        world_kill(w);
+        free(w);
+    }
+    while (all.wire_count) {
+        struct wire *k = all.wire[--all.wire_count];
+
+        free(k->buf[0]);
+        free(k->buf[1]);
+        free(k);
+    }
+    memset(&all, 0, sizeof(all));
+}
+
+#define WORLD_COUNT(w, name)                                                                       \
+    (load_relaxed(&shard_stats(shard_of((w), 0))->name) +                                          \
+     load_relaxed(&shard_stats(shard_of((w), 1))->name))
+
+static inline bool world_said(const struct world *w, const char *text)
+{
+    return strstr(w->log.text, text) != NULL;
+}
+
+static inline struct peer *world_peer(struct world *w, const char *name)
+{
+    return hub_peer(w->hub, bytes_str(name));
+}
+
+/* ---- a side that the test plays: a client of a world (side 0), or the script (side 1) ---- */
+
+/* The next packet that came to it; NULL: none. Valid until more comes. */
+static inline const struct packet *wire_next(struct wire *k)
+{
+    int side = k->world[0] ? 1 : 0;
+    struct frame f;
+    enum reason why;
+    uint32_t need;
+
+    if (frame_next(bytes_of(k->buf[side] + k->at, k->n[side] - k->at), 1u << 28, &f, &need) != OK)
+        return NULL;
+    assert_int_equal(packet_decode(&f, MQTT_5, &k->packet, &why), OK);
+    k->at += f.header_size + f.body.n;
+    return &k->packet;
+}
+
+static inline const struct packet *wire_expect(struct wire *k, enum packet_type type)
+{
+    const struct packet *p = wire_next(k);
+
+    assert_non_null(p);
+    assert_int_equal(p->type, type);
+    return p;
+}
+
+/* Sends to the other side. */
+static inline void wire_send(struct wire *k, const uint8_t *from, const uint8_t *end)
+{
+    wire_put(k, k->world[0] ? 0 : 1, from, (size_t)(end - from));
+}
+
+static inline void wire_ack(struct wire *k, uint16_t id, uint8_t reason)
+{
+    uint8_t b[8];
+
+    wire_send(k, b, ack_put(b, MQTT_5, PACKET_PUBACK, id, reason, (struct bytes){0}));
+}
+
+static inline void wire_publish(struct wire *k, const struct publish_out *p)
+{
+    uint32_t header, n = publish_size(MQTT_5, p, &header);
+    uint8_t *b = malloc(n), *to;
+
+    assert_non_null(b);
+    to = publish_put_header(b, MQTT_5, p);
+    to = bytes_put(to, p->payload);
+    wire_send(k, b, to);
+    free(b);
+}
+
+/* The test hangs up. */
+static inline void wire_drop(struct wire *k)
+{
+    k->is_eof[0] = k->is_eof[1] = true;
+}
+
+/* ---- clients ---- */
+
+/* A connection to a world, before its CONNECT. */
+static inline struct wire *wire_to(struct world *w)
+{
+    struct wire *k = wire_make();
+    struct client *c;
+
+    shard_begin_turn(shard_of(w, WORLD_CLIENTS), all.now_ms, all.wall_ms);
+    c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 2, k);
+    assert_non_null(c);
+    k->world[1] = w;
+    k->stream[1] = client_stream(c);
+    k->stream[1]->conn = k;
+    k->is_opened = true;
+    return k;
+}
+
+/* A client of a world, connected. */
+static inline struct wire *client(struct world *w, const char *id)
+{
+    struct connect_out c = {
+        .protocol = MQTT_5, .clean_start = true, .keep_alive = 0, .client_id = bytes_str(id)};
+    struct wire *k = wire_to(w);
+    uint8_t b[512];
+
+    wire_send(k, b, connect_put(b, &c));
+    worlds_settle();
+    assert_int_equal(wire_expect(k, PACKET_CONNACK)->connack.reason, 0);
+    return k;
+}
+
+static inline void subscribe(struct wire *k, const char *filter, uint8_t qos)
+{
+    struct filter_request f = {
+        .filter = bytes_str(filter), .qos = qos, .retain_as_published = true};
+    uint8_t b[512];
+
+    wire_send(k, b, subscribe_put(b, MQTT_5, 77, &f, 1, 0));
+    worlds_settle();
+    assert_int_equal(wire_expect(k, PACKET_SUBACK)->suback.reasons.p[0], qos);
+}
+
+static inline void unsubscribe(struct wire *k, const char *filter)
+{
+    struct bytes f = bytes_str(filter);
+    uint8_t b[512];
+
+    wire_send(k, b, unsubscribe_put(b, MQTT_5, 78, &f, 1));
+    worlds_settle();
+    wire_expect(k, PACKET_UNSUBACK);
+}
+
+/* Publishes with QoS 0 or 1; the PUBACK is read. */
+static inline void publish(struct wire *k, const char *topic, const char *payload, uint8_t qos)
+{
+    struct publish_out p = {.qos = qos,
+                            .packet_id = qos ? 9 : 0,
+                            .topic = bytes_str(topic),
+                            .payload = bytes_str(payload)};
+
+    wire_publish(k, &p);
+    worlds_settle();
+    if (qos)
+        wire_expect(k, PACKET_PUBACK);
+}
+
+static inline void expect_publish(struct wire *k, const char *topic, const char *payload)
+{
+    const struct packet *p = wire_expect(k, PACKET_PUBLISH);
+
+    assert_true(bytes_eq(p->publish.topic, bytes_str(topic)));
+    assert_true(bytes_eq(p->publish.payload, bytes_str(payload)));
+    if (p->publish.qos == 1)
+        wire_ack(k, p->publish.packet_id, 0);
+}
+
+#endif

@@ -1,0 +1,271 @@
+/* tests/net/test_server.c -- several workers in their threads: hand-off, mail, wakes, stop. */
+#include "tests/support/test.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cfg/parse.h"
+#include "net/clock.h"
+#include "net/server.h"
+
+struct world {
+    struct cfg *cfg;
+    struct server server;
+    struct server_options options;
+    uint16_t port;
+};
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static struct cfg *configure(uint32_t workers, uint16_t port)
+{
+    char text[256];
+    struct cfg_errors errs;
+    struct cfg *cfg = NULL;
+
+    snprintf(text, sizeof(text),
+             "[broker]\nworkers = %u\nsys_interval = 0\n[log]\nlog_dest = none\n"
+             "[listener t]\nbind = 127.0.0.1:%u\n",
+             workers, port);
+    cfg_errors_init(&errs);
+    if (cfg_load_memory("test", bytes_str(text), &cfg, &errs) != OK)
+        fail_msg("%s", errs.count ? errs.items[0].text : "configuration");
+    cfg_errors_fini(&errs);
+    return cfg;
+}
+
+static struct world *world_begin(const char *mask, uint32_t workers)
+{
+    struct world *w = calloc(1, sizeof(*w));
+
+    assert_non_null(w);
+    w->port = free_port();
+    w->cfg = configure(workers, w->port);
+    if (mask)
+        setenv("CAUSEWAY_MASK", mask, 1);
+    else
+        unsetenv("CAUSEWAY_MASK");
+    w->options = (struct server_options){.cfg = w->cfg, .version = "test"};
+    if (server_init(&w->server, &w->options) != OK)
+        fail_msg("%s", w->server.why);
+    for (uint32_t i = 0; i < workers; i++)
+        assert_int_equal(worker_start(w->server.net.workers[i]), OK);
+    return w;
+}
+
+static uint32_t open_count(struct world *w)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < w->server.net.worker_count; i++)
+        count += load_relaxed(&w->server.net.workers[i]->conn_count);
+    return count;
+}
+
+static void set_phase(struct world *w, enum net_phase phase)
+{
+    store_release(&w->server.net.phase, phase); /* pairs with load_acquire in worker.c */
+    for (uint32_t i = 0; i < w->server.net.worker_count; i++)
+        worker_ring(w->server.net.workers[i]);
+}
+
+static void world_end(struct world *w)
+{
+    uint64_t until_ms = clock_mono_ms() + 20000;
+
+    set_phase(w, NET_STOPPING);
+    while (open_count(w) > 0 && clock_mono_ms() < until_ms)
+        usleep(1000); /* threads, not time, are waited for */
+    assert_int_equal(open_count(w), 0);
+    set_phase(w, NET_STOPPED);
+    for (uint32_t i = 0; i < w->server.net.worker_count; i++)
+        worker_join(w->server.net.workers[i]);
+    server_fini(&w->server);
+    cfg_free(w->cfg);
+    free(w);
+}
+
+/* ---- a small client ---- */
+
+static int dial(struct world *w)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons(w->port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval patience = {.tv_sec = 20};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_true(fd >= 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    return fd;
+}
+
+static void say(int fd, const void *p, size_t n)
+{
+    assert_int_equal(send(fd, p, n, MSG_NOSIGNAL), n);
+}
+
+/* The end of a ring that this thread once had may interrupt a call: io_uring works by signals. */
+static ssize_t hear_some(int fd, void *to, size_t n)
+{
+    ssize_t came;
+
+    do
+        came = recv(fd, to, n, 0);
+    while (came < 0 && errno == EINTR);
+    return came;
+}
+
+static void hear(int fd, const void *p, size_t n)
+{
+    uint8_t got[64];
+
+    assert_true(n <= sizeof(got));
+    for (size_t have = 0; have < n;) {
+        ssize_t came = hear_some(fd, got + have, n - have);
+
+        if (came <= 0)
+            fail_msg("%zu of %zu bytes came: %s", have, n, came ? strerror(errno) : "end");
+        have += (size_t)came;
+    }
+    assert_memory_equal(got, p, n);
+}
+
+/* CONNECT of MQTT 3.1.1, clean session, client id "cNNNN". */
+static int client(struct world *w, uint32_t id)
+{
+    static const uint8_t head[] = {0x10, 17, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, 5};
+    uint8_t packet[sizeof(head) + 6];
+    int fd = dial(w);
+
+    memcpy(packet, head, sizeof(head));
+    snprintf((char *)packet + sizeof(head), 6, "c%04u", id % 10000);
+    say(fd, packet, sizeof(head) + 5);
+    return fd;
+}
+
+static void everybody_hears_everybody(const char *mask, uint32_t workers)
+{
+    enum { CLIENTS = 12 };
+    static const uint8_t connack[] = {0x20, 2, 0, 0};
+    static const uint8_t subscribe[] = {0x82, 8, 0, 1, 0, 3, 'a', '/', '+', 0};
+    static const uint8_t suback[] = {0x90, 3, 0, 1, 0};
+    struct world *w = world_begin(mask, workers);
+    int fds[CLIENTS];
+
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        fds[i] = client(w, i);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        hear(fds[i], connack, sizeof(connack));
+        say(fds[i], subscribe, sizeof(subscribe));
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        hear(fds[i], suback, sizeof(suback));
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        uint8_t publish[] = {0x30, 7, 0, 3, 'a', '/', 'b', (uint8_t)i, 'x'};
+
+        say(fds[i], publish, sizeof(publish));
+        for (uint32_t k = 0; k < CLIENTS; k++)
+            hear(fds[k], publish, sizeof(publish));
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++)
+        close(fds[i]);
+    world_end(w);
+}
+
+TEST(server_delivers_between_workers)
+{
+    everybody_hears_everybody(NULL, 1);
+    everybody_hears_everybody(NULL, 2);
+    everybody_hears_everybody(NULL, 7);
+}
+
+TEST(server_delivers_on_lesser_kernels)
+{
+    everybody_hears_everybody("msg_ring", 3);
+    everybody_hears_everybody("cqe_skip", 3);
+    everybody_hears_everybody("multishot_accept,multishot_recv", 3);
+    everybody_hears_everybody("buffer_ring", 3);
+    everybody_hears_everybody("all", 3);
+}
+
+TEST(server_tells_clients_when_it_stops)
+{
+    static const uint8_t connack[] = {0x20, 2, 0, 0};
+    static const uint8_t connect_5[] = {0x10, 15, 0,  4, 'M', 'Q', 'T', 'T', 5,
+                                        2,    0,  60, 0, 0,   2,   'v', '5'};
+    struct world *w = world_begin(NULL, 3);
+    int fds[9];
+    int silent = dial(w);
+    int newer = dial(w);
+    uint8_t head[2], body[128], byte;
+
+    for (uint32_t i = 0; i < 9; i++) {
+        fds[i] = client(w, i);
+        hear(fds[i], connack, sizeof(connack));
+    }
+    say(newer, connect_5, sizeof(connect_5));
+    assert_int_equal(hear_some(newer, head, 2), 2);
+    assert_int_equal(hear_some(newer, body, head[1]), head[1]);
+    set_phase(w, NET_STOPPING);
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_int_equal(hear_some(fds[i], &byte, 1), 0);
+        close(fds[i]);
+    }
+    hear(newer, "\xE0\x01\x8B", 3); /* DISCONNECT, server shutting down */
+    close(newer);
+    assert_true(hear_some(silent, &byte, 1) <= 0);
+    close(silent);
+    world_end(w);
+}
+
+TEST(server_refuses_an_address_that_is_taken)
+{
+    struct world *w = world_begin(NULL, 2);
+    struct server second;
+    struct server_options options = {.cfg = w->cfg, .version = "test"};
+
+    assert_int_equal(server_init(&second, &options), ERR_SYSTEM);
+    assert_non_null(strstr(second.why, "is another broker running on 127.0.0.1:"));
+    server_fini(&second);
+    world_end(w);
+}
+
+TEST(server_idle_workers_sleep)
+{
+    struct world *w = world_begin(NULL, 3);
+    static const uint8_t connack[] = {0x20, 2, 0, 0};
+    int fds[30];
+    struct timespec cpu[2];
+
+    for (uint32_t i = 0; i < 30; i++) {
+        fds[i] = client(w, i);
+        hear(fds[i], connack, sizeof(connack));
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu[0]);
+    usleep(300 * 1000); /* this is what is measured */
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu[1]);
+    assert_true((cpu[1].tv_sec - cpu[0].tv_sec) * 1000000000L + cpu[1].tv_nsec - cpu[0].tv_nsec <
+                60 * 1000000L);
+    for (uint32_t i = 0; i < 30; i++)
+        close(fds[i]);
+    world_end(w);
+}

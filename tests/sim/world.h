@@ -1,0 +1,98 @@
+/* tests/sim/world.h -- one broker: its shards, and a fake kernel below them.
+ *
+ * The world does what the network side of the program does, in an order drawn from the seed: it
+ * takes a worker, runs one phase of its turn, and lets bytes through in pieces of any size. A
+ * `struct wire` is one connection: bytes go in at the client's end with wire_write, and come out
+ * through the listener's functions. Several worlds can stand side by side.
+ */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "core/broker/shard.h"
+#include "tests/sim/sim.h"
+
+struct world;
+
+enum wire_state {
+    WIRE_ACCEPTED, /* at the accepting worker, CONNECT not whole or not sent home yet */
+    WIRE_MOVING,   /* on its way home */
+    WIRE_OPEN,     /* has a stream */
+    WIRE_GONE,
+};
+
+struct wire {
+    uint32_t number; /* serves as its descriptor */
+    void *line;      /* the client's end */
+    uint32_t worker; /* where it is, or where it is going */
+    enum wire_state state;
+    /* towards the broker */
+    uint8_t *in; /* written by the client, not yet taken by the broker */
+    uint32_t in_count, in_capacity;
+    uint32_t arrived;     /* of these, what the broker's side of the kernel has received */
+    uint32_t offered;     /* of these, what the stream has seen and left */
+    uint64_t taken;       /* bytes the broker took, from the first */
+    uint64_t written;     /* bytes the client wrote, from the first */
+    bool hung_up;         /* the client closed its end; what it wrote still arrives */
+    bool reset;           /* the client is gone, and so is all that had not arrived */
+    bool parked;          /* INPUT_PARKED: offer the same again */
+    bool refuses;         /* INPUT_CLOSED: offer nothing more */
+    struct handoff *away; /* waits for room to go home */
+    /* towards the client */
+    struct stream *stream;
+    bool stalled;  /* the client does not read */
+    bool sending;  /* the kernel has borrowed the front of the output */
+    uint8_t *lent; /* a copy of what it borrowed: it must not change */
+    uint32_t lent_count;
+    bool is_ending; /* the listener knows that the broker lets go of it */
+};
+
+/* The clients' side is told of everything that can be seen. */
+struct listener {
+    void *ctx;
+    /* The broker has taken the first `upto` bytes of this wire. */
+    void (*taken)(void *ctx, struct wire *k, uint64_t upto);
+    /* The broker could not take the next packet now; the same bytes are offered again. */
+    void (*parked)(void *ctx, struct wire *k);
+    /* The broker wants to close it, or saw that it is closed. Once. */
+    void (*ending)(void *ctx, struct wire *k, enum close_reason why);
+    /* Bytes reached the client. */
+    void (*bytes)(void *ctx, struct wire *k, struct bytes b);
+    /* It is closed; `k` is not used any more. */
+    void (*closed)(void *ctx, struct wire *k, enum close_reason why);
+};
+
+/* A broker at rest with drawn limits and ring sizes; and its end, whatever is still connected. */
+struct world *world_create(struct sim *sim, const struct listener *listener);
+void world_destroy(struct world *w);
+/* What was drawn. */
+uint32_t world_workers(const struct world *w);
+const struct limits *world_limits(const struct world *w);
+
+/* A client connects, at an accepting worker drawn from the seed. */
+struct wire *wire_open(struct world *w, void *line);
+/* The client writes. */
+void wire_write(struct world *w, struct wire *k, const void *p, uint32_t n);
+/* The client closes its end: with `reset` at once, else after what it wrote. */
+void wire_hang_up(struct world *w, struct wire *k, bool reset);
+
+/* Runs `steps` phases of workers that may run. false: none may. */
+bool world_run(struct world *w, uint32_t steps);
+/* Runs every worker to the end of its turn: turns are short, whatever happens between them. */
+void world_end_turns(struct world *w);
+/* Runs until nothing moves any more. false: it still moves after very many steps. */
+bool world_rest(struct world *w);
+/* At rest: makes every worker look once more. Whatever moves then had been slept over. */
+void world_poke(struct world *w);
+/* The moment of the next timer of any sleeping worker; NEVER: none. */
+uint64_t world_next_timer(const struct world *w);
+
+/* The time a wire's worker was told for its present turn, and the time up to which it has
+ * certainly fired its timers. */
+uint64_t wire_now(const struct world *w, const struct wire *k);
+uint64_t world_timers_ran(const struct world *w, uint32_t worker);
+
+/* The sum of a gauge over all workers; `offset` is its place in struct stats. */
+uint64_t world_stat(struct world *w, uint64_t offset);
+#define WORLD_STAT(w, name) world_stat((w), offsetof(struct stats, name))
+
+#endif
