@@ -72,6 +72,11 @@ void *arena_alloc(struct arena *a, uint32_t bytes)
     return p;
 }
 
+struct arena_mark arena_mark(const struct arena *a)
+{
+    return (struct arena_mark){a->chunk, a->used};
+}
+
 /* The sanitizers see a use after reset only if the memory really goes. */
 static bool may_keep(const struct arena_chunk *chunk)
 {
@@ -81,6 +86,22 @@ static bool may_keep(const struct arena_chunk *chunk)
 #else
     return chunk->bytes + sizeof *chunk <= CHUNK_BYTES;
 #endif
+}
+
+void arena_rewind(struct arena *a, struct arena_mark mark)
+{
+    while (a->chunk != mark.chunk) {
+        struct arena_chunk *chunk = a->chunk;
+
+        if (!chunk->next && may_keep(chunk)) { /* the first of the turn serves the rest of it */
+            a->used = 0;
+            return;
+        }
+        a->chunk = chunk->next;
+        a->total -= chunk->bytes + sizeof *chunk;
+        free(chunk);
+    }
+    a->used = mark.used;
 }
 
 void arena_reset(struct arena *a)

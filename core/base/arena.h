@@ -20,6 +20,15 @@ void arena_fini(struct arena *a);
 
 /* `bytes` of uninitialised memory, 16-byte aligned, valid until arena_reset. NULL: no memory. */
 void *arena_alloc(struct arena *a, uint32_t bytes);
+/* A position, and giving back what was allocated after it. */
+struct arena_mark {
+    struct arena_chunk *chunk;
+    uint64_t used;
+};
+/* See struct arena_mark. */
+struct arena_mark arena_mark(const struct arena *a);
+/* See struct arena_mark. */
+void arena_rewind(struct arena *a, struct arena_mark mark);
 /* Gives everything back; keeps one chunk of at most 64 KiB for the next turn (none under a
  * sanitizer, so that it sees a use after the reset). */
 void arena_reset(struct arena *a);

@@ -24,6 +24,10 @@ uint8_t *client_room(struct client *c, uint32_t n)
         stream_abort(&c->stream, CLOSE_QUEUE_FULL);
         return NULL;
     }
+    if (n > c->packet_max) { /* [MQTT-3.1.2-24]; without this answer the client cannot go on */
+        stream_close(&c->stream, CLOSE_TOO_LARGE);
+        return NULL;
+    }
     to = outq_reserve(&c->stream.outq, &s->pool, n);
     if (!to) {
         stream_abort(&c->stream, CLOSE_MEMORY);

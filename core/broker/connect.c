@@ -66,6 +66,7 @@ void will_publish(struct shard *s, struct session *x)
     struct will *w = x->will;
     struct publish p;
     struct message *own;
+    enum err err;
 
     if (!w)
         return;
@@ -78,7 +79,10 @@ void will_publish(struct shard *s, struct session *x)
     p.is_will = true;
     p.from = x;
     p.from_id = session_id(x);
-    if (route_publish(s, &p, NULL) == ERR_FULL) {
+    err = route_publish(s, &p, NULL);
+    if (err == ERR_MEMORY)
+        STAT_INC(&s->stats, dropped_memory);
+    if (err == ERR_FULL) {
         if (publish_message(&p, &s->waiting_bytes))
             route_publish_later(s, p.message, p.from_id);
         else
@@ -443,7 +447,7 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     x->client = c;
     x->protocol = (uint8_t)p->protocol;
     x->expiry = expiry_of(s, p);
-    session_recount(x);
+    idset_mark_all(&x->received); /* the receive window begins anew */
     c->connect_expiry =
         p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
     STAT_INC(&s->stats, clients_accepted);

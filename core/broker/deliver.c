@@ -252,7 +252,8 @@ static void deliver_now(struct shard *s, struct session *to, struct publish *p,
         .retain = retain, .subscription_ids = w->ids, .subscription_id_count = w->id_count};
     enum sent sent;
 
-    if (!outq_has_room(s, c, p->topic.n + p->payload.n)) {
+    /* A retained answer was asked for when there was room for a slice. */
+    if (!w->is_retained && !outq_has_room(s, c, p->topic.n + p->payload.n)) {
         STAT_INC(&s->stats, dropped_qos0_slow);
         return;
     }
@@ -427,7 +428,7 @@ bool deliver_has_room(const struct shard *s, const struct session *to)
 {
     const struct client *c = to->client;
 
-    return !c || (c->stream.outq.bytes < s->limits->outq_bytes / 2 &&
-                  to->queue_count < s->limits->queued_messages / 2 + 1 &&
-                  to->queue_bytes < s->limits->queued_bytes / 2 + 1);
+    return (!c || c->stream.outq.bytes < s->limits->outq_bytes / 2) &&
+           to->queue_count < s->limits->queued_messages / 2 + 1 &&
+           to->queue_bytes < s->limits->queued_bytes / 2 + 1;
 }

@@ -228,6 +228,28 @@ enum err group_publish(struct shard *s, struct handle group, struct publish *p, 
     return OK;
 }
 
+void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash)
+{
+    struct group *g = slab_at(&s->groups, group);
+
+    if (!g)
+        return;
+    keep(s, g, p, from_hash);
+    pump_later(s, g);
+}
+
+bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct handle h = {slots[i].slot & ~DELIVER_GROUP, slots[i].generation};
+        const struct group *g = slots[i].slot & DELIVER_GROUP ? slab_at(&s->groups, h) : NULL;
+
+        if (g && g->connected_count && g->backlog_count >= s->limits->group_queued)
+            return false; /* a member will take some */
+    }
+    return true;
+}
+
 /* Hands out the backlog. true: no room now. */
 static bool pump(struct shard *s, struct group *g)
 {
@@ -441,10 +463,13 @@ bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_grou
     x = g ? find_member(g, from, m->session) : NULL;
     if (!x)
         return true;
-    if (m->type == MSG_GROUP_LEAVE)
-        remove_member(s, g, x);
-    else
+    if (m->type == MSG_GROUP_LEAVE) {
+        /* Left and joined again meanwhile: the member is another membership's now. */
+        if (x->share.slot == m->share.slot && x->share.generation == m->share.generation)
+            remove_member(s, g, x);
+    } else {
         set_connected(s, g, x, m->is_connected);
+    }
     return true;
 }
 

@@ -193,24 +193,23 @@ static enum err publish_qos2(struct client *c, const struct packet_publish *p, s
     struct shard *s = c->stream.shard;
     struct session *x = c->session;
     uint8_t reason = REASON_SUCCESS;
-    bool is_counted;
+    bool is_old;
     enum err err;
 
-    if (session_has_received(x, p->packet_id)) {
+    if (idset_has(&x->received, p->packet_id)) {
         client_ack(c, PACKET_PUBREC, p->packet_id, REASON_SUCCESS,
                    put_received(s, x, p->packet_id, false), false);
         return OK;
     }
     if (!take_quota(c))
         return OK;
-    if (!session_received(x, p->packet_id)) {
+    if (!idset_add(&x->received, p->packet_id)) {
         stream_abort(&c->stream, CLOSE_MEMORY);
         return OK;
     }
     err = route(c, p, topic, &reason);
     if (err != OK || reason >= 0x80)
-        (void)session_release(x, p->packet_id,
-                              &is_counted); /* [MQTT-4.3.3-9]: 0x80 and above end it */
+        (void)idset_remove(&x->received, p->packet_id, &is_old); /* [MQTT-4.3.3-9] */
     if (err != OK)
         return err;
     count_publish(s, p);
@@ -272,9 +271,9 @@ enum err client_on_publish(struct client *c, const struct packet_publish *p)
 void client_on_pubrel(struct client *c, const struct packet_ack *p)
 {
     struct shard *s = c->stream.shard;
-    bool is_counted, was_there = session_release(c->session, p->packet_id, &is_counted);
+    bool is_old, was_there = idset_remove(&c->session->received, p->packet_id, &is_old);
 
-    if (was_there && is_counted) {
+    if (was_there && !is_old) { /* [MQTT-4.9.0-1]: an old one has no place in this window */
         CHECK(c->quota_used);
         c->quota_used--;
     }

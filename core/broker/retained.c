@@ -32,12 +32,13 @@ static void forget(struct shard *s, struct message *m)
 }
 
 /* The bounds are shared out evenly: topics are spread by hash. */
-static bool is_full(const struct shard *s, uint32_t cost)
+static bool is_full(const struct shard *s, uint32_t cost, const struct message *old)
 {
-    uint32_t workers = s->cluster->config.workers;
+    uint32_t workers = s->cluster->config.workers, freed = old ? message_cost(old) : 0;
 
-    return retain_count(s->retain) >= s->limits->retained / workers + 1 ||
-           s->retained_bytes + cost > s->limits->retained_bytes / workers + 1 || s->is_memory_full;
+    return (!old && retain_count(s->retain) >= s->limits->retained / workers + 1) ||
+           s->retained_bytes - freed + cost > s->limits->retained_bytes / workers + 1 ||
+           (s->is_memory_full && cost > freed);
 }
 
 static void note(struct shard *s, const struct publish *p, bool is_delete)
@@ -59,7 +60,8 @@ void retained_put(struct shard *s, struct publish *p)
         note(s, p, true);
         return;
     }
-    if (is_full(s, cost) && !retain_get(s->retain, p->topic)) {
+    if (is_full(s, cost, retain_get(s->retain, p->topic))) {
+        forget(s, retain_remove(s->retain, p->topic)); /* nobody shall get the old value */
         STAT_INC(&s->stats, dropped_retained_full);
         return;
     }
@@ -81,12 +83,14 @@ void retained_put(struct shard *s, struct publish *p)
 enum query_state { QUERY_DRAINING, QUERY_RUNNING, QUERY_PAUSED };
 
 struct query {
-    struct query *next;
+    struct query *next;     /* while it runs */
+    struct table_node node; /* while it is paused: by worker and question */
     struct handle ask;
     struct bytes filter; /* lent */
     struct retain_cursor cursor;
     uint32_t from;
     uint32_t sent; /* in this slice */
+    uint64_t sent_bytes;
     enum query_state state;
     bool is_stopped;
     uint64_t marks[WORKERS_MAX];
@@ -132,6 +136,27 @@ static void post_retained(struct shard *s, struct query *q, struct message *m)
     if (p.blob != m->blob)
         blob_release(p.blob);
     q->sent++;
+    q->sent_bytes += message_cost(m);
+}
+
+/* A slice fits where deliver_has_room says yes: half of a queue's bounds. */
+static bool slice_is_full(const struct shard *s, const struct query *q)
+{
+    const struct limits *l = s->limits;
+    uint32_t bytes = l->outq_bytes < l->queued_bytes ? l->outq_bytes : l->queued_bytes;
+
+    return q->sent >= SLICE_MESSAGES || q->sent >= l->queued_messages / 2 + 1 ||
+           q->sent_bytes >= bytes / 2;
+}
+
+/* Nodes to visit before the next look at the slice: one, as long as messages may be large. */
+static uint32_t slice_step(const struct shard *s, const struct query *q)
+{
+    uint32_t left = s->limits->queued_messages / 2 + 1 - q->sent;
+
+    if (q->sent == 0 || q->sent_bytes / q->sent > 4096)
+        return 1;
+    return left < STEP_NODES ? left : STEP_NODES;
 }
 
 /* Goes on with one question while there is room. Returns true when it is done with. *waits: for
@@ -144,9 +169,9 @@ static bool run_query(struct shard *s, struct query *q, bool *waits)
     struct msg_retained_end *to;
     bool more = true;
 
-    while (more && !q->is_stopped && q->sent < SLICE_MESSAGES) {
+    while (more && !q->is_stopped && !slice_is_full(s, q)) {
         struct collected c = {.shard = s};
-        uint32_t step = STEP_NODES;
+        uint32_t step = slice_step(s, q);
 
         while (step &&
                !mail_room_for(mail, s->number, q->from, MAIL_ANSWER, step + 1, step * one + end))
@@ -197,32 +222,68 @@ static void free_query(struct query *q)
     free(q);
 }
 
+static uint64_t query_hash(const struct shard *s, uint32_t from, struct handle ask)
+{
+    const uint32_t name[2] = {from, ask.slot};
+
+    return hash_of(s, bytes_of(name, sizeof name));
+}
+
+static void start(struct shard *s, struct query *q)
+{
+    q->next = s->queries;
+    s->queries = q;
+}
+
+/* Runs all that can run; those that end a slice leave the list until they are asked for more. */
 static bool run_queries(struct shard *s)
 {
-    struct query **at = &s->queries;
+    struct query *q = s->queries;
     bool waits = false;
 
-    while (*at) {
-        struct query *q = *at;
+    s->queries = NULL;
+    while (q) {
+        struct query *next = q->next;
 
-        if (turn_query(s, q, &waits)) {
-            *at = q->next;
+        if (turn_query(s, q, &waits))
             free_query(q);
-        } else {
-            at = &q->next;
-        }
+        else if (q->state != QUERY_PAUSED ||
+                 !table_insert(&s->query_table, &q->node, query_hash(s, q->from, q->ask)))
+            start(s, q);
+        q = next;
     }
     return waits;
 }
 
-static struct query *find_query(struct shard *s, uint32_t from, struct handle ask)
+static struct query *find_paused(struct shard *s, uint32_t from, struct handle ask)
 {
-    struct query *q = s->queries;
+    struct table_node *n = table_first(&s->query_table, query_hash(s, from, ask));
 
-    while (q &&
-           !(q->from == from && q->ask.slot == ask.slot && q->ask.generation == ask.generation))
-        q = q->next;
-    return q;
+    for (; n; n = table_after(n)) {
+        struct query *q = TABLE_OBJECT(n, struct query, node);
+
+        if (q->from == from && q->ask.slot == ask.slot && q->ask.generation == ask.generation)
+            return q;
+    }
+    return NULL;
+}
+
+/* The subscriber wants the next slice, or no more. */
+static void resume(struct shard *s, uint32_t from, const struct msg_retain_ask *m)
+{
+    struct query *q = find_paused(s, from, m->ask);
+
+    if (q) {
+        table_remove(&s->query_table, &q->node);
+        start(s, q);
+    }
+    for (q = s->queries; q && !(q->from == from && q->ask.slot == m->ask.slot); q = q->next)
+        ; /* the first one, unless there was no memory to put it aside */
+    CHECK(q && q->state == QUERY_PAUSED); /* it waits for exactly this */
+    q->state = QUERY_RUNNING;
+    q->sent = 0;
+    q->sent_bytes = 0;
+    q->is_stopped = m->type == MSG_RETAIN_STOP;
 }
 
 bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m)
@@ -230,11 +291,7 @@ bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain
     struct query *q;
 
     if (m->type != MSG_RETAIN_ASK) {
-        q = find_query(s, from, m->ask);
-        CHECK(q && q->state == QUERY_PAUSED); /* it waits for exactly this */
-        q->state = QUERY_RUNNING;
-        q->sent = 0;
-        q->is_stopped = m->type == MSG_RETAIN_STOP;
+        resume(s, from, m);
         return true;
     }
     q = calloc(1, sizeof *q);
@@ -245,8 +302,7 @@ bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain
     q->filter = bytes_of(m->filter, m->filter_count);
     fence_full(&s->fence); /* pairs with the fence of route.c: index first, then the rings */
     mail_mark(s->cluster->mail, s->number, MAIL_PUBLISH, q->marks);
-    q->next = s->queries;
-    s->queries = q;
+    start(s, q);
     return true;
 }
 
@@ -257,6 +313,10 @@ enum ask_state {
     ASK_ASKED,  /* a slice is on its way */
     ASK_PAUSED, /* the owner waits for us */
 };
+
+/* Topics one question remembers. Beyond: it is asked again from its first owner, so that nothing
+ * grows while a client does not read. */
+#define SEEN_MAX 16384u
 
 /* Topics of which a live retained publish has come since the question. */
 struct seen {
@@ -269,13 +329,14 @@ struct ask {
     struct ask *todo_next;
     struct handle session; /* generation 0: the session has gone */
     struct seen seen;
-    uint32_t owner, last_owner;
+    uint32_t owner, first_owner, last_owner;
     uint32_t subscription_id;
     uint32_t filter_count;
     uint8_t *filter;
     uint8_t options;
     uint8_t state; /* enum ask_state */
     bool is_todo;
+    bool is_over; /* too much has changed: answers are dropped, and it is asked again */
 };
 
 static bool seen_has(const struct seen *t, uint64_t hash)
@@ -342,8 +403,11 @@ static void free_ask(struct shard *s, struct ask *a)
 {
     struct session *x = slab_at(&s->sessions, a->session);
 
-    if (x)
+    if (x) {
         unlink_ask(x, a);
+        if (x->asks)
+            todo(s, x->asks); /* the next one's turn */
+    }
     free(a->seen.v);
     free(a->filter);
     slab_free(&s->asks, a);
@@ -375,14 +439,14 @@ static void step(struct shard *s, struct ask *a, bool *waits)
         free_ask(s, a);
         return;
     }
+    if (a->state != ASK_ASKED && x && !deliver_has_room(s, x)) {
+        todo(s, a);
+        return;
+    }
     if (a->state == ASK_START) {
         is_done = post_ask(s, a, MSG_RETAIN_ASK);
     } else if (a->state == ASK_PAUSED) {
-        if (x && !deliver_has_room(s, x)) {
-            todo(s, a);
-            return;
-        }
-        is_done = post_ask(s, a, x ? MSG_RETAIN_MORE : MSG_RETAIN_STOP);
+        is_done = post_ask(s, a, x && !a->is_over ? MSG_RETAIN_MORE : MSG_RETAIN_STOP);
     }
     if (!is_done) {
         *waits = true;
@@ -394,7 +458,7 @@ void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8
                   uint32_t subscription_id)
 {
     bool is_wild = topic_has_wildcard(filter), waits;
-    struct ask *a;
+    struct ask *a, **at;
 
     if (!s->limits->retain_available)
         return;
@@ -413,17 +477,31 @@ void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8
     a->options = options;
     a->subscription_id = subscription_id;
     a->owner = is_wild ? 0 : owner_of_topic(s->cluster, hash_of(s, filter));
+    a->first_owner = a->owner;
     a->last_owner = is_wild ? s->cluster->config.workers - 1 : a->owner;
-    a->next = x->asks;
-    x->asks = a;
-    step(s, a, &waits);
+    for (at = &x->asks; *at; at = &(*at)->next)
+        ;
+    *at = a;
+    if (x->asks == a) /* the others wait: a session's room is for one slice at a time */
+        step(s, a, &waits);
+}
+
+static void ask_again(struct ask *a)
+{
+    free(a->seen.v);
+    a->seen = (struct seen){0};
+    a->is_over = true;
 }
 
 void asks_note(struct session *x, const struct publish *p)
 {
-    for (struct ask *a = x->asks; a; a = a->next)
-        if (topic_matches(bytes_of(a->filter, a->filter_count), p->topic))
-            seen_add(&a->seen, p->topic_hash);
+    for (struct ask *a = x->asks; a; a = a->next) {
+        if (a->is_over || !topic_matches(bytes_of(a->filter, a->filter_count), p->topic))
+            continue;
+        seen_add(&a->seen, p->topic_hash);
+        if (a->seen.count >= SEEN_MAX)
+            ask_again(a);
+    }
 }
 
 void asks_drop(struct shard *s, struct session *x)
@@ -454,7 +532,7 @@ void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint
 
     CHECK(a); /* an ask is not freed while an answer is due */
     x = slab_at(&s->sessions, a->session);
-    if (x && !seen_has(&a->seen, m->topic_hash | 1) && is_subscribed(s, x, a)) {
+    if (x && !a->is_over && !seen_has(&a->seen, m->topic_hash | 1) && is_subscribed(s, x, a)) {
         struct wanted w = {.ids = &a->subscription_id,
                            .id_count = a->subscription_id != 0,
                            .options = a->options,
@@ -477,6 +555,10 @@ void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_reta
     CHECK(a && a->owner == from && a->state == ASK_ASKED);
     if (!m->is_last) {
         a->state = ASK_PAUSED;
+    } else if (a->is_over && slab_at(&s->sessions, a->session)) {
+        a->is_over = false;
+        a->owner = a->first_owner;
+        a->state = ASK_START;
     } else if (a->owner == a->last_owner || !slab_at(&s->sessions, a->session)) {
         free_ask(s, a);
         return;
@@ -519,6 +601,7 @@ static void release(void *ctx, void *value)
 void retained_init(struct shard *s)
 {
     slab_init(&s->asks, sizeof(struct ask), 1u << 26);
+    table_init(&s->query_table);
 }
 
 void retained_fini(struct shard *s)
@@ -526,6 +609,14 @@ void retained_fini(struct shard *s)
     uint32_t slot = 0;
     struct ask *a;
 
+    for (uint32_t i = 0; i < s->query_table.bucket_count; i++)
+        while (s->query_table.buckets[i]) {
+            struct table_node *n = s->query_table.buckets[i];
+
+            table_remove(&s->query_table, n);
+            free_query(TABLE_OBJECT(n, struct query, node));
+        }
+    table_fini(&s->query_table);
     while (s->queries) {
         struct query *q = s->queries;
 

@@ -23,11 +23,23 @@ struct gathered {
 
 /* ---- bodies in records ---- */
 
+/* Towards links the publisher's names travel along; one that is longer than this is left out, so
+ * that every record fits into every ring. */
+#define FAR_NAME_BYTES_MAX 256u
+
+static struct bytes far_name(struct bytes name, bool far)
+{
+    return far && name.n <= FAR_NAME_BYTES_MAX ? name : bytes_of("", 0);
+}
+
+static uint32_t far_bytes(const struct publish *p, bool far)
+{
+    return far_name(p->from_id, far).n + far_name(p->from_user, far).n;
+}
+
 uint32_t body_bytes(const struct publish *p, bool far)
 {
-    uint32_t n = p->blob ? 0 : p->topic.n + p->props.n + p->payload.n;
-
-    return far ? n + p->from_id.n + p->from_user.n : n;
+    return (p->blob ? 0 : p->topic.n + p->props.n + p->payload.n) + far_bytes(p, far);
 }
 
 void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far)
@@ -38,8 +50,8 @@ void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far
                            .props_count = p->props.n,
                            .payload_count = p->payload.n,
                            .topic_count = (uint16_t)p->topic.n,
-                           .from_id_count = far ? (uint16_t)p->from_id.n : 0,
-                           .from_user_count = far ? (uint16_t)p->from_user.n : 0,
+                           .from_id_count = (uint16_t)far_name(p->from_id, far).n,
+                           .from_user_count = (uint16_t)far_name(p->from_user, far).n,
                            .qos = p->qos,
                            .protocol = p->protocol,
                            .retain = p->retain,
@@ -51,10 +63,8 @@ void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far
         to = bytes_put(to, p->props);
         to = bytes_put(to, p->payload);
     }
-    if (far) {
-        to = bytes_put(to, p->from_id);
-        bytes_put(to, p->from_user);
-    }
+    to = bytes_put(to, far_name(p->from_id, far));
+    bytes_put(to, far_name(p->from_user, far));
 }
 
 void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
@@ -227,8 +237,7 @@ static uint32_t deliver_bytes(const struct shard *s, const struct plan_worker *w
                      ? 0
                      : p->topic.n + p->props.n + p->payload.n;
 
-    if (is_link_worker(s->cluster, w->worker))
-        n += p->from_id.n + p->from_user.n;
+    n += far_bytes(p, is_link_worker(s->cluster, w->worker));
     return (uint32_t)sizeof(struct msg_deliver) + slots * (uint32_t)sizeof(struct handle) + n;
 }
 
@@ -244,7 +253,7 @@ static bool has_room(struct shard *s, const struct plan *plan, const struct publ
         const struct plan_worker *w = &plan->workers[i];
 
         if (w->worker == s->number) {
-            if (w->group_count && s->due.count >= DUE_COUNT_HIGH)
+            if (w->group_count && !groups_have_room(s, plan->slots + w->first, w->count))
                 return false;
         } else if (!skips(s, w, p) && !mail_room(s->cluster->mail, s->number, w->worker,
                                                  MAIL_PUBLISH, deliver_bytes(s, w, p))) {
@@ -273,26 +282,16 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     body_put(&m->body, (uint8_t *)&m->slots[slots], p, far);
 }
 
-/* Groups at home here: what has no room towards its member waits in the due list. */
+/* Groups at home here: what has no room towards its member waits in the group's backlog, so that
+ * what comes later stands behind it. */
 static void publish_to_own_groups(struct shard *s, const struct handle *slots, uint32_t count,
-                                  struct publish *p)
+                                  struct publish *p, uint64_t from_hash)
 {
-    uint64_t from_hash = hash_of(s, p->from_id);
-
     for (uint32_t i = 0; i < count; i++) {
         struct handle g = {slots[i].slot & ~DELIVER_GROUP, slots[i].generation};
 
-        if (!(slots[i].slot & DELIVER_GROUP) ||
-            group_publish(s, g, p, from_hash, false) != ERR_FULL)
-            continue;
-        if (publish_message(p, &s->waiting_bytes)) {
-            struct delivery d = {
-                .message = message_ref(p->message), .group = g, .group_home = (uint16_t)s->number};
-
-            group_take_back(s, &d);
-        } else {
-            STAT_INC(&s->stats, dropped_memory);
-        }
+        if ((slots[i].slot & DELIVER_GROUP) && group_publish(s, g, p, from_hash, false) == ERR_FULL)
+            group_keep(s, g, p, from_hash);
     }
 }
 
@@ -313,7 +312,7 @@ static bool carry_out(struct shard *s, const struct plan *plan, struct publish *
             continue;
         deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count);
         if (w->group_count)
-            publish_to_own_groups(s, plan->slots + w->first, w->count, p);
+            publish_to_own_groups(s, plan->slots + w->first, w->count, p, hash_of(s, p->from_id));
     }
     return true;
 }
@@ -388,6 +387,7 @@ static enum err publish_planned(struct shard *s, struct publish *p, bool *matche
 enum err route_publish(struct shard *s, struct publish *p, bool *matched)
 {
     const struct publish given = *p; /* a blob and a message made here are not the caller's */
+    const struct arena_mark mark = arena_mark(&s->arena);
     bool is_wanted_somewhere = false;
     enum err err;
 
@@ -400,6 +400,7 @@ enum err route_publish(struct shard *s, struct publish *p, bool *matched)
     if (p->blob != given.blob)
         blob_release(p->blob);
     *p = given;
+    arena_rewind(&s->arena, mark);
     return err;
 }
 
@@ -419,7 +420,7 @@ static bool deliver_groups(struct shard *s, struct msg_deliver *m, struct publis
     return true;
 }
 
-static bool deliver_matched_again(struct shard *s, struct publish *p)
+static bool deliver_matched_again(struct shard *s, struct publish *p, uint64_t from_hash)
 {
     const struct plan *plan = plan_of(s, p);
 
@@ -430,7 +431,7 @@ static bool deliver_matched_again(struct shard *s, struct publish *p)
             continue;
         if (!deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count))
             return false;
-        publish_to_own_groups(s, plan->slots + w->first, w->count, p);
+        publish_to_own_groups(s, plan->slots + w->first, w->count, p, from_hash);
     }
     return true;
 }
@@ -438,13 +439,14 @@ static bool deliver_matched_again(struct shard *s, struct publish *p)
 bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
 {
     uint32_t slots = m->slot_count == DELIVER_MATCH_AGAIN ? 0 : m->slot_count;
+    const struct arena_mark mark = arena_mark(&s->arena);
     struct publish p;
     bool is_done;
 
     body_get(&p, &m->body, (const uint8_t *)&m->slots[slots]);
     p.topic_hash = m->topic_hash;
     if (m->slot_count == DELIVER_MATCH_AGAIN) {
-        is_done = deliver_matched_again(s, &p);
+        is_done = deliver_matched_again(s, &p, m->from_hash);
     } else {
         uint32_t filters = 0;
 
@@ -458,6 +460,7 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
         }
     }
     publish_fini(&p);
+    arena_rewind(&s->arena, mark);
     if (is_done && m->body.blob)
         blob_release(m->body.blob);
     return is_done;

@@ -73,6 +73,34 @@ static void end_sessions(struct shard *s)
     table_fini(&s->session_table);
 }
 
+/* Nobody will be answered any more. */
+static void forget_waiting(struct filter_wait *w)
+{
+    while (w) {
+        struct filter_wait *next = w->next;
+        struct suback *a = w->suback;
+
+        if (--a->waiting == 0) {
+            free(a->waits);
+            free(a);
+        }
+        w = next;
+    }
+}
+
+static void forget_subacks(struct shard *s)
+{
+    uint32_t slot = 0;
+    struct filter *f;
+    struct share *h;
+
+    while ((f = slab_next(&s->filters.slab, &slot)))
+        forget_waiting(f->waiting);
+    slot = 0;
+    while ((h = slab_next(&s->shares, &slot)))
+        forget_waiting(h->waiting);
+}
+
 /* The clients have been closed by the net; what is left is memory. */
 static void shard_destroy(struct shard *s)
 {
@@ -81,6 +109,7 @@ static void shard_destroy(struct shard *s)
 
     sys_stop(s);
     due_fini(s);
+    forget_subacks(s);
     retained_fini(s);
     groups_fini(s);
     end_sessions(s);

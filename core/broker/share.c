@@ -61,6 +61,8 @@ static bool leave(struct shard *s, struct share *h)
     struct msg_group_member m = {
         .type = MSG_GROUP_LEAVE, .group = h->group, .session = h->session_handle};
 
+    m.share = slab_handle(&s->shares, h);
+
     if (h->group.generation && !tell(s, h, &m))
         return false;
     free(h->text);

@@ -72,8 +72,6 @@ struct due_list {
     struct due_publish *first, **last;
     uint32_t count;
 };
-/* Beyond this many, publishers for groups at home here are parked. */
-#define DUE_COUNT_HIGH 256u
 
 struct interest_due { /* a MSG_INTEREST that found no room */
     struct interest_due *next;
@@ -127,7 +125,8 @@ struct shard {
     struct group *pump_first; /* groups with a backlog */
     struct retain *retain;
     uint64_t retained_bytes;
-    struct query *queries; /* questions for retained messages under way */
+    struct query *queries;    /* questions for retained messages under way */
+    struct table query_table; /* and those whose asker has no room now */
     /* work with a cursor */
     struct filter *filter_todo;
     struct share *share_todo;
@@ -170,13 +169,13 @@ struct client {
     uint64_t last_input_ms;
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */
+    uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
     uint32_t answer_bytes;   /* answers written since the output was last low */
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
     uint16_t user_count;
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
-    uint16_t quota_used;  /* QoS 1 and 2 from it that are not answered */
     uint8_t protocol;     /* enum protocol */
     uint8_t state;
     bool is_bridge, may_link, is_parked;
@@ -282,6 +281,10 @@ bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint
 /* One message for a group at home here. ERR_FULL: no room towards the member. */
 enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash,
                        bool is_again);
+/* Keeps a message behind what the group already holds. */
+void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash);
+/* Whether groups at home here can take one more: no full backlog waits for room in a ring. */
+bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_t count);
 bool groups_run(struct shard *s);
 void groups_init(struct shard *s);
 void groups_fini(struct shard *s);

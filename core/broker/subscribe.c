@@ -420,6 +420,10 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     struct suback *a;
     uint32_t at = 0;
 
+    if (p->filter_count > s->limits->subscriptions) { /* it could not have them all anyway */
+        client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_QUOTA);
+        return;
+    }
     if (!list_is_well_formed(c, PACKET_SUBSCRIBE, p)) {
         client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
         return;

@@ -1,4 +1,4 @@
-/* core/session/session.c -- the parts of a session: subscriptions, window, queue, QoS 2 ids. */
+/* core/session/session.c -- the parts of a session: subscriptions, window, queue. */
 #include "core/session/session.h"
 
 #include <stdlib.h>
@@ -162,20 +162,21 @@ uint32_t session_inflight_sorted(struct session *s, struct delivery **v)
 bool session_hold(struct session *s)
 {
     struct delivery **v;
+    uint16_t *ids;
     uint32_t n;
 
-    free(s->resend);
-    s->resend = NULL;
-    s->resend_at = s->resend_count = 0;
-    s->held_count = 0;
     if (s->inflight_count == 0)
         return true;
     v = malloc(s->inflight_count * sizeof(struct delivery *));
-    s->resend = malloc(s->inflight_count * sizeof *s->resend);
-    if (!v || !s->resend) {
+    ids = malloc(s->inflight_count * sizeof *ids);
+    if (!v || !ids) {
         free(v);
+        free(ids);
         return false;
     }
+    free(s->resend);
+    s->resend = ids;
+    s->resend_at = s->resend_count = 0;
     n = session_inflight_sorted(s, v);
     for (uint32_t i = 0; i < n; i++) {
         if (v[i]->state == DELIVERY_RELEASED)
@@ -252,57 +253,6 @@ void session_pop(struct session *s)
     }
 }
 
-/* ---- incoming QoS 2 ---- */
-
-static uint32_t find_received(const struct session *s, uint16_t packet_id)
-{
-    uint32_t i = 0;
-
-    while (i < s->received_count && s->received[i] != packet_id)
-        i++;
-    return i;
-}
-
-bool session_has_received(const struct session *s, uint16_t packet_id)
-{
-    return find_received(s, packet_id) < s->received_count;
-}
-
-bool session_received(struct session *s, uint16_t packet_id)
-{
-    if (s->received_count == s->received_capacity) {
-        uint32_t capacity = s->received_capacity ? s->received_capacity * 2 : 8;
-        uint16_t *v = realloc(s->received, capacity * sizeof *v);
-
-        if (!v)
-            return false;
-        s->received = v;
-        s->received_capacity = capacity;
-    }
-    s->received[s->received_count++] = packet_id;
-    return true;
-}
-
-bool session_release(struct session *s, uint16_t packet_id, bool *is_counted)
-{
-    uint32_t i = find_received(s, packet_id);
-
-    *is_counted = i >= s->received_before;
-    if (i == s->received_count)
-        return false;
-    if (!*is_counted)
-        s->received_before--;
-    /* Ids come back mostly in order: moving the rest keeps the oldest in front, found at once. */
-    memmove(&s->received[i], &s->received[i + 1], (s->received_count - i - 1) * sizeof(uint16_t));
-    s->received_count--;
-    return true;
-}
-
-void session_recount(struct session *s)
-{
-    s->received_before = s->received_count;
-}
-
 void session_fini(struct session *s)
 {
     for (uint32_t i = 0; i < s->inflight_capacity; i++)
@@ -317,7 +267,7 @@ void session_fini(struct session *s)
     free(s->inflight);
     free(s->queue);
     free(s->resend);
-    free(s->received);
+    idset_fini(&s->received);
     free(s->subs);
     free(s->id);
     if (s->will) {

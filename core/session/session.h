@@ -13,6 +13,7 @@
 #include "core/base/timer.h"
 #include "core/mqtt/message.h"
 #include "core/session/filters.h"
+#include "core/session/idset.h"
 
 struct client;
 struct share;
@@ -60,7 +61,7 @@ struct session {
     struct subscription *subs;
     struct delivery *inflight; /* by packet id & (capacity - 1) */
     struct delivery *queue;    /* ring */
-    uint16_t *received;        /* incoming QoS 2 packet ids not yet released */
+    struct idset received;     /* incoming QoS 2 ids not released; marked: of earlier connections */
     uint16_t *resend;          /* packet ids to be sent again, oldest first; NULL: none */
     struct will *will;
     struct ask *asks; /* questions for retained messages that are under way */
@@ -74,8 +75,6 @@ struct session {
     uint32_t held_count; /* of those in flight: DELIVERY_HELD */
     uint32_t resend_at, resend_count;
     uint32_t queue_head, queue_count, queue_capacity, queue_bytes;
-    uint32_t received_count, received_capacity;
-    uint32_t received_before; /* of them, on earlier connections; they stand first */
     uint32_t expiry; /* seconds after the connection; UINT32_MAX: never */
     uint32_t next_sequence;
     uint16_t next_packet_id;
@@ -118,15 +117,6 @@ struct delivery *session_peek(struct session *s);
 void session_pop(struct session *s);
 /* Lets go of what a delivery holds. */
 void delivery_fini(struct delivery *d);
-
-/* Incoming QoS 2: whether this id was received and not released; remember; forget. */
-bool session_has_received(const struct session *s, uint16_t packet_id);
-bool session_received(struct session *s, uint16_t packet_id); /* false: no memory */
-/* false: was not there. *is_counted: it was received on this connection and takes a place of the
- * receive window. */
-bool session_release(struct session *s, uint16_t packet_id, bool *is_counted);
-/* A new connection: what was received so far takes no place of its window [MQTT-4.9.0-1]. */
-void session_recount(struct session *s);
 
 /* Frees windows, queues and lists (not subscriptions' filters, asks or timers: the broker's). */
 void session_fini(struct session *s);

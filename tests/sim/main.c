@@ -62,7 +62,7 @@ static void run_clients(struct sim *s, struct clients *c)
     uint32_t rounds = 2 + draw(s, 3);
 
     for (uint32_t round = 0; round < rounds && !s->failed; round++) {
-        uint32_t acts = 40 + draw(s, 120);
+        uint32_t acts = 60 + draw(s, 240);
 
         while (acts-- > 0 && !s->failed) {
             clients_act(c);

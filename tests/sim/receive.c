@@ -48,7 +48,7 @@ static void drop_outgoing(struct actor *a, struct outgoing *o)
 void line_mark_vanishing(struct line *l)
 {
     const struct model *m = l->actor->all->model;
-    uint32_t max = l->connect.packet_max;
+    uint32_t max = l->session->packet_max; /* also of connections nobody has read from */
 
     for (uint32_t i = 0; i < l->actor->in_count; i++) {
         struct incoming *in = &l->actor->in[i];
@@ -254,19 +254,22 @@ static void check_receive_max(struct line *l)
         WRONG(l, "Receive Maximum is exceeded", in_flight);
 }
 
+/* Whether they are one message, as far as anybody can tell. */
+static bool is_same(const struct model *m, uint32_t a, uint32_t b)
+{
+    return a == b || (m->messages[a].is_deletion && m->messages[b].is_deletion &&
+                      strcmp(m->messages[a].topic, m->messages[b].topic) == 0);
+}
+
 /* A packet id the client still remembers: the same message must come again. */
 static void on_publish_again(struct line *l, const struct packet_publish *p, struct incoming *in,
                              uint32_t message)
 {
-    const struct m_message *was = &l->actor->all->model->messages[in->message];
-    const struct m_message *is = &l->actor->all->model->messages[message];
-
     if (!in->again || in->rec_taken)
         WRONG(l, "a packet id in use is used again", p->packet_id);
     else if (!p->dup)
         WRONG(l, "a message comes again without DUP", p->packet_id);
-    else if (in->qos != p->qos ||
-             (in->message != message && !(was->is_deletion && is->is_deletion)))
+    else if (in->qos != p->qos || !is_same(l->actor->all->model, in->message, message))
         WRONG(l, "another message comes under a packet id in use", p->packet_id);
     else if (in->order < l->last_again)
         WRONG(l, "what comes again is out of order", p->packet_id);
@@ -321,7 +324,7 @@ static void on_publish(struct line *l, const struct packet_publish *p)
     check_props(l, p, &m->messages[d.message], d.message);
     if (p->qos == 0 && p->dup)
         WRONG(l, "DUP with QoS 0", 0);
-    if (known && known->may_vanish && (!p->dup || known->message != d.message)) {
+    if (known && known->may_vanish && (!p->dup || !is_same(m, known->message, d.message))) {
         actor_drop_incoming(l->actor, known);
         known = NULL;
     }
@@ -390,6 +393,10 @@ static void on_pubrel(struct line *l, const struct packet_ack *p)
     struct incoming *in = actor_incoming(l->actor, p->packet_id);
 
     note(l->actor->all->sim, "actor %" PRIu32 " gets PUBREL %d", l->actor->number, p->packet_id);
+    if (!in && l->session->is_unknown) { /* of the life of the session that nobody followed */
+        line_todo(l, PACKET_PUBCOMP, p->packet_id);
+        return;
+    }
     if (!in || in->qos != 2 || !in->rec_taken || (in->released && !in->again)) {
         WRONG(l, "PUBREL of nothing that waits for it", p->packet_id);
         return;
