@@ -49,20 +49,31 @@ static void note(struct shard *s, const struct publish *p, bool is_delete)
         (void)store_put(&s->store, &r);
 }
 
+/* Whether a newer publish to this topic has been here already: rings have no order among each
+ * other, the sequence has. */
+static bool is_old(const struct shard *s, const struct publish *p, const struct message *stored)
+{
+    return stored ? stored->sequence > p->sequence
+                  : removed_later(s->removed, p->topic_hash, p->sequence);
+}
+
 void retained_put(struct shard *s, struct publish *p)
 {
     uint32_t cost = (uint32_t)sizeof(struct message) + p->topic.n + p->props.n + p->payload.n;
-    struct message *m;
+    struct message *m = retain_get(s->retain, p->topic);
     void *old = NULL;
 
-    if (p->payload.n == 0) { /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: removes, is not stored */
-        forget(s, retain_remove(s->retain, p->topic));
-        note(s, p, true);
+    if (is_old(s, p, m))
         return;
-    }
-    if (is_full(s, cost, retain_get(s->retain, p->topic))) {
-        forget(s, retain_remove(s->retain, p->topic)); /* nobody shall get the old value */
-        STAT_INC(&s->stats, dropped_retained_full);
+    if (p->payload.n == 0 || is_full(s, cost, m)) {
+        /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: an empty one removes and is not stored. At the bound the
+         * old value goes too: nobody shall get it any more. */
+        if (p->payload.n)
+            STAT_INC(&s->stats, dropped_retained_full);
+        forget(s, retain_remove(s->retain, p->topic));
+        if (s->cluster->worker_count > 1) /* one sender has one order */
+            removed_note(s->removed, p->topic_hash, p->sequence);
+        note(s, p, true);
         return;
     }
     m = publish_message(p, &s->waiting_bytes);
@@ -70,6 +81,7 @@ void retained_put(struct shard *s, struct publish *p)
         STAT_INC(&s->stats, dropped_memory);
         return;
     }
+    m->sequence = p->sequence;
     message_ref(m);
     STAT_INC(&s->stats, retained);
     STAT_ADD(&s->stats, retained_bytes, message_cost(m));
@@ -589,6 +601,7 @@ bool retained_run(struct shard *s)
 {
     bool asks_wait = run_asks(s);
 
+    removed_run(s);
     return run_queries(s) || asks_wait;
 }
 
@@ -598,10 +611,13 @@ static void release(void *ctx, void *value)
     message_release(value);
 }
 
-void retained_init(struct shard *s)
+bool retained_init(struct shard *s)
 {
+    s->retain = retain_create(&s->cluster->key);
+    s->removed = removed_create();
     slab_init(&s->asks, sizeof(struct ask), 1u << 26);
     table_init(&s->query_table);
+    return s->retain && s->removed;
 }
 
 void retained_fini(struct shard *s)
@@ -629,4 +645,5 @@ void retained_fini(struct shard *s)
     }
     slab_fini(&s->asks);
     retain_destroy(s->retain, release, NULL);
+    removed_destroy(s->removed);
 }

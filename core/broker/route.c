@@ -340,6 +340,7 @@ static enum err retain_first(struct shard *s, struct publish *p)
     uint32_t owner = owner_of_topic(s->cluster, p->topic_hash);
     struct msg_retain *m;
 
+    p->sequence = add_acq_rel(&s->cluster->retain_sequence, 1) + 1;
     if (owner == s->number) {
         retained_put(s, p);
     } else {
@@ -351,6 +352,7 @@ static enum err retain_first(struct shard *s, struct publish *p)
             return ERR_FULL;
         m->type = MSG_RETAIN;
         m->topic_hash = p->topic_hash;
+        m->sequence = p->sequence;
         body_put(&m->body, (uint8_t *)(m + 1), p, false);
         mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
     }

@@ -35,14 +35,12 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     slab_init(&s->clients, sizeof(struct client), SLOTS_MAX);
     slab_init(&s->sessions, sizeof(struct session), SLOTS_MAX);
     slab_init(&s->shares, sizeof(struct share), SLOTS_MAX);
-    retained_init(s);
     table_init(&s->session_table);
     filters_init(&s->filters, SLOTS_MAX);
     groups_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
-    s->retain = retain_create(&c->key);
     s->topics = topic_cache_create();
-    return s->retain && s->topics;
+    return retained_init(s) && s->topics;
 }
 
 static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint64_t now_ms,
@@ -57,7 +55,7 @@ static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint
     if (shard_init(s, c, number, now_ms, wall_ms))
         return s;
     topic_cache_destroy(s->topics);
-    retain_destroy(s->retain, NULL, NULL);
+    retained_fini(s);
     free(s);
     return NULL;
 }
@@ -156,10 +154,11 @@ static bool create_parts(struct cluster_state *c)
 struct cluster_state *cluster_create(const struct cluster_config *config, uint64_t now_ms,
                                      uint64_t wall_ms)
 {
-    struct cluster_state *c = calloc(1, sizeof *c);
+    struct cluster_state *c = aligned_alloc(CACHE_LINE, sizeof *c);
 
     if (!c)
         return NULL;
+    memset(c, 0, sizeof *c);
     c->config = *config;
     memcpy(c->key.k, config->seed, sizeof c->key.k);
     c->worker_count = config->workers + config->link_workers;
@@ -251,6 +250,7 @@ static bool on_retain(struct shard *s, const struct msg_retain *m)
 
     body_get(&p, &m->body, (const uint8_t *)(m + 1));
     p.topic_hash = m->topic_hash;
+    p.sequence = m->sequence;
     retained_put(s, &p);
     publish_fini(&p);
     if (m->body.blob)

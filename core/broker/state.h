@@ -40,6 +40,7 @@ struct cluster_state {
     uint32_t worker_count;            /* link workers included */
     struct shard *shards[WORKERS_MAX];
     uint64_t started_ms;
+    _Alignas(CACHE_LINE) _Atomic uint64_t retain_sequence; /* retained publishes so far */
     _Atomic bool is_shutting_down;
 };
 
@@ -124,6 +125,7 @@ struct shard {
     struct table group_table; /* by group and filter */
     struct group *pump_first; /* groups with a backlog */
     struct retain *retain;
+    struct removed *removed; /* retained topics lately removed */
     uint64_t retained_bytes;
     struct query *queries;    /* questions for retained messages under way */
     struct table query_table; /* and those whose asker has no room now */
@@ -301,8 +303,18 @@ bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain
 void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body);
 void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m);
 bool retained_run(struct shard *s);
-void retained_init(struct shard *s);
+bool retained_init(struct shard *s); /* false: no memory */
 void retained_fini(struct shard *s);
+
+/* ---- retained topics lately removed (removed.c) ---- */
+struct removed *removed_create(void); /* NULL: no memory */
+void removed_destroy(struct removed *r);
+/* A removal with this sequence has been carried out. */
+void removed_note(struct removed *r, uint64_t topic_hash, uint64_t sequence);
+/* Whether a removal later than `sequence` has been carried out. */
+bool removed_later(const struct removed *r, uint64_t topic_hash, uint64_t sequence);
+/* Lets go of removals that nothing older can follow any more; once per turn. */
+void removed_run(struct shard *s);
 
 /* ---- what clients publish (publish.c) ---- */
 /* ERR_FULL: not now; nothing was changed. */

@@ -76,6 +76,7 @@ struct msg_deliver {
 struct msg_retain {
     uint8_t type;
     uint64_t topic_hash;
+    uint64_t sequence; /* rings have no order among each other; this number has */
     struct msg_body body;
 };
 

@@ -47,6 +47,7 @@ struct publish {
     uint64_t topic_hash;
     uint64_t expires_ms; /* moment on the monotonic clock; 0: never */
     uint64_t stamp_ms;   /* wall clock when it was published here */
+    uint64_t sequence;   /* of retained publishes: later ones have higher numbers */
     uint8_t qos;
     bool retain;
     bool from_link; /* came from another cluster: is not forwarded again */
@@ -71,6 +72,7 @@ struct message {
     uint8_t protocol;
     uint64_t expires_ms;
     uint64_t stamp_ms;
+    uint64_t sequence; /* in the retained store: which publish it came with */
     struct blob *blob; /* NULL: the body follows */
     const uint8_t *body;
     uint64_t *waiting_bytes; /* the worker's sum, minus which it is freed */
