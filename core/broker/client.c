@@ -291,6 +291,15 @@ static enum close_reason why_of(enum reason reason)
     }
 }
 
+/* Ends a connection that has not become a client. */
+static void turn_away(struct client *c, enum close_reason why)
+{
+    STAT_INC(&c->stream.shard->stats, protocol_errors);
+    client_log(c, 5, "connection refused", close_reason_name(why));
+    stream_close(&c->stream, why);
+    c->state = CLIENT_CLOSING;
+}
+
 /* The first packet is CONNECT. */
 static void on_first(struct client *c, const struct frame *f)
 {
@@ -305,9 +314,7 @@ static void on_first(struct client *c, const struct frame *f)
             if (to)
                 memcpy(to, connack, sizeof connack);
         }
-        STAT_INC(&c->stream.shard->stats, protocol_errors);
-        stream_close(&c->stream, why_of(why));
-        c->state = CLIENT_CLOSING;
+        turn_away(c, why_of(why));
         return;
     }
     client_on_connect(c, &p.connect);
@@ -352,9 +359,7 @@ static enum err next_frame(struct client *c, struct bytes in, struct frame *f, u
 
     if (is_waiting && in.n && in.p[0] != PACKET_CONNECT << 4) {
         /* [MQTT-3.1.0-1]; known from one byte, so junk is not waited for */
-        STAT_INC(&c->stream.shard->stats, protocol_errors);
-        stream_close(&c->stream, CLOSE_PROTOCOL_ERROR);
-        c->state = CLIENT_CLOSING;
+        turn_away(c, CLOSE_PROTOCOL_ERROR);
         return ERR_PEER;
     }
     err = frame_next(in, is_waiting ? l->connect_bytes : l->packet_bytes, f, need);

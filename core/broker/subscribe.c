@@ -420,7 +420,8 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     struct suback *a;
     uint32_t at = 0;
 
-    if (p->filter_count > s->limits->subscriptions) { /* it could not have them all anyway */
+    /* More than any session may have: not worth looking at one by one. */
+    if (p->filter_count > s->limits->subscriptions && p->filter_count > SUBSCRIPTIONS_DEFAULT) {
         client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_QUOTA);
         return;
     }

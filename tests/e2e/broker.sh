@@ -65,14 +65,14 @@ broker_stop() {
 check() {
     local name=$1
     shift
-    # Not as a condition, so that set -e works inside.
-    (set -e; "$@") >"$work/check.log" 2>&1
+    # Not as a condition, so that set -e works inside. What a failed one leaves is ended.
+    (set -e; trap 'kill $(jobs -p) 2>/dev/null || :' EXIT; "$@") >"$work/check.out" 2>&1
     if [ $? -eq 0 ]; then
         echo "ok $name"
     else
         failed=$((failed + 1))
         echo "not ok $name"
-        tail -n 25 "$work/check.log" | sed 's/^/    /'
+        tail -n 25 "$work/check.out" | sed 's/^/    /'
     fi
 }
 

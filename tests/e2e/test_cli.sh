@@ -263,7 +263,7 @@ CONFIG
     equal "$(cat "$work/pid")" "$pid"
     kill "-$1" "$pid"
     wait "$pid"
-    ! port_open "$port"
+    fails port_open "$port"
     [ ! -e "$work/pid" ]
 }
 check sigterm_ends_cleanly ends_on TERM

@@ -148,7 +148,7 @@ def tens_of_thousands_of_levels_are_refused(t, v):  # CVE-2019-11779, fmq#174
         swallow(c, 0.05)
     c = t.raw()
     c.send(connect(v, t.new_id(), will={"topic": deep, "payload": "x"}))
-    c.refused(0, 0x81, 0x90, 2, 3)
+    c.refused(0, 0x81, 0x90, 2, 3, 5)
     still_serves(t)
 
 

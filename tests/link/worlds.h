@@ -1,8 +1,9 @@
 /* tests/link/worlds.h -- clusters in memory, and fake servers, with wires between them.
  *
- * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, and time that is
- * handed in. What a world dials is looked up by port: another world's, which then has a client of
- * it, or a script's, a fake server that the test plays by hand. Nothing moves but in worlds_settle.
+ * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, and time that
+ * is handed in. What a world dials is looked up by port: another world's, which then has a client
+ * of it, or a script's, a fake server that the test plays by hand. Nothing moves but in
+ * worlds_settle.
  */
 #ifndef TESTS_LINK_WORLDS_H
 #define TESTS_LINK_WORLDS_H
@@ -63,6 +64,7 @@ static struct worlds {
     uint16_t script_port; /* a fake server listens here; 0: none */
 } all;
 
+/* The shard of a worker of a world. */
 static inline struct shard *shard_of(struct world *w, uint32_t worker)
 {
     return cluster_shard(w->cluster, worker);
@@ -70,6 +72,7 @@ static inline struct shard *shard_of(struct world *w, uint32_t worker)
 
 /* ---- wires ---- */
 
+/* Puts bytes on their way to a side, which hears them if it has not been cut off. */
 static inline void wire_put(struct wire *k, int side, const void *p, size_t n)
 {
     if (k->is_eof[side])
@@ -83,6 +86,7 @@ static inline void wire_put(struct wire *k, int side, const void *p, size_t n)
     k->n[side] += (uint32_t)n;
 }
 
+/* A new wire, kept until worlds_end. */
 static inline struct wire *wire_make(void)
 {
     struct wire *k = calloc(1, sizeof(*k));
@@ -94,6 +98,7 @@ static inline struct wire *wire_make(void)
     return k;
 }
 
+/* The hub dials; answered at its next turn. */
 static inline enum err world_dial(void *net, struct stream *s, const char *host, uint16_t port,
                                   uint32_t timeout_ms)
 {
@@ -108,6 +113,7 @@ static inline enum err world_dial(void *net, struct stream *s, const char *host,
     return OK;
 }
 
+/* Collects log lines as "LEVEL event|link|reason|detail". */
 static inline void world_log(void *net, const struct log_event *e)
 {
     struct world *w = net;
@@ -128,6 +134,7 @@ static inline void end_side(struct wire *k, int side, enum close_reason why)
     s->ops->closed(s, why);
 }
 
+/* Somebody listens on the port of a dial, or nobody. */
 static inline void answer_dial(struct wire *k)
 {
     k->is_opened = true;
@@ -174,6 +181,7 @@ static inline bool offer(struct wire *k, int side)
     return true;
 }
 
+/* Sends and closes as a stream wants, as net/conn.c does. */
 static inline void flush_stream(struct wire *k, int side, struct stream *s)
 {
     struct outq_pool *pool = shard_pool(s->shard);
@@ -198,6 +206,7 @@ static inline void flush_stream(struct wire *k, int side, struct stream *s)
 
 /* ---- turns ---- */
 
+/* One turn of a worker; whether anything happened. */
 static inline bool turn(struct world *w, uint32_t worker)
 {
     struct shard *s = shard_of(w, worker);
@@ -305,6 +314,7 @@ static inline struct world *world_make(const char *name, uint16_t port)
     return w;
 }
 
+/* Adds a link; `topics` are separated by commas. */
 static inline struct cfg_link *world_link(struct world *w, const char *name, uint16_t port,
                                           const char *topics)
 {
@@ -329,6 +339,7 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
     return l;
 }
 
+/* Makes the process: shards, hub, and the first attempts to connect. */
 static inline void world_start(struct world *w)
 {
     struct shard_hooks hooks = {.net = w, .log = world_log};
@@ -417,11 +428,13 @@ static inline void worlds_end(void)
     (load_relaxed(&shard_stats(shard_of((w), 0))->name) +                                          \
      load_relaxed(&shard_stats(shard_of((w), 1))->name))
 
+/* Whether the log has this text. */
 static inline bool world_said(const struct world *w, const char *text)
 {
     return strstr(w->log.text, text) != NULL;
 }
 
+/* The link to that cluster. */
 static inline struct peer *world_peer(struct world *w, const char *name)
 {
     return hub_peer(w->hub, bytes_str(name));
@@ -444,6 +457,7 @@ static inline const struct packet *wire_next(struct wire *k)
     return &k->packet;
 }
 
+/* The next packet must be of this type. */
 static inline const struct packet *wire_expect(struct wire *k, enum packet_type type)
 {
     const struct packet *p = wire_next(k);
@@ -459,6 +473,7 @@ static inline void wire_send(struct wire *k, const uint8_t *from, const uint8_t 
     wire_put(k, k->world[0] ? 0 : 1, from, (size_t)(end - from));
 }
 
+/* Sends a PUBACK. */
 static inline void wire_ack(struct wire *k, uint16_t id, uint8_t reason)
 {
     uint8_t b[8];
@@ -466,6 +481,7 @@ static inline void wire_ack(struct wire *k, uint16_t id, uint8_t reason)
     wire_send(k, b, ack_put(b, MQTT_5, PACKET_PUBACK, id, reason, (struct bytes){0}));
 }
 
+/* Sends a PUBLISH; its fields are complete. */
 static inline void wire_publish(struct wire *k, const struct publish_out *p)
 {
     uint32_t header, n = publish_size(MQTT_5, p, &header);
@@ -516,6 +532,7 @@ static inline struct wire *client(struct world *w, const char *id)
     return k;
 }
 
+/* Subscribes with retain as published, and reads the SUBACK. */
 static inline void subscribe(struct wire *k, const char *filter, uint8_t qos)
 {
     struct filter_request f = {
@@ -527,6 +544,7 @@ static inline void subscribe(struct wire *k, const char *filter, uint8_t qos)
     assert_int_equal(wire_expect(k, PACKET_SUBACK)->suback.reasons.p[0], qos);
 }
 
+/* And reads the UNSUBACK. */
 static inline void unsubscribe(struct wire *k, const char *filter)
 {
     struct bytes f = bytes_str(filter);
@@ -551,6 +569,7 @@ static inline void publish(struct wire *k, const char *topic, const char *payloa
         wire_expect(k, PACKET_PUBACK);
 }
 
+/* The next packet must be this PUBLISH; it is acknowledged. */
 static inline void expect_publish(struct wire *k, const char *topic, const char *payload)
 {
     const struct packet *p = wire_expect(k, PACKET_PUBLISH);

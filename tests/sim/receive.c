@@ -341,10 +341,10 @@ static void on_publish(struct line *l, const struct packet_publish *p)
 /* ---- PUBACK, PUBREC, PUBREL, PUBCOMP ---- */
 
 /* Acknowledgements of one kind come in the order of the messages [MQTT-4.6.0-2..3]. */
-static bool is_oldest(const struct actor *a, const struct outgoing *o)
+static bool is_oldest(const struct line *l, const struct outgoing *o)
 {
-    for (const struct outgoing *x = a->out; x < o; x++) {
-        if (x->qos == o->qos && x->state == OUT_SENT)
+    for (const struct outgoing *x = l->actor->out; x < o; x++) {
+        if (x->qos == o->qos && x->state == OUT_SENT && !outgoing_is_early(x, l))
             return false;
     }
     return true;
@@ -359,7 +359,7 @@ static void on_acked(struct line *l, const struct packet_ack *p, uint8_t qos)
         WRONG(l, "PUBACK or PUBREC of nothing that waits for it", p->packet_id);
         return;
     }
-    if (!is_oldest(a, o))
+    if (!is_oldest(l, o))
         WRONG(l, "PUBACK or PUBREC out of order", p->packet_id);
     if (p->reason != 0 && p->reason != REASON_NO_MATCHING_SUBSCRIBERS)
         WRONG(l, "PUBACK or PUBREC refuses", p->reason);
