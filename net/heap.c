@@ -24,6 +24,10 @@ const char *heap_name(void)
 #include <stddef.h>
 #include <jemalloc/jemalloc.h>
 
+/* jemalloc reads this at its first use. What a burst has used goes back to the kernel two seconds
+ * later, also when the workers sleep: a thread of jemalloc's does it, which else sleeps too. */
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
+
 static uint64_t read_one(const char *name)
 {
     size_t value = 0;

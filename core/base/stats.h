@@ -28,7 +28,9 @@
     X(link_packets_refused)                                                                        \
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
-    X(retained) X(retained_bytes) X(messages_held) X(message_bytes_held) X(queued_messages)        \
+    X(retained) X(retained_bytes) /* all but $SYS, for the bounds: */                              \
+    X(retained_counted) X(retained_counted_bytes)                                                  \
+    X(messages_held) X(message_bytes_held) X(queued_messages)        \
     X(inflight_messages)
 /* clang-format on */
 

@@ -21,24 +21,43 @@
 
 /* ---- the store ---- */
 
+/* One more or one less in the store; the bounds are not for our own topics. */
+static void count(struct shard *s, const struct message *m, int64_t sign)
+{
+    int64_t cost = sign * (int64_t)message_cost(m);
+
+    STAT_ADD(&s->stats, retained, sign);
+    STAT_ADD(&s->stats, retained_bytes, cost);
+    if (bytes_begin(message_topic(m), BYTES_LIT("$SYS/")))
+        return;
+    STAT_ADD(&s->stats, retained_counted, sign);
+    STAT_ADD(&s->stats, retained_counted_bytes, cost);
+}
+
 static void forget(struct shard *s, struct message *m)
 {
     if (!m)
         return;
-    STAT_ADD(&s->stats, retained, -1);
-    STAT_ADD(&s->stats, retained_bytes, -(int64_t)message_cost(m));
-    s->retained_bytes -= message_cost(m);
+    count(s, m, -1);
     message_release(m);
 }
 
-/* The bounds are shared out evenly: topics are spread by hash. */
-static bool is_full(const struct shard *s, uint32_t cost, const struct message *old)
+/* Whether the bounds of all workers together leave no room for `cost` bytes in place of `old`. */
+static bool is_full(const struct shard *s, const struct publish *p, uint32_t cost,
+                    const struct message *old)
 {
-    uint32_t workers = s->cluster->config.workers, freed = old ? message_cost(old) : 0;
+    const struct cluster_state *c = s->cluster;
+    uint32_t freed = old ? message_cost(old) : 0;
+    uint64_t messages = 0, bytes = 0;
 
-    return (!old && retain_count(s->retain) >= s->limits->retained / workers + 1) ||
-           s->retained_bytes - freed + cost > s->limits->retained_bytes / workers + 1 ||
-           (s->is_memory_full && cost > freed);
+    if (bytes_begin(p->topic, BYTES_LIT("$SYS/")))
+        return false;
+    for (uint32_t i = 0; i < c->config.workers; i++) {
+        messages += load_relaxed(&c->shards[i]->stats.retained_counted);
+        bytes += load_relaxed(&c->shards[i]->stats.retained_counted_bytes);
+    }
+    return (!old && messages >= s->limits->retained) ||
+           bytes - freed + cost > s->limits->retained_bytes || (s->is_memory_full && cost > freed);
 }
 
 static void note(struct shard *s, const struct publish *p, bool is_delete)
@@ -65,7 +84,7 @@ void retained_put(struct shard *s, struct publish *p)
 
     if (is_old(s, p, m))
         return;
-    if (p->payload.n == 0 || is_full(s, cost, m)) {
+    if (p->payload.n == 0 || is_full(s, p, cost, m)) {
         /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: an empty one removes and is not stored. At the bound the
          * old value goes too: nobody shall get it any more. */
         if (p->payload.n)
@@ -83,9 +102,7 @@ void retained_put(struct shard *s, struct publish *p)
     }
     m->sequence = p->sequence;
     message_ref(m);
-    STAT_INC(&s->stats, retained);
-    STAT_ADD(&s->stats, retained_bytes, message_cost(m));
-    s->retained_bytes += message_cost(m);
+    count(s, m, 1);
     forget(s, old); /* [MQTT-3.3.1-5]: replaced */
     note(s, p, false);
 }

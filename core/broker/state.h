@@ -126,7 +126,6 @@ struct shard {
     struct group *pump_first; /* groups with a backlog */
     struct retain *retain;
     struct removed *removed; /* retained topics lately removed */
-    uint64_t retained_bytes;
     struct query *queries;    /* questions for retained messages under way */
     struct table query_table; /* and those whose asker has no room now */
     /* work with a cursor */

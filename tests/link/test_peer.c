@@ -759,7 +759,7 @@ struct speaker {
 /* Says one recorded packet of the server; then reads what it makes us say. */
 static void say_recorded(struct speaker *s, struct bytes b)
 {
-    uint8_t *raw = (uint8_t *)(uintptr_t)b.p;
+    uint8_t *raw = (uint8_t *)b.p;
     const struct packet *p;
     char text[512];
 

@@ -428,7 +428,7 @@ static void replay(struct world *w, const char *file, struct replay *r)
             if (b.p[0] == 0x10)
                 r->wire[number] = wire_to(w);
             if (b.p[0] == 0x40)
-                put_be16((uint8_t *)(uintptr_t)b.p + 2, r->last_id);
+                put_be16((uint8_t *)b.p + 2, r->last_id);
             wire_put(r->wire[number], 1, b.p, b.n);
             worlds_settle();
         } else {

@@ -387,7 +387,6 @@ static inline void world_cut(struct world *w)
 static inline void world_kill(struct world *w)
 {
     uint32_t at = 0;
-    struct stream *s;
 
     world_cut(w);
     worlds_settle();
@@ -395,7 +394,7 @@ static inline void world_kill(struct world *w)
         if (all.wire[i]->world[0] == w && all.wire[i]->stream[0])
             all.wire[i]->stream[0] = NULL;
     for (uint32_t worker = 0; worker < 2; worker++)
-        while ((s = shard_next_dirty(shard_of(w, worker))))
+        while (shard_next_dirty(shard_of(w, worker)))
             ;
     hub_destroy(w->hub);
     cluster_destroy(w->cluster);
