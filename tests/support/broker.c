@@ -392,14 +392,20 @@ struct peer *broker_dial(struct broker *b, uint16_t listener, const struct conne
     return p;
 }
 
-struct peer *broker_client(struct broker *b, const char *id)
+struct peer *broker_connect(struct broker *b, const struct connect_out *c)
 {
-    struct connect_out c = {.protocol = MQTT_5, .clean_start = true, .client_id = bytes_str(id)};
-    struct peer *p = broker_dial(b, 0, &c);
+    struct peer *p = broker_dial(b, 0, c);
 
     broker_settle(b);
     assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
     return p;
+}
+
+struct peer *broker_client(struct broker *b, const char *id)
+{
+    struct connect_out c = {.protocol = MQTT_5, .clean_start = true, .client_id = bytes_str(id)};
+
+    return broker_connect(b, &c);
 }
 
 struct peer *broker_durable(struct broker *b, const char *id, enum protocol protocol)
@@ -408,11 +414,8 @@ struct peer *broker_durable(struct broker *b, const char *id, enum protocol prot
                             .client_id = bytes_str(id),
                             .has_session_expiry = true,
                             .session_expiry = 3600};
-    struct peer *p = broker_dial(b, 0, &c);
 
-    broker_settle(b);
-    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
-    return p;
+    return broker_connect(b, &c);
 }
 
 void peer_drop(struct peer *p)
@@ -581,6 +584,45 @@ uint32_t peer_count_publishes(struct peer *p)
     while ((packet = peer_next(p)))
         n += packet->type == PACKET_PUBLISH;
     return n;
+}
+
+static uint32_t number_of(const struct packet_publish *m)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < m->payload.n && m->payload.p[i] >= '0' && m->payload.p[i] <= '9'; i++)
+        n = n * 10 + m->payload.p[i] - '0';
+    return n;
+}
+
+uint32_t peer_take_numbered(struct peer *p, uint32_t next)
+{
+    const struct packet *packet;
+    bool more = true;
+
+    while (more) {
+        more = false;
+        broker_settle(p->broker);
+        for (; (packet = peer_next(p)); more = true) {
+            if (packet->type != PACKET_PUBLISH)
+                continue;
+            if (number_of(&packet->publish) != next)
+                fail_msg("message %u came, not %u", number_of(&packet->publish), next);
+            next++;
+            if (packet->publish.qos == 1)
+                peer_ack(p, PACKET_PUBACK, packet->publish.packet_id);
+        }
+    }
+    return next;
+}
+
+void peer_expect_end(struct peer *p, uint8_t reason, enum close_reason why)
+{
+    if (p->protocol == MQTT_5)
+        assert_int_equal(peer_expect(p, PACKET_DISCONNECT)->disconnect.reason, reason);
+    peer_expect_nothing(p);
+    assert_null(p->stream);
+    assert_int_equal(p->why, why);
 }
 
 void peer_subscribed(struct peer *p, const char *filter, uint8_t qos)

@@ -22,6 +22,7 @@
 
 #include "core/broker/shard.h"
 #include "core/mqtt/packet.h"
+#include "tests/support/test.h"
 
 #define BROKER_WORKERS_MAX 8u
 
@@ -58,6 +59,24 @@ struct peer {
     struct packet packet; /* the last one decoded */
 };
 
+/* Defines a test that is run in clusters of 1, 2 and 7 workers. Its body finds the number in
+ * `workers`; worker 0 and worker workers - 1 are then the same one, neighbours, or far apart. */
+#define BROKER_TEST(name)                                                                          \
+    static void name##_in(uint32_t workers);                                                       \
+    TEST(name##_with_1_worker)                                                                     \
+    {                                                                                              \
+        name##_in(1);                                                                              \
+    }                                                                                              \
+    TEST(name##_with_2_workers)                                                                    \
+    {                                                                                              \
+        name##_in(2);                                                                              \
+    }                                                                                              \
+    TEST(name##_with_7_workers)                                                                    \
+    {                                                                                              \
+        name##_in(7);                                                                              \
+    }                                                                                              \
+    static void name##_in(uint32_t workers)
+
 /* A configuration with wide limits and `workers` workers; nothing runs yet. */
 void broker_init(struct broker *b, uint32_t workers);
 void broker_start(struct broker *b);
@@ -91,6 +110,8 @@ struct peer *broker_dial(struct broker *b, uint16_t listener, const struct conne
 struct peer *broker_client(struct broker *b, const char *id);
 /* The same with a session that stays, and MQTT 3.1.1; not clean. */
 struct peer *broker_durable(struct broker *b, const char *id, enum protocol protocol);
+/* Connects as `c` says; the CONNACK has come, is a success, and stands in peer->packet. */
+struct peer *broker_connect(struct broker *b, const struct connect_out *c);
 /* The socket is gone without a word. The peer can still be read. */
 void peer_drop(struct peer *p);
 
@@ -122,6 +143,11 @@ const struct packet_publish *peer_expect_publish(struct peer *p, const char *top
 void peer_expect_nothing(struct peer *p);
 /* How many PUBLISH packets are there, up to the end of what has come; acknowledges none. */
 uint32_t peer_count_publishes(struct peer *p);
+/* Reads and acknowledges (QoS 1) messages whose payloads are numbers that go on from `next`, and
+ * skips all else, until nothing more comes. Returns the number after the last one. */
+uint32_t peer_take_numbered(struct peer *p, uint32_t next);
+/* What has not been read is a DISCONNECT with this reason (MQTT 5) or nothing, and it is closed. */
+void peer_expect_end(struct peer *p, uint8_t reason, enum close_reason why);
 /* Subscribes, settles and reads the SUBACK, which must say `qos`. */
 void peer_subscribed(struct peer *p, const char *filter, uint8_t qos);
 
