@@ -87,6 +87,8 @@ void broker_stop(struct broker *b);
 void broker_turn(struct broker *b, uint32_t worker);
 /* Turns of all workers that have a reason to run, until none has. Fails after very many. */
 void broker_settle(struct broker *b);
+/* When a timer of `ms` has fired at the latest (core/base/timer.h). */
+#define BROKER_LATE(ms) ((ms) + (ms) / 64 + 1)
 /* `ms` pass, then broker_settle. */
 void broker_pass(struct broker *b, uint64_t ms);
 /* The sum of a counter over all workers. */

@@ -1,0 +1,110 @@
+/* link/announced.h -- the filters one peer wants from us, by actor, and who may announce.
+ *
+ * A peer's nodes are its actors; each announces its own routes: pairs of a filter and an id that
+ * means nothing to us. Several routes may name one filter; the route index wants to hear of a
+ * filter once, when the first route comes and when the last one goes.
+ *
+ * An actor comes with an incarnation. The same one again is the same life of that node and keeps
+ * its routes; a higher one is a new life, whose routes are announced anew; a lower one is refused.
+ * An actor that is not heard of until its expiry is gone with its routes.
+ *
+ * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
+ * Memory   a piece for each route and each distinct filter; bounded by `routes_max`.
+ */
+#ifndef LINK_ANNOUNCED_H
+#define LINK_ANNOUNCED_H
+
+#include "core/base/bytes.h"
+#include "core/base/err.h"
+#include "core/base/hash.h"
+
+/* How long an actor lives without a heartbeat: EMQX's 30 s, and a margin for the way. */
+#define ANNOUNCED_TTL_MS 35000u
+/* Bytes of an actor's name: an Erlang node name has at most 255. Beyond: ERR_PEER. */
+#define ANNOUNCED_ACTOR_BYTES_MAX 512u
+/* Bytes of a route id: a durable session's id holds a client id and a filter. Beyond: ERR_PEER. */
+#define ANNOUNCED_ID_BYTES_MAX (2 * 65535u + 16)
+
+/* ---- handshake ---- */
+
+enum handshake {
+    HANDSHAKE_OK, /* now ask announced_hello */
+    HANDSHAKE_UNKNOWN_CLUSTER,
+    HANDSHAKE_BAD_LINK_NAME,
+    HANDSHAKE_LINK_DISABLED,
+    HANDSHAKE_COUNT
+};
+
+/* Whether a cluster may announce: is there a link of its name, is that enabled, and does the peer
+ * know us by our own name? */
+enum handshake handshake_decide(bool is_known, bool is_enabled, struct bytes target,
+                                struct bytes own_name);
+
+/* The reason to send with a refusal, as EMQX words it. Empty for HANDSHAKE_OK. */
+struct bytes handshake_reason(enum handshake h);
+
+/* ---- actors ---- */
+
+struct announced;       /* opaque */
+struct announced_actor; /* opaque; valid until announced_hello, _expire or _drop */
+
+/* A filter of this peer has become wanted or is no longer; called from within any function below
+ * that changes routes. It must not call back. */
+typedef void announced_report(void *arg, struct bytes filter, bool is_wanted);
+
+/* At most `actors_max` actors, `routes_max` routes of all of them, filters of at most `levels_max`
+ * levels. NULL when memory cannot be had. announced_destroy reports nothing. */
+struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uint32_t levels_max,
+                                   const struct hash_key *key, announced_report *report, void *arg);
+void announced_destroy(struct announced *a);
+
+/* What becomes of an actor's routes when it returns with a higher incarnation. */
+enum announced_old {
+    ANNOUNCED_OLD_GO,  /* removed at once and reported, as EMQX does: dark until announced again */
+    ANNOUNCED_OLD_STAY /* stay until announced again, withdrawn, or swept by announced_sweep */
+};
+
+/* actor_init. OK: *need_bootstrap says whether the peer must announce its routes (a new actor or a
+ * new incarnation), and the actor expires at `expiry`. ERR_PEER: a lower incarnation than the one
+ * we know, or an impossible name. ERR_FULL: too many actors. ERR_MEMORY. */
+MUST_USE enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarnation,
+                                  uint64_t expiry, enum announced_old old, bool *need_bootstrap);
+
+/* The actor of that name in that incarnation, or NULL when it is gone or another. Asked once for
+ * each payload of its connection; NULL is a protocol error of the peer. */
+struct announced_actor *announced_find(struct announced *a, struct bytes name,
+                                       uint64_t incarnation);
+
+/* A heartbeat: the actor expires at `expiry`. */
+void announced_beat(struct announced_actor *actor, uint64_t expiry);
+
+/* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
+ * ERR_FULL: `routes_max` reached. ERR_MEMORY. In all these cases nothing was changed. */
+MUST_USE enum err announced_add(struct announced *a, struct announced_actor *actor,
+                                struct bytes filter, struct bytes id);
+void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,
+                      struct bytes id);
+
+/* Removes up to `count_max` routes that the actor's present incarnation has not announced again.
+ * Returns whether some are left. */
+bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max);
+
+/* Removes every actor whose expiry is not after `now`, with its routes. Returns how many. Linear in
+ * their routes. */
+uint32_t announced_expire(struct announced *a, uint64_t now);
+/* The earliest expiry of all actors, UINT64_MAX without any. */
+uint64_t announced_next_expiry(const struct announced *a);
+
+/* Removes all actors with their routes, reporting each filter. */
+void announced_drop(struct announced *a);
+
+/* Walks the distinct filters, in the order in which they came; *cursor starts as NULL. Nothing may
+ * change meanwhile. */
+bool announced_next_filter(const struct announced *a, const void **cursor, struct bytes *filter);
+
+/* How many actors, routes of all of them, and distinct filters there are. */
+uint32_t announced_actor_count(const struct announced *a);
+uint32_t announced_route_count(const struct announced *a);
+uint32_t announced_filter_count(const struct announced *a);
+
+#endif

@@ -1,0 +1,383 @@
+/* link/announcer.c -- handshake, batches and heartbeats of the route connection. */
+#include "link/announcer.h"
+
+#include <stdio.h>
+
+#include "core/base/check.h"
+
+static struct announcer *announcer_of(struct dialer *d)
+{
+    return (struct announcer *)(void *)d;
+}
+
+static struct announcer *of_timer(struct timer *t)
+{
+    return (struct announcer *)(void *)((char *)t - offsetof(struct announcer, timer));
+}
+
+static struct link_host *host_of(const struct announcer *a)
+{
+    return a->dialer.host;
+}
+
+static uint64_t now(const struct announcer *a)
+{
+    return shard_now_ms(host_of(a)->shard);
+}
+
+static void on_timer(struct timer *t, void *owner, uint64_t now_ms);
+
+static void arm(struct announcer *a, uint64_t due_ms)
+{
+    timer_arm(shard_timers(host_of(a)->shard), &a->timer, due_ms, on_timer);
+}
+
+static uint16_t next_id(struct announcer *a)
+{
+    a->last_id = (uint16_t)(a->last_id % 65535u + 1);
+    return a->last_id;
+}
+
+/* Topics have at most a cluster's and an actor's name in them. */
+#define TOPIC_ROOM 600u
+
+static struct bytes topic_of(const struct announcer *a, enum emqx_topic kind,
+                             uint8_t to[TOPIC_ROOM])
+{
+    struct bytes actor = kind == EMQX_TOPIC_RESP ? BYTES_LIT(ANNOUNCER_ACTOR) : (struct bytes){0};
+    uint32_t size;
+
+    if (emqx_topic_put(kind, host_of(a)->cluster, actor, to, TOPIC_ROOM, &size) != OK)
+        CHECK(false);
+    return bytes_of(to, size);
+}
+
+/* Sends a control payload to the route topic. */
+static void send_control(struct announcer *a, struct publish_out p, struct bytes payload)
+{
+    uint8_t topic[TOPIC_ROOM];
+
+    p.topic = topic_of(a, EMQX_TOPIC_ROUTE, topic);
+    p.payload = payload;
+    if (dialer_publish(&a->dialer, &p) == ERR_FULL)
+        dialer_fail(&a->dialer, "the other side's Maximum Packet Size is too small for a link");
+}
+
+/* ---- handshake ---- */
+
+static void subscribe(struct announcer *a)
+{
+    uint8_t topic[TOPIC_ROOM];
+    struct filter_request f = {.filter = topic_of(a, EMQX_TOPIC_RESP, topic), .qos = 1};
+    uint8_t *to = dialer_room(&a->dialer, subscribe_size(MQTT_5, &f, 1, 0));
+
+    if (!to)
+        return;
+    a->state = ANNOUNCER_SUBSCRIBING;
+    a->waits_for = next_id(a);
+    subscribe_put(to, MQTT_5, a->waits_for, &f, 1, 0);
+    arm(a, now(a) + ANNOUNCER_HANDSHAKE_MS);
+}
+
+/* Correlation data are 16 hex digits, as EMQX's are. */
+static void draw_correlation(struct announcer *a)
+{
+    char hex[17];
+
+    snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)shard_random(host_of(a)->shard));
+    memcpy(a->correlation, hex, sizeof(a->correlation));
+}
+
+static void introduce(struct announcer *a)
+{
+    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
+                             .actor = BYTES_LIT(ANNOUNCER_ACTOR),
+                             .incarnation = a->incarnation,
+                             .version = EMQX_PROTOCOL_VERSION,
+                             .target = bytes_str(a->dialer.link->name)};
+    uint8_t payload[1024], topic[TOPIC_ROOM], props[TOPIC_ROOM + 32];
+    struct bytes response = topic_of(a, EMQX_TOPIC_RESP, topic);
+    struct publish_out p = {.qos = 1};
+    uint8_t *to = props;
+    uint32_t size;
+
+    if (emqx_control_encode(&c, payload, sizeof(payload), &size) != OK)
+        CHECK(false); /* names are bounded */
+    draw_correlation(a);
+    *to++ = 0x08; /* response topic [MQTT5 3.3.2.3.5] */
+    to = put_be16(to, (uint16_t)response.n);
+    to = bytes_put(to, response);
+    *to++ = 0x09; /* correlation data [MQTT5 3.3.2.3.6] */
+    to = put_be16(to, sizeof(a->correlation));
+    to = bytes_put(to, bytes_of(a->correlation, sizeof(a->correlation)));
+    p.props = bytes_of(props, (size_t)(to - props));
+    a->state = ANNOUNCER_INTRODUCING;
+    a->waits_for = p.packet_id = next_id(a);
+    a->is_introduced = true;
+    send_control(a, p, bytes_of(payload, size));
+    arm(a, now(a) + ANNOUNCER_HANDSHAKE_MS);
+}
+
+static const char *refusal_help(struct bytes reason)
+{
+    if (bytes_eq(reason, BYTES_LIT("unknown_cluster")))
+        return "it has no link with the name of our cluster: write one there, or correct name in "
+               "[cluster] here";
+    if (bytes_eq(reason, BYTES_LIT("bad_remote_cluster_link_name")))
+        return "it is another cluster than our link is named after: correct the link's name here, "
+               "or its server";
+    if (bytes_eq(reason, BYTES_LIT("cluster_link_disabled")))
+        return "its link to us is disabled: enable it there";
+    return NULL;
+}
+
+static void on_refusal(struct announcer *a, struct bytes reason)
+{
+    struct dialer *d = &a->dialer;
+    char text[128], peer[300];
+
+    snprintf(text, sizeof(text), "%.*s", (int)(reason.n < 100 ? reason.n : 100),
+             (const char *)reason.p);
+    dialer_peer_text(d, peer);
+    host_log(d->host, a->is_refused ? 7 : 4, "link refused", d->link->name, peer, text,
+             refusal_help(reason));
+    a->is_refused = true;
+    dialer_fail(d, text);
+}
+
+static void on_accepted(struct announcer *a, enum emqx_need need)
+{
+    a->is_refused = false;
+    a->jump_ms = 0;
+    if (!a->has_announced || need != EMQX_NEED_FALSE)
+        interest_forget(a->interest);
+    a->has_announced = true;
+    a->waits_for = 0; /* the PUBACK of actor_init, should it come yet, means nothing more */
+    a->again_ms = 0;
+    a->state = ANNOUNCER_ONLINE;
+    a->beat_ms = now(a) + ANNOUNCER_BEAT_MS;
+    arm(a, a->beat_ms);
+    a->events->online(a);
+}
+
+static bool is_our_answer(const struct announcer *a, const struct packet_publish *p)
+{
+    return a->state == ANNOUNCER_INTRODUCING &&
+           (p->props.present & PROP_BIT(PROP_CORRELATION_DATA)) &&
+           bytes_eq(p->props.correlation_data, bytes_of(a->correlation, sizeof(a->correlation)));
+}
+
+static void on_publish(struct dialer *d, const struct packet_publish *p)
+{
+    struct announcer *a = announcer_of(d);
+    struct emqx_control c;
+
+    if (!is_our_answer(a, p))
+        return; /* an answer to an earlier attempt */
+    if (emqx_control_decode(p->payload, &c) != OK || c.op != EMQX_ACTOR_INIT_ACK)
+        dialer_fail(d, "its answer to our introduction cannot be understood");
+    else if (!c.is_accepted)
+        on_refusal(a, c.reason);
+    else
+        on_accepted(a, c.need_bootstrap);
+}
+
+static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)
+{
+    struct announcer *a = announcer_of(d);
+
+    if (a->state != ANNOUNCER_SUBSCRIBING || id != a->waits_for)
+        dialer_fail(d, "a SUBACK that nobody asked for");
+    else if (reason >= REASON_UNSPECIFIED_ERROR)
+        dialer_fail(d, "we may not subscribe there to $LINK/cluster/resp/: allow it in its access "
+                       "rules, or link to a listener that takes links");
+    else
+        introduce(a);
+}
+
+/* ---- routes ---- */
+
+static enum interest_taken take_op(void *arg, bool is_add, struct bytes filter, struct bytes id)
+{
+    struct emqx_batch *batch = arg;
+    struct emqx_route_op op = {.is_add = is_add, .filter = filter, .id = id};
+
+    if (emqx_batch_add(batch, &op) == OK)
+        return INTEREST_TAKEN;
+    return batch->count ? INTEREST_NO_ROOM : INTEREST_NEVER;
+}
+
+/* Bytes of payload that fit into a packet for the other side, and into our scratch memory. */
+static uint32_t payload_room(const struct announcer *a, uint32_t topic_n)
+{
+    uint32_t around = 5 + 2 + topic_n + 2 + 1; /* fixed header, topic, packet id, no properties */
+    uint32_t most = a->dialer.packet_max > around ? a->dialer.packet_max - around : 0;
+
+    return most < HOST_SCRATCH_BYTES ? most : HOST_SCRATCH_BYTES;
+}
+
+void announcer_run(struct announcer *a)
+{
+    struct link_host *host = host_of(a);
+    struct publish_out p = {.qos = 1};
+    uint8_t topic[TOPIC_ROOM];
+    struct emqx_batch batch;
+    uint32_t room;
+
+    if (a->state != ANNOUNCER_ONLINE || a->dialer.state != DIALER_UP || a->waits_for ||
+        now(a) < a->again_ms)
+        return;
+    if (interest_state(a->interest).pending == 0 && !interest_state(a->interest).is_walking)
+        return;
+    room = payload_room(a, topic_of(a, EMQX_TOPIC_ROUTE, topic).n);
+    if (emqx_batch_begin(&batch, BYTES_LIT(ANNOUNCER_ACTOR), a->incarnation, EMQX_OPS_MAX,
+                         host->scratch, room) != OK) {
+        dialer_fail(&a->dialer, "the other side's Maximum Packet Size is too small for a link");
+        return;
+    }
+    if (interest_take(a->interest, EMQX_OPS_MAX, take_op, &batch) == 0)
+        return;
+    a->waits_for = p.packet_id = next_id(a);
+    a->batch_ms = now(a);
+    send_control(a, p, bytes_of(host->scratch, emqx_batch_end(&batch)));
+}
+
+static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
+{
+    struct announcer *a = announcer_of(d);
+
+    if (id == 0 || id != a->waits_for)
+        return; /* of actor_init, after its answer */
+    a->waits_for = 0;
+    if (a->state == ANNOUNCER_INTRODUCING) {
+        if (reason >= REASON_UNSPECIFIED_ERROR)
+            dialer_fail(d, "we may not publish there to $LINK/cluster/route/: allow it in its "
+                           "access rules, or link to a listener that takes links");
+        return;
+    }
+    if (a->state != ANNOUNCER_ONLINE)
+        return;
+    if (reason < REASON_UNSPECIFIED_ERROR) {
+        interest_ack(a->interest);
+        return;
+    }
+    interest_fail(a->interest);
+    a->again_ms = now(a) + ANNOUNCER_AGAIN_MS;
+    arm(a, a->again_ms < a->beat_ms ? a->again_ms : a->beat_ms);
+}
+
+static void beat(struct announcer *a)
+{
+    struct emqx_control c = {
+        .op = EMQX_HEARTBEAT, .actor = BYTES_LIT(ANNOUNCER_ACTOR), .incarnation = a->incarnation};
+    struct publish_out p = {.qos = 0};
+    uint8_t payload[256];
+    uint32_t size;
+
+    if (emqx_control_encode(&c, payload, sizeof(payload), &size) != OK)
+        CHECK(false);
+    send_control(a, p, bytes_of(payload, size));
+}
+
+/* ---- time ---- */
+
+static void on_timer(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct announcer *a = of_timer(t);
+
+    (void)owner;
+    if (a->state == ANNOUNCER_SUBSCRIBING) {
+        dialer_fail(&a->dialer, "no SUBACK in time");
+    } else if (a->state == ANNOUNCER_INTRODUCING) {
+        dialer_fail(&a->dialer, "no answer to our introduction in time: are links served there?");
+    } else if (a->state == ANNOUNCER_ONLINE) {
+        if (a->waits_for && now_ms - a->batch_ms > ANNOUNCER_BATCH_MS) {
+            dialer_fail(&a->dialer, "no PUBACK for our routes in time");
+            return;
+        }
+        if (now_ms >= a->beat_ms) {
+            beat(a);
+            a->beat_ms = now_ms + ANNOUNCER_BEAT_MS;
+        }
+        arm(a, a->beat_ms);
+    }
+}
+
+/* ---- the connection ---- */
+
+static void on_up(struct dialer *d)
+{
+    subscribe(announcer_of(d));
+}
+
+/* An introduction that is answered with a protocol error may have an incarnation lower than one we
+ * used in an earlier life, before the clock was set back: the next one is higher, in growing jumps.
+ */
+static void raise_incarnation(struct announcer *a)
+{
+    uint64_t wall = shard_wall_ms(host_of(a)->shard);
+    char text[64];
+
+    a->jump_ms = a->jump_ms ? a->jump_ms * 10 : ANNOUNCER_JUMP_FIRST_MS;
+    if (a->jump_ms > ANNOUNCER_JUMP_MAX_MS)
+        a->jump_ms = ANNOUNCER_JUMP_MAX_MS;
+    a->incarnation = (wall > a->incarnation ? wall : a->incarnation) + a->jump_ms;
+    snprintf(text, sizeof(text), "the next one is %llu", (unsigned long long)a->incarnation);
+    host_log(host_of(a), 5, "link incarnation refused", a->dialer.link->name, NULL, a->dialer.why,
+             text);
+}
+
+static void on_down(struct dialer *d, bool was_up)
+{
+    struct announcer *a = announcer_of(d);
+    bool was_online = a->state == ANNOUNCER_ONLINE;
+
+    (void)was_up;
+    timer_cancel(shard_timers(host_of(a)->shard), &a->timer);
+    if (a->waits_for && was_online)
+        interest_fail(a->interest);
+    if (a->is_introduced && d->refusal == REASON_IMPLEMENTATION_SPECIFIC && !was_online)
+        raise_incarnation(a);
+    a->waits_for = 0;
+    a->is_introduced = false;
+    a->state = ANNOUNCER_IDLE;
+    a->events->offline(a, was_online);
+}
+
+static void on_drained(struct dialer *d)
+{
+    (void)d;
+}
+
+static const struct dialer_events dialer_events = {.up = on_up,
+                                                   .publish = on_publish,
+                                                   .ack = on_ack,
+                                                   .suback = on_suback,
+                                                   .drained = on_drained,
+                                                   .down = on_down};
+
+/* ---- life ---- */
+
+enum err announcer_init(struct announcer *a, struct link_host *host, const struct cfg_link *link,
+                        struct interest *interest, const struct announcer_events *events)
+{
+    *a = (struct announcer){.interest = interest, .events = events};
+    return dialer_init(&a->dialer, host, link, 0, &dialer_events);
+}
+
+void announcer_fini(struct announcer *a)
+{
+    if (!a->dialer.host)
+        return;
+    timer_cancel(shard_timers(host_of(a)->shard), &a->timer);
+    dialer_fini(&a->dialer);
+}
+
+void announcer_start(struct announcer *a)
+{
+    uint64_t wall = shard_wall_ms(host_of(a)->shard);
+
+    if (wall > a->incarnation)
+        a->incarnation = wall;
+    dialer_start(&a->dialer);
+}

@@ -1,0 +1,171 @@
+/* link/emqx.h -- the EMQX dialect: control payloads and forwarded messages <-> structs.
+ *
+ * Decoding takes a plain payload (131, term; link/inflate.h made it plain), checks all of it,
+ * copies nothing and allocates nothing: views point into the payload. What is not understood and
+ * not needed is passed over (keys of later versions, headers of plugins); what is needed and not
+ * right is ERR_PEER. Encoding writes into the caller's buffer; ERR_FULL says how much it would
+ * have taken.
+ *
+ * Threads  any; pure functions.
+ */
+#ifndef LINK_EMQX_H
+#define LINK_EMQX_H
+
+#include "core/base/bytes.h"
+#include "core/base/err.h"
+#include "link/etf.h"
+
+/* The only protocol version there is; carried, never compared. */
+#define EMQX_PROTOCOL_VERSION 1u
+/* Route ops that EMQX puts into one payload at most. */
+#define EMQX_OPS_MAX 4000u
+
+/* ---- topics: $LINK/cluster/{route,msg}/CLUSTER and $LINK/cluster/resp/CLUSTER/ACTOR, where
+ * CLUSTER is always the one that publishes or, for resp, subscribes ---- */
+
+enum emqx_topic {
+    EMQX_TOPIC_NONE, /* not a topic of a link */
+    EMQX_TOPIC_ROUTE,
+    EMQX_TOPIC_MSG,
+    EMQX_TOPIC_RESP,
+    EMQX_TOPIC_COUNT
+};
+
+/* Takes a topic apart. EMQX_TOPIC_NONE also for an empty cluster or actor and for wildcards. *actor
+ * is empty but for EMQX_TOPIC_RESP. */
+enum emqx_topic emqx_topic_parse(struct bytes topic, struct bytes *cluster, struct bytes *actor);
+
+/* Writes a topic (`actor` only for EMQX_TOPIC_RESP). *size is what it takes; ERR_FULL: `room` is
+ * less, nothing was written. */
+MUST_USE enum err emqx_topic_put(enum emqx_topic kind, struct bytes cluster, struct bytes actor,
+                                 uint8_t *to, uint32_t room, uint32_t *size);
+
+/* ---- client ids of our connections: PREFIX:routesync:SUFFIX and PREFIX:msg:SUFFIX:N ---- */
+
+#define EMQX_SUFFIX_BYTES 8u
+
+/* Eight hex digits that tell this node from others: EMQX takes the beginning of the SHA-1 of the
+ * node's name, anything that differs between nodes will do. */
+void emqx_suffix(uint64_t hash, uint8_t suffix[EMQX_SUFFIX_BYTES]);
+
+/* Writes a client id; `number` 0: the route connection, else message connection 1, 2, ... *size and
+ * ERR_FULL as above. */
+MUST_USE enum err emqx_client_id_put(struct bytes prefix, struct bytes suffix, uint32_t number,
+                                     uint8_t *to, uint32_t room, uint32_t *size);
+
+/* ---- control payloads ---- */
+
+enum emqx_op { EMQX_ACTOR_INIT, EMQX_ACTOR_INIT_ACK, EMQX_ROUTE, EMQX_HEARTBEAT, EMQX_OP_COUNT };
+
+enum emqx_need { EMQX_NEED_UNDEFINED, EMQX_NEED_FALSE, EMQX_NEED_TRUE };
+
+struct emqx_control {
+    enum emqx_op op;
+    struct bytes actor;
+    uint64_t incarnation; /* not in the ack */
+    /* actor_init and its ack */
+    uint64_t version;
+    bool has_capability; /* key 100 is there and is a binary: the peer is one of ours */
+    struct bytes capability;
+    /* actor_init: the name by which the sender knows the receiver */
+    struct bytes target;
+    /* actor_init_ack */
+    bool is_accepted;
+    struct bytes reason; /* when refused */
+    enum emqx_need need_bootstrap;
+    /* route: counted and checked; walk them with emqx_ops_begin */
+    uint32_t add_count, delete_count;
+    struct bytes ops;
+};
+
+/* Decodes a control payload of any kind. ERR_PEER: not a map, an unknown operation, a key of it
+ * missing, given twice or of the wrong type, an op of the wrong shape. */
+MUST_USE enum err emqx_control_decode(struct bytes payload, struct emqx_control *out);
+
+/* Encodes actor_init, actor_init_ack or heartbeat in the order in which EMQX does. For route see
+ * emqx_batch. *size and ERR_FULL as above. */
+MUST_USE enum err emqx_control_encode(const struct emqx_control *c, uint8_t *to, uint32_t room,
+                                      uint32_t *size);
+
+struct emqx_route_op {
+    bool is_add;
+    struct bytes filter;
+    struct bytes id;
+};
+
+struct emqx_ops {
+    struct etf_reader reader;
+    uint32_t left;
+};
+
+/* Walks the ops of a decoded EMQX_ROUTE in their order; emqx_ops_next is false at the end. */
+struct emqx_ops emqx_ops_begin(const struct emqx_control *route);
+bool emqx_ops_next(struct emqx_ops *ops, struct emqx_route_op *op);
+
+/* A route payload that grows while ops fit. Fields are emqx.c's, but for `count`. */
+struct emqx_batch {
+    struct etf_writer w;
+    uint64_t count_at; /* where the list's length stands */
+    uint32_t count;
+    uint32_t count_max;
+};
+
+/* Starts a payload in to[0..room) for at most `count_max` ops. ERR_FULL: not even an empty one
+ * fits. */
+MUST_USE enum err emqx_batch_begin(struct emqx_batch *b, struct bytes actor, uint64_t incarnation,
+                                   uint32_t count_max, uint8_t *to, uint32_t room);
+/* Adds an op. ERR_FULL: nothing was added; if count is 0, it can never be sent in such room. */
+MUST_USE enum err emqx_batch_add(struct emqx_batch *b, const struct emqx_route_op *op);
+/* Closes the payload, for which room was kept, and returns its size. */
+uint32_t emqx_batch_end(struct emqx_batch *b);
+
+/* ---- forwarded messages ---- */
+
+/* An IP address as bytes in network order; size 0: none. */
+struct emqx_address {
+    uint8_t size; /* 0, 4, 16 */
+    uint8_t bytes[16];
+};
+
+struct emqx_message {
+    struct bytes id; /* 16 bytes from EMQX */
+    uint8_t qos;
+    struct bytes from; /* client id, or an atom's name; p NULL: `undefined` (encode) */
+    bool from_is_atom; /* made inside the peer's broker (decode) */
+    bool dup, retain, sys;
+    uint8_t proto_ver;     /* 3, 4, 5; 0: not said */
+    struct bytes protocol; /* decode: an atom's name, empty: not said; encode: always mqtt */
+    struct bytes username; /* p NULL: none */
+    struct emqx_address peerhost;
+    struct emqx_address peername;
+    uint16_t peerport; /* with peername */
+    struct bytes topic, payload;
+    uint64_t timestamp_ms; /* since 1970, by the publisher's side */
+    bool has_expiry;
+    uint32_t message_expiry; /* seconds from timestamp_ms */
+    /* decode: the checked property map for emqx_props_put; encode: an MQTT 5 property block as
+     * props_forward makes it (core/mqtt/packet.h). Empty: none. */
+    struct bytes properties;
+};
+
+/* Decodes a forwarded message. The topic is a valid name (its depth is the caller's), texts among
+ * the properties are UTF-8 and short enough for MQTT. A payload given as a list of bytes (STRING)
+ * is taken. ERR_PEER: not a record of ten, or one of them not right. */
+MUST_USE enum err emqx_message_decode(struct bytes payload, struct emqx_message *out);
+
+/* Writes the properties of a decoded message as an MQTT 5 block without its length: payload format,
+ * content type, response topic, correlation data, user properties in their order. Returns the bytes
+ * written; `to` has room for message->properties.n, which is always enough. */
+uint32_t emqx_props_put(const struct emqx_message *message, uint8_t *to);
+
+/* Bytes behind the payload in a record, at most. */
+#define EMQX_TAIL_BYTES 16u
+
+/* Encodes a record around the payload, which the caller sends from where it is: *head bytes to
+ * `to`, the payload, *tail bytes from `behind`. ERR_FULL: `room` is less than *head, nothing
+ * usable was written. ERR_PEER: message->properties holds what does not travel. */
+MUST_USE enum err emqx_message_encode(const struct emqx_message *message, uint8_t *to,
+                                      uint32_t room, uint32_t *head,
+                                      uint8_t behind[EMQX_TAIL_BYTES], uint32_t *tail);
+
+#endif

@@ -1,0 +1,141 @@
+/* link/forwarder.c -- from the window to the connection, and acknowledgements back. */
+#include "link/forwarder.h"
+
+static struct forwarder *forwarder_of(struct dialer *d)
+{
+    return (struct forwarder *)(void *)d;
+}
+
+static void tell_losses(struct forwarder *f)
+{
+    uint64_t lost = window_lost_sum(&f->window);
+    uint64_t fresh = lost - f->lost_told;
+
+    if (!fresh)
+        return;
+    f->lost_told = lost;
+    STAT_ADD(shard_count(f->dialer.host->shard), link_messages_dropped, fresh);
+    f->events->lost(f, fresh);
+}
+
+/* Writes one PUBLISH; false: no memory, and the connection is given up. */
+static bool send(struct forwarder *f, const struct window_packet *w)
+{
+    struct link_host *host = f->dialer.host;
+    struct publish_out p;
+    bool refers;
+    uint8_t *to;
+
+    window_publish(w->record, &p);
+    p.packet_id = w->id;
+    p.dup = w->is_again;
+    refers = p.payload.n >= FORWARDER_REFER_BYTES;
+    to = dialer_room(&f->dialer, w->header_bytes + (refers ? 0 : p.payload.n));
+    if (!to)
+        return false;
+    to = publish_put_header(to, MQTT_5, &p);
+    if (!refers) {
+        bytes_put(to, p.payload);
+    } else if (!outq_refer(&f->dialer.stream.outq, shard_pool(host->shard), w->record, p.payload.p,
+                           p.payload.n)) {
+        dialer_fail(&f->dialer, "no memory");
+        return false;
+    }
+    if (!w->is_again)
+        STAT_INC(shard_count(host->shard), link_messages_sent);
+    return true;
+}
+
+static void pump(struct forwarder *f)
+{
+    struct link_host *host = f->dialer.host;
+    struct window_packet w;
+    bool goes_on = true;
+
+    while (goes_on && f->dialer.state == DIALER_UP &&
+           f->dialer.stream.outq.bytes < host->limits->outq_bytes &&
+           window_next(&f->window, shard_now_ms(host->shard), &w)) {
+        goes_on = send(f, &w);
+        message_release(w.record);
+    }
+    tell_losses(f);
+}
+
+void forwarder_push(struct forwarder *f, struct message *record)
+{
+    window_push(&f->window, record);
+    pump(f);
+}
+
+/* ---- the connection ---- */
+
+static void on_up(struct dialer *d)
+{
+    struct forwarder *f = forwarder_of(d);
+    uint32_t most = d->link->max_inflight;
+
+    if (most > d->receive_max)
+        most = d->receive_max;
+    window_restart(&f->window, most ? most : 1, d->packet_max);
+    f->events->up(f);
+    pump(f);
+}
+
+static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
+{
+    struct forwarder *f = forwarder_of(d);
+
+    if (window_ack(&f->window, id, reason >= REASON_UNSPECIFIED_ERROR) != OK) {
+        dialer_fail(d, "a PUBACK for nothing that was sent");
+        return;
+    }
+    pump(f);
+}
+
+static void on_publish(struct dialer *d, const struct packet_publish *p)
+{
+    (void)d; /* nothing was subscribed to; what comes has been acknowledged */
+    (void)p;
+}
+
+static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)
+{
+    (void)id;
+    (void)reason;
+    dialer_fail(d, "a SUBACK that nobody asked for");
+}
+
+static void on_drained(struct dialer *d)
+{
+    pump(forwarder_of(d));
+}
+
+static void on_down(struct dialer *d, bool was_up)
+{
+    struct forwarder *f = forwarder_of(d);
+
+    f->events->down(f, was_up);
+}
+
+static const struct dialer_events dialer_events = {.up = on_up,
+                                                   .publish = on_publish,
+                                                   .ack = on_ack,
+                                                   .suback = on_suback,
+                                                   .drained = on_drained,
+                                                   .down = on_down};
+
+/* ---- life ---- */
+
+enum err forwarder_init(struct forwarder *f, struct link_host *host, const struct cfg_link *link,
+                        uint32_t number, uint64_t bytes_max, const struct forwarder_events *events)
+{
+    *f = (struct forwarder){.events = events};
+    window_init(&f->window, bytes_max);
+    return dialer_init(&f->dialer, host, link, number, &dialer_events);
+}
+
+void forwarder_fini(struct forwarder *f)
+{
+    dialer_fini(&f->dialer);
+    window_fini(&f->window);
+}

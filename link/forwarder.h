@@ -1,0 +1,53 @@
+/* link/forwarder.h -- carries messages to one remote cluster on one connection.
+ *
+ * What it is given stands in a window (link/window.h): sent while the connection has room, QoS 0
+ * and done, QoS 1 and kept until its PUBACK. What comes while the other side is away, slow or its
+ * window is full waits, up to a bound; then the oldest is dropped and counted. Nobody who publishes
+ * ever waits for a link.
+ *
+ * Threads  the link worker.
+ */
+#ifndef LINK_FORWARDER_H
+#define LINK_FORWARDER_H
+
+#include "link/dialer.h"
+#include "link/window.h"
+
+/* Messages that one link keeps, waiting or unacknowledged, over all its connections, in bytes.
+ * Beyond: the oldest that waits is dropped and counted (link_messages_dropped). */
+#define FORWARDER_QUEUE_BYTES (64u << 20)
+/* Connections for messages where the configuration says auto. EMQX opens 8, because each of its
+ * waits for 32 PUBACKs at most; one connection with our window does more. */
+#define FORWARDER_CONNECTIONS_AUTO 1u
+/* Payloads of at least this size are sent from where they are. */
+#define FORWARDER_REFER_BYTES 1024u
+
+struct forwarder;
+struct peer;
+
+struct forwarder_events {
+    void (*up)(struct forwarder *f);
+    /* The connection or the attempt has ended for the reason in f->dialer.why. */
+    void (*down)(struct forwarder *f, bool was_up);
+    /* Messages were lost; f->window.lost says why. */
+    void (*lost)(struct forwarder *f, uint64_t count);
+};
+
+struct forwarder {
+    struct dialer dialer; /* first */
+    struct window window;
+    const struct forwarder_events *events;
+    struct peer *peer; /* whose it is: for the events */
+    uint64_t lost_told;
+};
+
+/* Prepares message connection `number` (1, 2, ...) that keeps at most `bytes_max`. ERR_MEMORY. */
+MUST_USE enum err forwarder_init(struct forwarder *f, struct link_host *host,
+                                 const struct cfg_link *link, uint32_t number, uint64_t bytes_max,
+                                 const struct forwarder_events *events);
+void forwarder_fini(struct forwarder *f);
+
+/* Takes a record: a message whose topic and payload are those of the PUBLISH, with qos 0 or 1. */
+void forwarder_push(struct forwarder *f, struct message *record);
+
+#endif

@@ -1,0 +1,38 @@
+/* link/host.h -- what the parts of the link layer have of the worker they run on.
+ *
+ * The link layer makes no system call: connections, time and the log come from here, so that a test
+ * runs whole clusters in memory.
+ *
+ * Threads  the link worker.
+ */
+#ifndef LINK_HOST_H
+#define LINK_HOST_H
+
+#include "core/base/hash.h"
+#include "core/broker/shard.h"
+#include "link/emqx.h"
+
+/* Room for one route batch, kept for all links of a worker: one operation always fits, its filter
+ * and its id have at most 65535 and 131086 bytes. Batches are cut at this size too. */
+#define HOST_SCRATCH_BYTES (256u << 10)
+
+struct link_host {
+    struct shard *shard;
+    const struct limits *limits;
+    struct bytes cluster; /* our own name */
+    struct hash_key key;
+    uint8_t suffix[EMQX_SUFFIX_BYTES]; /* of our client ids */
+    void *net;                         /* first argument of the functions */
+    /* conn_dial, or what a test has instead. */
+    enum err (*dial)(void *net, struct stream *stream, const char *host, uint16_t port,
+                     uint32_t timeout_ms);
+    void (*log)(void *net, const struct log_event *e); /* may be NULL */
+    uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
+};
+
+/* Says a line about the link of that name. `peer`, `reason` and `detail` may be NULL. Levels as in
+ * syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug. */
+void host_log(const struct link_host *host, int level, const char *event, const char *link,
+              const char *peer, const char *reason, const char *detail);
+
+#endif

@@ -1,0 +1,324 @@
+/* link/hub.c -- peers, local filters, and the record of a message that leaves. */
+#include "link/hub.h"
+
+#include <stdlib.h>
+
+#include "core/base/arena.h"
+#include "core/base/check.h"
+#include "core/base/table.h"
+#include "link/receiver.h"
+
+/* A filter that somebody subscribes to here; with a group, as a shared one. */
+struct local {
+    struct table_node node;
+    uint32_t group_n, filter_n;
+    uint8_t text[]; /* group, filter */
+};
+
+struct hub {
+    struct link_host host;
+    struct peer *peers[LINKS_MAX]; /* by number of the link; NULL: disabled, or lives elsewhere */
+    uint32_t peer_count;           /* of links in the configuration */
+    struct receiver *receiver;
+    struct table locals;
+    /* message ids: microseconds, who we are, and a count within one microsecond */
+    uint64_t id_us;
+    uint64_t id_node; /* 48 bits */
+    uint16_t id_count;
+};
+
+/* ---- local filters ---- */
+
+static uint64_t hash_local(const struct hub *h, struct bytes group, struct bytes filter)
+{
+    return hash_more(&h->host.key, hash_bytes(&h->host.key, group), filter);
+}
+
+static struct local *find_local(const struct hub *h, struct bytes group, struct bytes filter)
+{
+    struct table_node *n = table_first(&h->locals, hash_local(h, group, filter));
+
+    for (; n; n = table_after(n)) {
+        struct local *l = TABLE_OBJECT(n, struct local, node);
+
+        if (bytes_eq(bytes_of(l->text, l->group_n), group) &&
+            bytes_eq(bytes_of(l->text + l->group_n, l->filter_n), filter))
+            return l;
+    }
+    return NULL;
+}
+
+static bool keep_local(struct hub *h, struct bytes group, struct bytes filter)
+{
+    struct local *l = malloc(sizeof(*l) + group.n + filter.n);
+
+    if (!l)
+        return false;
+    *l = (struct local){.group_n = group.n, .filter_n = filter.n};
+    bytes_put(bytes_put(l->text, group), filter);
+    if (table_insert(&h->locals, &l->node, hash_local(h, group, filter)))
+        return true;
+    free(l);
+    return false;
+}
+
+/* Says each change once, also when it was reported twice. */
+static void on_interest(void *link, struct bytes group, struct bytes filter, bool is_added)
+{
+    struct hub *h = link;
+    struct local *l = find_local(h, group, filter);
+
+    if (is_added == (l != NULL))
+        return;
+    if (is_added && !keep_local(h, group, filter)) {
+        STAT_INC(shard_count(h->host.shard), dropped_memory);
+        return;
+    }
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i] && h->peers[i]->link->enable)
+            peer_interest(h->peers[i], group, filter, is_added);
+    if (!is_added) {
+        table_remove(&h->locals, &l->node);
+        free(l);
+    }
+}
+
+uint32_t hub_local_count(const struct hub *h)
+{
+    return h->locals.count;
+}
+
+/* ---- messages that leave ---- */
+
+static uint8_t *put_be64(uint8_t *to, uint64_t v)
+{
+    return put_be32(put_be32(to, (uint32_t)(v >> 32)), (uint32_t)v);
+}
+
+static void draw_id(struct hub *h, uint8_t id[16])
+{
+    uint64_t us = shard_wall_ms(h->host.shard) * 1000;
+    uint8_t node[8];
+
+    if (us > h->id_us) {
+        h->id_us = us;
+        h->id_count = 0;
+    } else if (++h->id_count == 0) {
+        h->id_us++;
+    }
+    put_be64(node, h->id_node);
+    id = put_be64(id, h->id_us);
+    id = bytes_put(id, bytes_of(node + 2, 6));
+    put_be16(id, h->id_count);
+}
+
+/* The message as the other side wants it: seconds to live are counted from the timestamp. */
+static void describe(struct hub *h, const struct publish *p, const uint8_t id[16],
+                     struct emqx_message *m)
+{
+    uint64_t now = shard_now_ms(h->host.shard), wall = shard_wall_ms(h->host.shard);
+
+    *m = (struct emqx_message){.id = bytes_of(id, 16),
+                               .qos = p->qos,
+                               .from = p->from_id,
+                               .retain = p->retain,
+                               .proto_ver = p->protocol,
+                               .topic = p->topic,
+                               .payload = p->payload,
+                               .timestamp_ms = p->stamp_ms,
+                               .properties = p->props};
+    if (p->from_id.n == 0)
+        m->from.p = NULL;
+    if (p->from_user.n)
+        m->username = p->from_user;
+    if (p->expires_ms) {
+        uint64_t left = p->expires_ms > now ? p->expires_ms - now : 0;
+        uint64_t age = wall > p->stamp_ms ? wall - p->stamp_ms : 0;
+
+        m->has_expiry = true;
+        m->message_expiry = (uint32_t)((left + age + 999) / 1000);
+    }
+}
+
+/* The record of a publish, encoded once for all links, as a message of its own: its topic and its
+ * payload are those of the PUBLISH that carries it. NULL: no memory. */
+static struct message *encode(struct hub *h, const struct publish *p)
+{
+    struct arena *arena = shard_arena(h->host.shard);
+    uint32_t room = 512 + p->topic.n + p->from_id.n + p->from_user.n + 4 * p->props.n;
+    uint8_t id[16], behind[EMQX_TAIL_BYTES], topic[CFG_NAME_BYTES_MAX + 32], *to;
+    struct publish out = {.expires_ms = p->expires_ms,
+                          .stamp_ms = p->stamp_ms,
+                          .qos = p->qos ? 1 : 0,
+                          .protocol = MQTT_5};
+    uint32_t head, tail, topic_n;
+    struct emqx_message m;
+
+    draw_id(h, id);
+    describe(h, p, id, &m);
+    to = arena_alloc(arena, room + p->payload.n + EMQX_TAIL_BYTES);
+    if (!to || emqx_message_encode(&m, to, room, &head, behind, &tail) != OK)
+        return NULL;
+    bytes_put(bytes_put(to + head, p->payload), bytes_of(behind, tail));
+    if (emqx_topic_put(EMQX_TOPIC_MSG, h->host.cluster, (struct bytes){0}, topic, sizeof(topic),
+                       &topic_n) != OK)
+        CHECK(false);
+    out.topic = bytes_of(topic, topic_n);
+    out.payload = bytes_of(to, head + p->payload.n + tail);
+    return publish_message(&out, shard_waiting(h->host.shard));
+}
+
+static bool on_forward(void *link, const struct publish *p, uint64_t links)
+{
+    struct hub *h = link;
+    struct message *record;
+    uint64_t publisher;
+
+    if (p->from_link)
+        return true; /* one hop: what came over a link leaves over none */
+    record = encode(h, p);
+    if (!record) {
+        STAT_INC(shard_count(h->host.shard), link_messages_dropped);
+        return true;
+    }
+    publisher = hash_bytes(&h->host.key, p->from_id);
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if ((links >> i & 1) && h->peers[i])
+            peer_forward(h->peers[i], record, publisher);
+    message_release(record);
+    return true;
+}
+
+static bool on_link_packet(void *link, const struct link_packet *packet)
+{
+    struct hub *h = link;
+
+    return receiver_take(h->receiver, packet);
+}
+
+void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
+{
+    hooks->link = h;
+    hooks->forward = on_forward;
+    hooks->link_packet = on_link_packet;
+    hooks->interest = on_interest;
+}
+
+/* ---- peers ---- */
+
+struct peer *hub_peer(struct hub *h, struct bytes name)
+{
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i] && bytes_eq(bytes_str(h->peers[i]->link->name), name))
+            return h->peers[i];
+    return NULL;
+}
+
+static struct peer *find_peer(void *arg, struct bytes cluster)
+{
+    return hub_peer(arg, cluster);
+}
+
+void hub_start(struct hub *h)
+{
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i] && h->peers[i]->link->enable)
+            peer_start(h->peers[i]);
+}
+
+bool hub_turn(struct hub *h)
+{
+    bool more = false;
+
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i])
+            more |= peer_run(h->peers[i]);
+    return more;
+}
+
+void hub_stop(struct hub *h)
+{
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i])
+            peer_stop(h->peers[i]);
+}
+
+/* ---- life ---- */
+
+/* What tells us from other clusters and stays the same over restarts, so that a new life takes over
+ * the connections of the last one. Not a secret: the key is fixed. */
+static uint64_t name_hash(struct bytes name)
+{
+    static const struct hash_key fixed = {
+        {0x243F6A8885A308D3u, 0x13198A2E03707344u, 0xA4093822299F31D0u, 0x082EFA98EC4E6C89u}};
+
+    return hash_bytes(&fixed, name);
+}
+
+static bool make_parts(struct hub *h, const struct hub_config *config)
+{
+    const struct cfg *cfg = config->cfg;
+
+    h->host.scratch = malloc(HOST_SCRATCH_BYTES);
+    h->receiver = receiver_create(&h->host, find_peer, h);
+    if (!h->host.scratch || !h->receiver)
+        return false;
+    h->peer_count = cfg->link_count;
+    for (uint32_t i = 0; i < cfg->link_count; i++) {
+        if (shard_link_home(config->shard, bytes_str(cfg->links[i].name)) != config->number)
+            continue;
+        h->peers[i] = peer_create(&h->host, &cfg->links[i], i);
+        if (!h->peers[i])
+            return false;
+    }
+    return true;
+}
+
+struct hub *hub_create(const struct hub_config *config)
+{
+    struct hub *h = calloc(1, sizeof(*h));
+    uint64_t hash;
+
+    if (!h)
+        return NULL;
+    h->host = (struct link_host){.shard = config->shard,
+                                 .limits = &config->cfg->limits,
+                                 .cluster = bytes_str(config->cfg->cluster.name),
+                                 .key = config->key,
+                                 .net = config->net,
+                                 .dial = config->dial,
+                                 .log = config->log};
+    hash = name_hash(h->host.cluster);
+    emqx_suffix(hash, h->host.suffix);
+    h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
+    table_init(&h->locals);
+    if (!make_parts(h, config)) {
+        hub_destroy(h);
+        return NULL;
+    }
+    return h;
+}
+
+static void free_locals(struct hub *h)
+{
+    for (uint32_t i = 0; i < h->locals.bucket_count; i++)
+        while (h->locals.buckets[i]) {
+            struct local *l = TABLE_OBJECT(h->locals.buckets[i], struct local, node);
+
+            h->locals.buckets[i] = l->node.next;
+            free(l);
+        }
+    table_fini(&h->locals);
+}
+
+void hub_destroy(struct hub *h)
+{
+    if (!h)
+        return;
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        peer_destroy(h->peers[i]);
+    receiver_destroy(h->receiver);
+    free_locals(h);
+    free(h->host.scratch);
+    free(h);
+}

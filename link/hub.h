@@ -1,0 +1,47 @@
+/* link/hub.h -- all remote clusters of one link worker, behind the hooks that core calls.
+ *
+ * A link lives on the link worker that shard_link_home names for it, wholly: its connections, its
+ * routes, and the packets its cluster sends. The hub also keeps every local filter, so that a link
+ * that comes later can be told of them.
+ *
+ * Threads  create, destroy: boot.  All else: the link worker.
+ */
+#ifndef LINK_HUB_H
+#define LINK_HUB_H
+
+#include "link/peer.h"
+
+struct hub; /* opaque */
+
+/* What a hub is made of. The functions are those of struct link_host. */
+struct hub_config {
+    const struct cfg *cfg; /* outlives the hub */
+    struct shard *shard;   /* of a link worker */
+    uint32_t number;       /* of this link worker: 0.. */
+    struct hash_key key;
+    void *net;
+    enum err (*dial)(void *net, struct stream *stream, const char *host, uint16_t port,
+                     uint32_t timeout_ms);
+    void (*log)(void *net, const struct log_event *e);
+};
+
+/* NULL: no memory. */
+struct hub *hub_create(const struct hub_config *config);
+/* The net has no stream of it any more. NULL is fine. */
+void hub_destroy(struct hub *h);
+
+/* Fills in what core calls: link, forward, link_packet, interest. */
+void hub_set_hooks(struct hub *h, struct shard_hooks *hooks);
+
+/* Dials the enabled links: before the first turn. hub_stop says good-bye and dials no more. */
+void hub_start(struct hub *h);
+void hub_stop(struct hub *h);
+/* Once per turn, after mail and timers. True: there is work for another turn at once. */
+bool hub_turn(struct hub *h);
+
+/* For tests and the state of links: the peer of that name on this worker, or NULL. */
+struct peer *hub_peer(struct hub *h, struct bytes name);
+/* Distinct local filters known. */
+uint32_t hub_local_count(const struct hub *h);
+
+#endif

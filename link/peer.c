@@ -1,0 +1,352 @@
+/* link/peer.c -- one remote cluster. */
+#include "link/peer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/mqtt/topic.h"
+
+/* A change of the route index that is tried again, in order. */
+struct route_due {
+    struct route_due *next;
+    bool is_wanted;
+    uint32_t filter_n;
+    uint8_t filter[];
+};
+
+static struct peer *of_announcer(struct announcer *a)
+{
+    return (struct peer *)(void *)((char *)a - offsetof(struct peer, announcer));
+}
+
+/* ---- what a link says of itself ---- */
+
+static void say_state(struct peer *p, const char *text)
+{
+    char topic[CFG_NAME_BYTES_MAX + 32];
+
+    snprintf(topic, sizeof(topic), "connection/%s/state", p->link->name);
+    shard_sys_say(p->host->shard, topic, text);
+}
+
+static bool is_up(const struct peer *p)
+{
+    if (p->announcer.state != ANNOUNCER_ONLINE)
+        return false;
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        if (p->forwarders[i].dialer.state != DIALER_UP)
+            return false;
+    return true;
+}
+
+static void look_whether_up(struct peer *p)
+{
+    struct interest_state s = interest_state(p->interest);
+    char peer[300], detail[128];
+
+    if (p->is_up || !is_up(p))
+        return;
+    p->is_up = true;
+    p->last_why[0] = '\0';
+    dialer_peer_text(&p->announcer.dialer, peer);
+    snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters", s.wanted,
+             announced_filter_count(p->announced));
+    host_log(p->host, 5, "link up", p->link->name, peer, NULL, detail);
+    say_state(p, "1");
+}
+
+/* The first loss of a link, and every new reason after it, is news; the same again is not. */
+static void look_whether_down(struct peer *p, const struct dialer *d)
+{
+    bool was_up = p->is_up;
+    bool is_news = strcmp(p->last_why, d->why) != 0;
+    char peer[300];
+
+    dialer_peer_text(d, peer);
+    host_log(p->host,
+             d->must_stop ? 7
+             : was_up     ? 4
+             : is_news    ? 5
+                          : 7,
+             was_up ? "link down" : "link not connected", p->link->name, peer, d->why,
+             d->must_stop ? NULL : "it is tried again");
+    memcpy(p->last_why, d->why, sizeof(p->last_why));
+    p->is_up = false;
+    if (was_up)
+        say_state(p, "0");
+}
+
+static void on_online(struct announcer *a)
+{
+    struct peer *p = of_announcer(a);
+
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        dialer_hurry(&p->forwarders[i].dialer);
+    look_whether_up(p);
+}
+
+static void on_offline(struct announcer *a, bool was_online)
+{
+    (void)was_online;
+    look_whether_down(of_announcer(a), &a->dialer);
+}
+
+static const struct announcer_events announcer_events = {.online = on_online,
+                                                         .offline = on_offline};
+
+/* ---- messages to them ---- */
+
+static void on_forwarder_up(struct forwarder *f)
+{
+    look_whether_up(f->peer);
+}
+
+static void on_forwarder_down(struct forwarder *f, bool was_up)
+{
+    (void)was_up;
+    look_whether_down(f->peer, &f->dialer);
+}
+
+static void on_lost(struct forwarder *f, uint64_t count)
+{
+    struct peer *p = f->peer;
+    const struct window_lost *l = &f->window.lost;
+    uint64_t now = shard_now_ms(p->host->shard);
+    char peer[300], detail[256];
+
+    (void)count;
+    if (now < p->say_ms)
+        return;
+    p->say_ms = now + PEER_SAY_MS;
+    dialer_peer_text(&f->dialer, peer);
+    snprintf(detail, sizeof(detail),
+             "so far: %llu because the queue was full, %llu expired, %llu too large for the other "
+             "side, %llu refused by it, %llu without memory",
+             (unsigned long long)l->full, (unsigned long long)l->expired,
+             (unsigned long long)l->too_large, (unsigned long long)l->refused,
+             (unsigned long long)l->memory);
+    host_log(p->host, 4, "link messages lost", p->link->name, peer, NULL, detail);
+}
+
+static const struct forwarder_events forwarder_events = {
+    .up = on_forwarder_up, .down = on_forwarder_down, .lost = on_lost};
+
+void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash)
+{
+    forwarder_push(&p->forwarders[publisher_hash % p->forwarder_count], record);
+}
+
+/* ---- their routes ---- */
+
+static bool route_now(struct peer *p, struct bytes filter, bool is_wanted)
+{
+    return shard_link_route(p->host->shard, p->number, filter, is_wanted) == OK;
+}
+
+/* Changes of one filter must keep their order, so behind one that waits all wait. */
+static void on_filter(void *arg, struct bytes filter, bool is_wanted)
+{
+    struct peer *p = arg;
+    struct route_due *d;
+
+    if (!p->due_first && route_now(p, filter, is_wanted))
+        return;
+    d = malloc(sizeof(*d) + filter.n);
+    if (!d) {
+        STAT_INC(shard_count(p->host->shard), dropped_memory);
+        return;
+    }
+    *d = (struct route_due){.is_wanted = is_wanted, .filter_n = filter.n};
+    bytes_put(d->filter, filter);
+    *p->due_last = d;
+    p->due_last = &d->next;
+}
+
+static bool run_due(struct peer *p)
+{
+    struct route_due *d;
+
+    while ((d = p->due_first)) {
+        if (!route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted))
+            return true;
+        p->due_first = d->next;
+        if (!p->due_first)
+            p->due_last = &p->due_first;
+        free(d);
+    }
+    return false;
+}
+
+static void on_expiry(struct timer *t, void *owner, uint64_t now_ms);
+
+static void arm_expiry(struct peer *p)
+{
+    uint64_t next = announced_next_expiry(p->announced);
+
+    if (next == UINT64_MAX)
+        timer_cancel(shard_timers(p->host->shard), &p->expiry);
+    else
+        timer_arm(shard_timers(p->host->shard), &p->expiry, next, on_expiry);
+}
+
+static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, expiry));
+    uint32_t before = announced_route_count(p->announced);
+    char detail[64];
+
+    (void)owner;
+    if (announced_expire(p->announced, now_ms)) {
+        snprintf(detail, sizeof(detail), "%u routes are gone",
+                 before - announced_route_count(p->announced));
+        host_log(p->host, 4, "link routes expired", p->link->name, NULL,
+                 "not heard of for too long", detail);
+    }
+    arm_expiry(p);
+}
+
+enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation, bool *need_bootstrap)
+{
+    uint64_t expiry = shard_now_ms(p->host->shard) + ANNOUNCED_TTL_MS;
+    enum err err =
+        announced_hello(p->announced, actor, incarnation, expiry, ANNOUNCED_OLD_GO, need_bootstrap);
+
+    if (err != OK)
+        return err;
+    arm_expiry(p);
+    dialer_hurry(&p->announcer.dialer);
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        dialer_hurry(&p->forwarders[i].dialer);
+    return OK;
+}
+
+/* Says once that a route was not taken, in either direction. */
+static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err)
+{
+    char detail[256];
+
+    if (p->routes_refused++)
+        return;
+    snprintf(detail, sizeof(detail), "filter %.*s", (int)(filter.n < 200 ? filter.n : 200),
+             (const char *)filter.p);
+    host_log(p->host, 4, event, p->link->name, NULL,
+             err == ERR_FULL     ? "the link has as many routes as it may"
+             : err == ERR_MEMORY ? "no memory"
+                                 : "not a filter, or deeper than max_topic_levels",
+             detail);
+}
+
+void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c)
+{
+    struct emqx_ops ops = emqx_ops_begin(c);
+    struct emqx_route_op op;
+    enum err err;
+
+    while (emqx_ops_next(&ops, &op)) {
+        if (!op.is_add) {
+            announced_delete(p->announced, actor, op.filter, op.id);
+            continue;
+        }
+        err = announced_add(p->announced, actor, op.filter, op.id);
+        if (err != OK) /* the others must not suffer for one */
+            route_refused(p, "link route not taken", op.filter, err);
+    }
+}
+
+/* ---- our routes ---- */
+
+void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added)
+{
+    enum err err = OK;
+
+    if (is_added)
+        err = interest_add(p->interest, group, filter);
+    else
+        interest_remove(p->interest, group, filter);
+    if (err != OK)
+        route_refused(p, "link route not announced", filter, err);
+}
+
+bool peer_run(struct peer *p)
+{
+    announcer_run(&p->announcer);
+    return run_due(p);
+}
+
+/* ---- life ---- */
+
+static bool make_forwarders(struct peer *p)
+{
+    uint32_t count = p->link->connections ? p->link->connections : FORWARDER_CONNECTIONS_AUTO;
+
+    p->forwarders = calloc(count, sizeof(*p->forwarders));
+    if (!p->forwarders)
+        return false;
+    for (; p->forwarder_count < count; p->forwarder_count++) {
+        struct forwarder *f = &p->forwarders[p->forwarder_count];
+
+        if (forwarder_init(f, p->host, p->link, p->forwarder_count + 1,
+                           FORWARDER_QUEUE_BYTES / count, &forwarder_events) != OK)
+            return false;
+        f->peer = p;
+    }
+    return true;
+}
+
+struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number)
+{
+    struct peer *p = calloc(1, sizeof(*p));
+
+    if (!p)
+        return NULL;
+    CHECK(number < LINKS_MAX);
+    p->host = host;
+    p->link = link;
+    p->number = number;
+    p->due_last = &p->due_first;
+    p->interest = interest_create(link->topics, link->topic_count, PEER_ROUTES_MAX, &host->key);
+    p->announced = announced_create(PEER_ACTORS_MAX, PEER_ROUTES_MAX, host->limits->topic_levels,
+                                    &host->key, on_filter, p);
+    if (!p->interest || !p->announced || !make_forwarders(p) ||
+        announcer_init(&p->announcer, host, link, p->interest, &announcer_events) != OK) {
+        peer_destroy(p);
+        return NULL;
+    }
+    return p;
+}
+
+void peer_destroy(struct peer *p)
+{
+    if (!p)
+        return;
+    while (p->due_first) {
+        struct route_due *d = p->due_first;
+
+        p->due_first = d->next;
+        free(d);
+    }
+    timer_cancel(shard_timers(p->host->shard), &p->expiry);
+    announcer_fini(&p->announcer);
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        forwarder_fini(&p->forwarders[i]);
+    free(p->forwarders);
+    interest_destroy(p->interest);
+    announced_destroy(p->announced);
+    free(p);
+}
+
+void peer_start(struct peer *p)
+{
+    say_state(p, "0");
+    announcer_start(&p->announcer);
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        dialer_start(&p->forwarders[i].dialer);
+}
+
+void peer_stop(struct peer *p)
+{
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        dialer_stop(&p->forwarders[i].dialer);
+    dialer_stop(&p->announcer.dialer);
+}

@@ -1,0 +1,66 @@
+/* link/peer.h -- one remote cluster: the two planes of a link, and what it says of itself.
+ *
+ *     routes    ours to them: announcer (their part: link/receiver.h)   theirs to us: announced
+ *     messages  ours to them: forwarders                                theirs to us: receiver
+ *
+ * A route that the other side announces becomes a destination of the route index here. A link is
+ * up when its route connection is accepted and all its message connections stand.
+ *
+ * Threads  the link worker that has it.
+ */
+#ifndef LINK_PEER_H
+#define LINK_PEER_H
+
+#include "link/announced.h"
+#include "link/announcer.h"
+#include "link/forwarder.h"
+
+/* Routes of one link, in each direction. Beyond: not announced, or not taken; counted and said. */
+#define PEER_ROUTES_MAX (4u << 20)
+/* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
+#define PEER_ACTORS_MAX 1024u
+/* Pause between two lines about lost messages of one link. */
+#define PEER_SAY_MS 10000u
+
+struct route_due;
+
+struct peer {
+    struct link_host *host;
+    const struct cfg_link *link;
+    uint32_t number; /* of the link: its bit among destinations */
+    struct announcer announcer;
+    struct interest *interest;   /* what we want from them */
+    struct announced *announced; /* what they want from us */
+    struct forwarder *forwarders;
+    uint32_t forwarder_count;
+    struct timer expiry;                     /* of the actor that is heard of least */
+    struct route_due *due_first, **due_last; /* changes the route index could not take yet */
+    uint64_t say_ms;                         /* no line about losses before */
+    uint64_t routes_refused;                 /* by PEER_ROUTES_MAX, in either direction */
+    bool is_up;
+    char last_why[192]; /* the last failure that was said */
+};
+
+/* A peer for a link of the configuration, which outlives it. NULL: no memory. */
+struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number);
+void peer_destroy(struct peer *p); /* NULL is fine */
+
+/* Dials; only once, and only if the link is enabled. */
+void peer_start(struct peer *p);
+/* Once per turn: sends pending routes, tries again what found no room. True: something is left. */
+bool peer_run(struct peer *p);
+/* Says good-bye and dials no more. */
+void peer_stop(struct peer *p);
+
+/* A local subscription has appeared or gone. */
+void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);
+/* A record for them, see forwarder_push; messages of one publisher have one hash. */
+void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
+
+/* They introduce an actor of theirs: as announced_hello. It also means that they can be reached. */
+MUST_USE enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
+                             bool *need_bootstrap);
+/* Applies the operations of a route payload to an actor of theirs. */
+void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c);
+
+#endif

@@ -1,0 +1,414 @@
+/* link/receiver.c -- routes and messages of remote clusters.
+ *
+ * A packet that found no room is offered again, whole. So whatever was done before the place that
+ * had no room must be harmless when it is done twice; the one thing that is not, the answer to an
+ * introduction, is remembered in the binding (answer_due).
+ */
+#include "link/receiver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/base/table.h"
+#include "core/mqtt/topic.h"
+
+/* A client that speaks for an actor. Listed in the order in which they last spoke. */
+struct binding {
+    struct table_node node;
+    struct binding *prev, *next; /* longest silent first */
+    struct client_name client;
+    struct peer *peer;
+    uint64_t incarnation;
+    bool answer_due, need_bootstrap;
+    uint32_t actor_n;
+    uint8_t actor[];
+};
+
+struct receiver {
+    struct link_host *host;
+    receiver_find *find;
+    void *arg;
+    struct inflate *inflate;
+    struct table table;
+    struct binding *first, *last;
+};
+
+/* ---- bindings ---- */
+
+static uint64_t hash_client(const struct receiver *r, const struct client_name *c)
+{
+    uint32_t text[3] = {c->worker, c->slot, c->generation};
+
+    return hash_bytes(&r->host->key, bytes_of(text, sizeof(text)));
+}
+
+static void unlist(struct receiver *r, struct binding *b)
+{
+    *(b->prev ? &b->prev->next : &r->first) = b->next;
+    *(b->next ? &b->next->prev : &r->last) = b->prev;
+}
+
+static void list_last(struct receiver *r, struct binding *b)
+{
+    b->prev = r->last;
+    b->next = NULL;
+    *(r->last ? &r->last->next : &r->first) = b;
+    r->last = b;
+}
+
+static void forget(struct receiver *r, struct binding *b)
+{
+    table_remove(&r->table, &b->node);
+    unlist(r, b);
+    free(b);
+}
+
+/* The binding of a client, which has just spoken; or NULL. */
+static struct binding *binding_of(struct receiver *r, const struct client_name *c)
+{
+    struct table_node *n = table_first(&r->table, hash_client(r, c));
+
+    for (; n; n = table_after(n)) {
+        struct binding *b = TABLE_OBJECT(n, struct binding, node);
+
+        if (b->client.worker == c->worker && b->client.slot == c->slot &&
+            b->client.generation == c->generation) {
+            unlist(r, b);
+            list_last(r, b);
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static struct binding *bind(struct receiver *r, const struct client_name *c, struct peer *peer,
+                            const struct emqx_control *init)
+{
+    struct binding *b;
+
+    while (r->table.count >= RECEIVER_BINDINGS_MAX)
+        forget(r, r->first);
+    b = malloc(sizeof(*b) + init->actor.n);
+    if (!b)
+        return NULL;
+    *b = (struct binding){
+        .client = *c, .peer = peer, .incarnation = init->incarnation, .actor_n = init->actor.n};
+    bytes_put(b->actor, init->actor);
+    if (!table_insert(&r->table, &b->node, hash_client(r, c))) {
+        free(b);
+        return NULL;
+    }
+    list_last(r, b);
+    return b;
+}
+
+/* ---- answers ---- */
+
+/* Disconnects the sender. false: no room now. */
+static bool kick(struct receiver *r, const struct link_packet *packet, const char *why)
+{
+    struct log_event e = {.level = 4,
+                          .event = "link packet refused",
+                          .client = packet->client_id,
+                          .reason = why,
+                          .detail = "its client is disconnected"};
+
+    if (shard_link_kick(r->host->shard, packet->from, REASON_IMPLEMENTATION_SPECIFIC) == ERR_FULL)
+        return false;
+    STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    if (r->host->log)
+        r->host->log(r->host->net, &e);
+    return true;
+}
+
+/* Sends an actor_init_ack. false: no room now. */
+static bool answer(struct receiver *r, const struct link_packet *packet, struct bytes actor,
+                   struct bytes refusal, bool need_bootstrap)
+{
+    struct emqx_control c = {.op = EMQX_ACTOR_INIT_ACK,
+                             .actor = actor,
+                             .version = EMQX_PROTOCOL_VERSION,
+                             .is_accepted = refusal.n == 0,
+                             .reason = refusal};
+    uint8_t payload[ANNOUNCED_ACTOR_BYTES_MAX + 256];
+    uint32_t size;
+    enum err err;
+
+    if (c.is_accepted)
+        c.need_bootstrap = need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
+    err = emqx_control_encode(&c, payload, sizeof(payload), &size);
+    CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
+    err = shard_link_reply(r->host->shard, packet->response_topic, packet->correlation,
+                           bytes_of(payload, size));
+    if (err == ERR_MEMORY) /* they wait 5 s for nothing and begin again */
+        STAT_INC(shard_count(r->host->shard), dropped_memory);
+    return err != ERR_FULL;
+}
+
+/* ---- routes ---- */
+
+static bool may_answer_to(const struct link_packet *packet, struct bytes cluster)
+{
+    struct bytes to, actor;
+
+    return packet->correlation.n && packet->correlation.n <= UINT16_MAX &&
+           emqx_topic_parse(packet->response_topic, &to, &actor) == EMQX_TOPIC_RESP &&
+           bytes_eq(to, cluster);
+}
+
+static bool refuse(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                   const struct emqx_control *c, struct bytes reason)
+{
+    char name[CFG_NAME_BYTES_MAX + 1], text[64], client[300];
+
+    if (!answer(r, packet, c->actor, reason, false))
+        return false;
+    STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    snprintf(name, sizeof(name), "%.*s", (int)(cluster.n < 254 ? cluster.n : 254),
+             (const char *)cluster.p);
+    snprintf(text, sizeof(text), "we answer %.*s", (int)reason.n, (const char *)reason.p);
+    snprintf(client, sizeof(client), "it came as client %.*s",
+             (int)(packet->client_id.n < 250 ? packet->client_id.n : 250),
+             (const char *)packet->client_id.p);
+    host_log(r->host, 4, "link refused", name, NULL, text, client);
+    return true;
+}
+
+/* An introduction that we accept. */
+static bool accept(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                   struct peer *peer, const struct emqx_control *c)
+{
+    struct binding *b;
+    bool need_bootstrap;
+    enum err err = peer_hello(peer, c->actor, c->incarnation, &need_bootstrap);
+
+    if (err == ERR_FULL)
+        return refuse(r, packet, cluster, c, BYTES_LIT("too_many_actors"));
+    if (err == ERR_PEER)
+        return kick(r, packet, "its incarnation is lower than one we know");
+    b = err == OK ? bind(r, &packet->from, peer, c) : NULL;
+    if (!b)
+        return kick(r, packet, "no memory for its introduction");
+    b->need_bootstrap = need_bootstrap;
+    b->answer_due = !answer(r, packet, c->actor, (struct bytes){0}, need_bootstrap);
+    return !b->answer_due;
+}
+
+static bool on_init(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                    struct peer *peer, const struct emqx_control *c)
+{
+    struct binding *b = binding_of(r, &packet->from);
+    enum handshake h;
+
+    if (b && b->answer_due) { /* this very packet, offered again */
+        b->answer_due = !answer(r, packet, c->actor, (struct bytes){0}, b->need_bootstrap);
+        return !b->answer_due;
+    }
+    if (b)
+        return kick(r, packet, "a second introduction on one connection");
+    if (!may_answer_to(packet, cluster))
+        return kick(r, packet, "an introduction without a proper response topic and correlation");
+    if (c->actor.n > ANNOUNCED_ACTOR_BYTES_MAX)
+        return kick(r, packet, "the name of its actor is too long");
+    h = handshake_decide(peer != NULL, peer && peer->link->enable, c->target, r->host->cluster);
+    if (h != HANDSHAKE_OK)
+        return refuse(r, packet, cluster, c, handshake_reason(h));
+    return accept(r, packet, cluster, peer, c);
+}
+
+/* Routes and heartbeats: only of the actor that was introduced on this connection. */
+static bool on_actor(struct receiver *r, const struct link_packet *packet, struct peer *peer,
+                     const struct emqx_control *c)
+{
+    struct binding *b = binding_of(r, &packet->from);
+    struct announced_actor *actor;
+
+    if (!b && c->op == EMQX_HEARTBEAT)
+        return true; /* EMQX ignores it too */
+    if (!b)
+        return kick(r, packet, "routes before an introduction");
+    if (b->peer != peer || !bytes_eq(c->actor, bytes_of(b->actor, b->actor_n)))
+        return kick(r, packet, "another actor or cluster than was introduced");
+    actor = announced_find(peer->announced, c->actor, b->incarnation);
+    if (!actor)
+        return kick(r, packet, "its actor has expired, or came again elsewhere");
+    if (c->op == EMQX_HEARTBEAT)
+        announced_beat(actor, shard_now_ms(r->host->shard) + ANNOUNCED_TTL_MS);
+    else
+        peer_routes(peer, actor, c);
+    return true;
+}
+
+static bool on_route(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                     struct bytes plain)
+{
+    struct peer *peer = r->find(r->arg, cluster);
+    struct emqx_control c;
+
+    if (emqx_control_decode(plain, &c) != OK || c.op == EMQX_ACTOR_INIT_ACK)
+        return kick(r, packet, "a route payload that cannot be understood");
+    if (c.op == EMQX_ACTOR_INIT)
+        return on_init(r, packet, cluster, peer, &c);
+    return on_actor(r, packet, peer, &c);
+}
+
+/* ---- messages ---- */
+
+static bool is_asked_for(const struct peer *peer, const struct emqx_message *m)
+{
+    static const char own[] = "$LINK/";
+
+    if (m->topic.n >= sizeof(own) - 1 && memcmp(m->topic.p, own, sizeof(own) - 1) == 0)
+        return false;
+    for (uint32_t i = 0; i < peer->link->topic_count; i++)
+        if (topic_matches(peer->link->topics[i], m->topic))
+            return true;
+    return false;
+}
+
+/* When it expires, on our monotonic clock; 0: never. Its age is counted from the publisher's clock,
+ * as EMQX counts it; a clock that is ahead of ours makes no message younger than new. false: it
+ * has expired. */
+static bool expiry_of(const struct receiver *r, const struct emqx_message *m, uint64_t *expires_ms)
+{
+    uint64_t wall = shard_wall_ms(r->host->shard);
+    uint64_t age = wall > m->timestamp_ms ? wall - m->timestamp_ms : 0;
+    uint64_t most = m->message_expiry * 1000ull;
+
+    *expires_ms = 0;
+    if (!m->has_expiry)
+        return true;
+    *expires_ms = shard_now_ms(r->host->shard) + (most > age ? most - age : 0);
+    return most > age;
+}
+
+/* false: no room now. */
+static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t expires_ms)
+{
+    struct shard *s = r->host->shard;
+    uint8_t *props = m->properties.n ? malloc(m->properties.n) : NULL;
+    struct publish p = {.topic = m->topic,
+                        .payload = m->payload,
+                        .expires_ms = expires_ms,
+                        .stamp_ms = shard_wall_ms(s),
+                        .qos = m->qos,
+                        .retain = m->retain,
+                        .protocol = MQTT_5,
+                        .from_id = m->from,
+                        .from_user = m->username};
+    bool matched;
+    enum err err = ERR_MEMORY;
+
+    if (props || !m->properties.n) {
+        if (props)
+            p.props = bytes_of(props, emqx_props_put(m, props));
+        err = shard_publish(s, &p, &matched);
+    }
+    free(props);
+    if (err == OK)
+        STAT_INC(shard_count(s), link_messages_received);
+    else if (err != ERR_FULL)
+        STAT_INC(shard_count(s), dropped_memory);
+    return err != ERR_FULL;
+}
+
+static bool on_message(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                       struct bytes plain)
+{
+    struct stats *stats = shard_count(r->host->shard);
+    struct peer *peer = r->find(r->arg, cluster);
+    struct emqx_message m;
+    uint64_t expires_ms;
+
+    if (emqx_message_decode(plain, &m) != OK)
+        return kick(r, packet, "a message that cannot be understood");
+    if (!peer || !peer->link->enable || !is_asked_for(peer, &m) ||
+        !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
+        STAT_INC(stats, link_messages_dropped);
+        return true;
+    }
+    if (!expiry_of(r, &m, &expires_ms)) {
+        STAT_INC(stats, dropped_expired);
+        return true;
+    }
+    return publish(r, &m, expires_ms);
+}
+
+/* ---- packets ---- */
+
+static bool take_plain(struct receiver *r, const struct link_packet *packet, struct bytes plain)
+{
+    struct bytes cluster, actor;
+
+    switch (emqx_topic_parse(packet->topic, &cluster, &actor)) {
+    case EMQX_TOPIC_ROUTE:
+        return on_route(r, packet, cluster, plain);
+    case EMQX_TOPIC_MSG:
+        return on_message(r, packet, cluster, plain);
+    default:
+        return kick(r, packet, "not a topic of the link protocol");
+    }
+}
+
+/* What a compressed payload may grow to: what a client may send plain. */
+static bool take_compressed(struct receiver *r, const struct link_packet *packet, uint32_t room)
+{
+    uint8_t *to = malloc(room);
+    struct bytes plain;
+    bool is_done;
+
+    if (!to) {
+        STAT_INC(shard_count(r->host->shard), dropped_memory);
+        return kick(r, packet, "no memory to unpack it");
+    }
+    if (inflate_run(r->inflate, packet->payload, to, room, &plain) == OK)
+        is_done = take_plain(r, packet, plain);
+    else
+        is_done = kick(r, packet, "a compressed payload that is damaged");
+    free(to);
+    return is_done;
+}
+
+bool receiver_take(struct receiver *r, const struct link_packet *packet)
+{
+    uint32_t room;
+    enum err err = inflate_room(packet->payload, r->host->limits->packet_bytes, &room);
+
+    if (err == ERR_FULL)
+        return kick(r, packet, "a compressed payload larger than max_packet_size");
+    if (err != OK)
+        return kick(r, packet, "a payload that cannot be understood");
+    if (room)
+        return take_compressed(r, packet, room);
+    return take_plain(r, packet, packet->payload);
+}
+
+/* ---- life ---- */
+
+struct receiver *receiver_create(struct link_host *host, receiver_find *find, void *arg)
+{
+    struct receiver *r = calloc(1, sizeof(*r));
+
+    if (!r)
+        return NULL;
+    *r = (struct receiver){.host = host, .find = find, .arg = arg};
+    table_init(&r->table);
+    r->inflate = inflate_create();
+    if (!r->inflate) {
+        receiver_destroy(r);
+        return NULL;
+    }
+    return r;
+}
+
+void receiver_destroy(struct receiver *r)
+{
+    if (!r)
+        return;
+    while (r->first)
+        forget(r, r->first);
+    table_fini(&r->table);
+    inflate_destroy(r->inflate);
+    free(r);
+}

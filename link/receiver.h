@@ -1,0 +1,35 @@
+/* link/receiver.h -- what remote clusters send us on the connections they opened.
+ *
+ * Their clients publish to `$LINK/cluster/route/X` (introductions, routes, heartbeats) and
+ * `$LINK/cluster/msg/X` (messages); X is the sender's cluster. Core hands such packets over as they
+ * are. Whoever breaks the protocol is disconnected with 0x83, as EMQX does it, and begins again.
+ *
+ * A client that has introduced an actor is bound to it: it may speak for that actor only, and
+ * introduce no other. Core does not say when a client goes, so old bindings are forgotten, the one
+ * longest silent first, when there are RECEIVER_BINDINGS_MAX; a client that is still there is then
+ * disconnected at its next word, and begins again.
+ *
+ * Threads  the link worker.
+ */
+#ifndef LINK_RECEIVER_H
+#define LINK_RECEIVER_H
+
+#include "link/inflate.h"
+#include "link/peer.h"
+
+/* Clients bound to an actor at a time. Beyond: the one longest silent is forgotten. */
+#define RECEIVER_BINDINGS_MAX 4096u
+
+struct receiver; /* opaque */
+
+/* Finds the peer for the name of a cluster; NULL: no link has this name. */
+typedef struct peer *receiver_find(void *arg, struct bytes cluster);
+
+/* NULL: no memory. */
+struct receiver *receiver_create(struct link_host *host, receiver_find *find, void *arg);
+void receiver_destroy(struct receiver *r); /* NULL is fine */
+
+/* Takes a packet; false: something has no room now, offer it again. The hook `link_packet`. */
+bool receiver_take(struct receiver *r, const struct link_packet *packet);
+
+#endif

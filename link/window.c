@@ -1,0 +1,259 @@
+/* link/window.c -- two rings of records and the packet ids between them. */
+#include "link/window.h"
+
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/mqtt/packet.h"
+
+#define RING_FIRST 64u
+/* Packet ids are 1..65535. */
+#define IDS 65535u
+
+/* ---- rings ---- */
+
+static struct message **at(const struct window_ring *r, uint32_t idx)
+{
+    DCHECK(idx < r->count);
+    return &r->v[(r->head + idx) & (r->capacity - 1)];
+}
+
+static bool grow(struct window_ring *r)
+{
+    uint32_t capacity = r->capacity ? r->capacity * 2 : RING_FIRST;
+    struct message **v = malloc(capacity * sizeof(struct message *));
+
+    if (!v)
+        return false;
+    for (uint32_t i = 0; i < r->count; i++)
+        v[i] = *at(r, i);
+    free(r->v);
+    r->v = v;
+    r->head = 0;
+    r->capacity = capacity;
+    return true;
+}
+
+static bool put_last(struct window_ring *r, struct message *m)
+{
+    if (r->count == r->capacity && !grow(r))
+        return false;
+    r->count++;
+    *at(r, r->count - 1) = m;
+    return true;
+}
+
+static struct message *take_first(struct window_ring *r)
+{
+    struct message *m = *at(r, 0);
+
+    r->head = (r->head + 1) & (r->capacity - 1);
+    r->count--;
+    return m;
+}
+
+/* An empty ring gives its memory back: a burst must not stay for ever. */
+static void ring_rest(struct window_ring *r)
+{
+    if (r->count || r->capacity <= RING_FIRST)
+        return;
+    free(r->v);
+    *r = (struct window_ring){0};
+}
+
+/* ---- life ---- */
+
+void window_init(struct window *w, uint64_t bytes_max)
+{
+    *w = (struct window){.bytes_max = bytes_max, .first_id = 1, .inflight_max = 1};
+}
+
+void window_fini(struct window *w)
+{
+    while (w->waiting.count)
+        message_release(take_first(&w->waiting));
+    while (w->inflight.count)
+        message_release(take_first(&w->inflight));
+    free(w->waiting.v);
+    free(w->inflight.v);
+    *w = (struct window){0};
+}
+
+/* The packet id of inflight[idx], and back. */
+static uint16_t id_of(const struct window *w, uint32_t idx)
+{
+    return (uint16_t)((w->first_id - 1u + idx) % IDS + 1);
+}
+
+static uint32_t idx_of(const struct window *w, uint16_t id)
+{
+    return (id + IDS - w->first_id) % IDS;
+}
+
+static void drop(struct window *w, struct message *m, uint64_t *cause)
+{
+    w->bytes -= message_cost(m);
+    message_release(m);
+    ++*cause;
+}
+
+/* What was acknowledged at the front leaves. */
+static void pop_acknowledged(struct window *w)
+{
+    while (w->inflight.count && !*at(&w->inflight, 0)) {
+        (void)take_first(&w->inflight);
+        w->first_id = (uint16_t)(w->first_id % IDS + 1);
+        if (w->resent)
+            w->resent--;
+    }
+    ring_rest(&w->inflight);
+}
+
+void window_restart(struct window *w, uint32_t inflight_max, uint32_t packet_max)
+{
+    CHECK(inflight_max >= 1 && inflight_max <= IDS);
+    w->resent = 0;
+    w->unacked = 0;
+    w->inflight_max = inflight_max;
+    w->packet_max = packet_max;
+}
+
+void window_push(struct window *w, struct message *record)
+{
+    uint32_t cost = message_cost(record);
+
+    while (w->waiting.count && w->bytes + cost > w->bytes_max)
+        drop(w, take_first(&w->waiting), &w->lost.full);
+    if (w->bytes + cost > w->bytes_max) {
+        w->lost.full++;
+        return;
+    }
+    if (!put_last(&w->waiting, record)) {
+        w->lost.memory++;
+        return;
+    }
+    message_ref(record);
+    w->bytes += cost;
+}
+
+/* ---- sending ---- */
+
+void window_publish(const struct message *record, struct publish_out *out)
+{
+    *out = (struct publish_out){
+        .qos = record->qos, .topic = message_topic(record), .payload = message_payload(record)};
+}
+
+/* Bytes before the payload; 0: the packet is larger than the other side takes. */
+static uint32_t header_of(const struct window *w, const struct message *record)
+{
+    struct publish_out out;
+    uint32_t header, size;
+
+    window_publish(record, &out);
+    out.packet_id = record->qos; /* any but 0 */
+    size = publish_size(MQTT_5, &out, &header);
+    return size == 0 || size > w->packet_max ? 0 : header;
+}
+
+/* The next in flight that this connection has not had. */
+static bool next_again(struct window *w, struct window_packet *out)
+{
+    while (w->resent < w->inflight.count) {
+        struct message **m = at(&w->inflight, w->resent);
+        uint16_t id = id_of(w, w->resent);
+
+        w->resent++;
+        if (!*m)
+            continue;
+        out->header_bytes = header_of(w, *m);
+        if (out->header_bytes) {
+            w->unacked++;
+            out->record = message_ref(*m);
+            out->id = id;
+            out->is_again = true;
+            return true;
+        }
+        drop(w, *m, &w->lost.too_large);
+        *m = NULL;
+    }
+    pop_acknowledged(w);
+    return false;
+}
+
+/* Takes the front of what waits; false: nothing to send came of it. */
+static bool next_fresh(struct window *w, uint64_t now_ms, struct window_packet *out)
+{
+    struct message *m = *at(&w->waiting, 0);
+
+    out->header_bytes = header_of(w, m);
+    if (!out->header_bytes || (m->expires_ms && m->expires_ms <= now_ms)) {
+        drop(w, take_first(&w->waiting), out->header_bytes ? &w->lost.expired : &w->lost.too_large);
+        return false;
+    }
+    if (m->qos && !put_last(&w->inflight, m)) {
+        drop(w, take_first(&w->waiting), &w->lost.memory);
+        return false;
+    }
+    (void)take_first(&w->waiting);
+    out->record = m;
+    out->is_again = false;
+    out->id = 0;
+    if (m->qos) {
+        out->id = id_of(w, w->resent);
+        w->resent++;
+        w->unacked++;
+        message_ref(m);
+    } else {
+        w->bytes -= message_cost(m);
+    }
+    return true;
+}
+
+bool window_next(struct window *w, uint64_t now_ms, struct window_packet *out)
+{
+    if (w->unacked < w->inflight_max && next_again(w, out))
+        return true;
+    if (w->resent < w->inflight.count)
+        return false;
+    while (w->waiting.count) {
+        bool needs_id = (*at(&w->waiting, 0))->qos > 0;
+
+        if (needs_id && (w->unacked >= w->inflight_max || w->inflight.count >= IDS))
+            return false;
+        if (next_fresh(w, now_ms, out))
+            return true;
+    }
+    ring_rest(&w->waiting);
+    return false;
+}
+
+enum err window_ack(struct window *w, uint16_t id, bool is_refused)
+{
+    uint32_t idx = idx_of(w, id);
+    struct message **m;
+
+    if (id == 0 || idx >= w->resent || !*at(&w->inflight, idx))
+        return ERR_PEER;
+    m = at(&w->inflight, idx);
+    w->bytes -= message_cost(*m);
+    message_release(*m);
+    *m = NULL;
+    w->unacked--;
+    if (is_refused)
+        w->lost.refused++;
+    pop_acknowledged(w);
+    return OK;
+}
+
+uint32_t window_count(const struct window *w)
+{
+    return w->waiting.count + w->inflight.count;
+}
+
+uint64_t window_lost_sum(const struct window *w)
+{
+    const struct window_lost *l = &w->lost;
+
+    return l->full + l->expired + l->too_large + l->refused + l->memory;
+}

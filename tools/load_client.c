@@ -1,0 +1,246 @@
+/* tools/load_client.c -- one MQTT client of the load generator: a wire, and the protocol on it. */
+#include "tools/load_client.h"
+
+#include <string.h>
+
+#include "net/clock.h"
+
+#define SUBSCRIBE_ID 1
+
+static struct load_client *client_of(struct load_wire *w)
+{
+    return URING_OWNER(w, struct load_client, wire);
+}
+
+static void fail(struct load_client *c, const char *why)
+{
+    if (c->state == LOAD_CLIENT_GONE)
+        return;
+    c->state = LOAD_CLIENT_GONE;
+    load_wire_shut(&c->wire);
+    c->setup->calls->on_gone(c, why);
+}
+
+static void become_ready(struct load_client *c)
+{
+    c->state = LOAD_CLIENT_READY;
+    c->setup->calls->on_ready(c);
+}
+
+/* ---- what we say ---- */
+
+static void send_connect(struct load_client *c)
+{
+    struct connect_out out = {
+        .protocol = c->setup->protocol,
+        .clean_start = true,
+        .keep_alive = c->setup->keep_alive,
+        .client_id = bytes_str(c->id),
+        .username = c->setup->username,
+        .password = c->setup->password,
+    };
+    uint8_t *p = load_wire_room(&c->wire, connect_size(&out));
+
+    if (!p)
+        fail(c, "out of memory");
+    else
+        load_wire_wrote(&c->wire, connect_put(p, &out));
+}
+
+static void send_subscribe(struct load_client *c)
+{
+    struct filter_request request = {.filter = c->filter, .qos = c->setup->subscribe_qos};
+    enum protocol protocol = c->setup->protocol;
+    uint8_t *p = load_wire_room(&c->wire, subscribe_size(protocol, &request, 1, 0));
+
+    if (!p)
+        fail(c, "out of memory");
+    else
+        load_wire_wrote(&c->wire, subscribe_put(p, protocol, SUBSCRIBE_ID, &request, 1, 0));
+}
+
+static void send_ack(struct load_client *c, enum packet_type type, uint16_t packet_id)
+{
+    uint8_t *p = load_wire_room(&c->wire, ACK_BYTES_MAX);
+
+    if (!p)
+        fail(c, "out of memory");
+    else
+        load_wire_wrote(&c->wire, ack_put(p, c->setup->protocol, type, packet_id, REASON_SUCCESS,
+                                          (struct bytes){0}));
+}
+
+bool load_client_publish(struct load_client *c, const struct publish_out *out)
+{
+    uint32_t header;
+    uint8_t *p = load_wire_room(&c->wire, publish_size(c->setup->protocol, out, &header));
+
+    if (!p)
+        return false;
+    p = publish_put_header(p, c->setup->protocol, out);
+    load_wire_wrote(&c->wire, bytes_put(p, out->payload));
+    return true;
+}
+
+void load_client_leave(struct load_client *c)
+{
+    struct bytes none = {0};
+    uint8_t *p;
+
+    if (c->state != LOAD_CLIENT_READY)
+        return;
+    p = load_wire_room(&c->wire, disconnect_size(REASON_SUCCESS, none));
+    if (p)
+        load_wire_wrote(&c->wire, disconnect_put(p, REASON_SUCCESS, none));
+    c->state = LOAD_CLIENT_GONE;
+}
+
+/* ---- what we are told ---- */
+
+static void client_on_connack(struct load_client *c, const struct packet_connack *p)
+{
+    if (p->reason != REASON_SUCCESS) {
+        fail(c, "CONNECT was refused");
+        return;
+    }
+    c->receive_maximum = UINT16_MAX;
+    if (p->props.present & PROP_BIT(PROP_RECEIVE_MAXIMUM))
+        c->receive_maximum = p->props.receive_maximum;
+    if (c->filter.n == 0) {
+        become_ready(c);
+        return;
+    }
+    c->state = LOAD_CLIENT_SUBSCRIBING;
+    send_subscribe(c);
+}
+
+static void client_on_suback(struct load_client *c, const struct packet_suback *p)
+{
+    if (p->packet_id != SUBSCRIBE_ID || p->reasons.n != 1)
+        fail(c, "SUBACK without its SUBSCRIBE");
+    else if (p->reasons.p[0] != c->setup->subscribe_qos)
+        fail(c, "the subscription was refused or has a lower QoS");
+    else
+        become_ready(c);
+}
+
+static void client_on_publish(struct load_client *c, const struct packet_publish *p,
+                              uint64_t now_us)
+{
+    if (p->qos > 0)
+        send_ack(c, p->qos == 1 ? PACKET_PUBACK : PACKET_PUBREC, p->packet_id);
+    c->setup->calls->on_message(c, p, now_us);
+}
+
+static void client_on_ack(struct load_client *c, enum packet_type type, const struct packet_ack *p)
+{
+    bool is_refused = p->reason >= REASON_UNSPECIFIED_ERROR;
+
+    if (type == PACKET_PUBREC && !is_refused)
+        send_ack(c, PACKET_PUBREL, p->packet_id);
+    else if (type == PACKET_PUBREL)
+        send_ack(c, PACKET_PUBCOMP, p->packet_id);
+    else
+        c->setup->calls->on_ack(c, p->packet_id, is_refused);
+}
+
+static void client_on_packet(struct load_client *c, const struct packet *p, uint64_t now_us)
+{
+    bool is_connected = c->state >= LOAD_CLIENT_SUBSCRIBING;
+
+    switch (p->type) {
+    case PACKET_CONNACK:
+        if (is_connected)
+            fail(c, "a second CONNACK");
+        else
+            client_on_connack(c, &p->connack);
+        return;
+    case PACKET_SUBACK:
+        if (c->state == LOAD_CLIENT_SUBSCRIBING)
+            client_on_suback(c, &p->suback);
+        else
+            fail(c, "SUBACK without its SUBSCRIBE");
+        return;
+    case PACKET_PUBLISH:
+        if (is_connected)
+            client_on_publish(c, &p->publish, now_us);
+        else
+            fail(c, "PUBLISH before CONNACK");
+        return;
+    case PACKET_PUBACK:
+    case PACKET_PUBREC:
+    case PACKET_PUBREL:
+    case PACKET_PUBCOMP:
+        client_on_ack(c, p->type, &p->ack);
+        return;
+    case PACKET_DISCONNECT:
+        fail(c, "the broker said DISCONNECT");
+        return;
+    default:
+        fail(c, "a packet that a broker does not send");
+    }
+}
+
+/* ---- the wire ---- */
+
+static void client_on_open(struct load_wire *w)
+{
+    send_connect(client_of(w));
+}
+
+/* A client that leaves or is gone is deaf: what comes is thrown away. */
+static uint32_t client_on_bytes(struct load_wire *w, struct bytes in)
+{
+    struct load_client *c = client_of(w);
+    uint64_t now_us = clock_mono_us();
+    uint32_t done = 0;
+
+    while (c->state != LOAD_CLIENT_GONE) {
+        struct packet packet;
+        struct frame frame;
+        enum reason why;
+        uint32_t need;
+        enum err err = frame_next((struct bytes){in.p + done, in.n - done},
+                                  c->setup->packet_bytes_max, &frame, &need);
+
+        if (err == ERR_MORE)
+            return done;
+        if (err != OK || packet_decode(&frame, c->setup->protocol, &packet, &why) != OK) {
+            fail(c, "the broker sent a packet that cannot be");
+            break;
+        }
+        done += frame.header_size + frame.body.n;
+        client_on_packet(c, &packet, now_us);
+    }
+    return in.n;
+}
+
+static void client_on_sent(struct load_wire *w)
+{
+    struct load_client *c = client_of(w);
+
+    if (c->state == LOAD_CLIENT_READY)
+        c->setup->calls->on_sent(c);
+}
+
+static void client_on_gone(struct load_wire *w, int error)
+{
+    fail(client_of(w), error ? strerrordesc_np(error) : "the broker closed the connection");
+}
+
+const struct load_wire_calls load_client_wire_calls = {
+    .on_open = client_on_open,
+    .on_bytes = client_on_bytes,
+    .on_sent = client_on_sent,
+    .on_gone = client_on_gone,
+};
+
+enum err load_client_open(struct load_client *c, struct load_loop *loop,
+                          const struct sockaddr *from)
+{
+    enum err err = load_wire_open(&c->wire, loop, c->setup->to, c->setup->to_bytes, from);
+
+    if (err == OK)
+        c->state = LOAD_CLIENT_CONNECTING;
+    return err;
+}

@@ -1,0 +1,306 @@
+/* tools/load_run.c -- one run from the first connection to the last message. */
+#include "tools/load_run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "core/base/check.h"
+#include "net/clock.h"
+
+/* Between the last connection and the first message: the broker ends what connecting began. */
+#define SETTLE_US 200000u
+/* The same where memory is about to be measured. */
+#define SETTLE_HOLD_US 1000000u
+/* After the last message: what comes twice may still be on its way. */
+#define LINGER_US 50000u
+/* Longest sleep: so soon a stall or the end of a phase is noticed. */
+#define NAP_US 50000u
+/* Descriptors for all but connections. */
+#define SPARE_FDS 32u
+/* Room to receive, of one connection, with few and with many of them. */
+#define IN_BYTES 65536u
+#define IN_BYTES_MANY 8192u
+#define MANY_CONNECTIONS 2000u
+
+enum run_phase {
+    RUN_CONNECT,
+    RUN_SETTLE,
+    RUN_WARM_UP,
+    RUN_MEASURE,
+    RUN_DRAIN,
+    RUN_LINGER,
+    RUN_OVER,
+};
+
+struct run {
+    const struct load_options *options;
+    struct load_traffic *traffic;
+    struct load_result *result;
+    enum run_phase phase;
+    uint64_t since_us; /* the phase began */
+    uint32_t opened;
+    uint64_t moved_us; /* something was last done */
+    uint64_t moved_count;
+};
+
+/* ---- measuring ---- */
+
+static void take_sample(struct run *r, struct load_sample *s)
+{
+    const struct load_procs *procs = &r->options->procs;
+
+    s->us = clock_mono_us();
+    s->own_ns = load_own_cpu();
+    s->counts = r->traffic->counts;
+    if (load_procs_cpu(procs, &s->cpu_ns) != OK || load_procs_memory(procs, &s->memory) != OK)
+        r->result->failure = "the broker's processes cannot be read; see --pid";
+}
+
+/* ---- phases ---- */
+
+static void enter(struct run *r, enum run_phase phase, uint64_t now_us)
+{
+    struct load_traffic *t = r->traffic;
+    bool is_hold = r->options->scenario->is_hold;
+    uint64_t limit = r->options->count ? r->options->count : UINT64_MAX;
+
+    r->phase = phase;
+    r->since_us = r->moved_us = now_us;
+    switch (phase) {
+    case RUN_CONNECT:
+        take_sample(r, &r->result->start);
+        break;
+    case RUN_SETTLE:
+        take_sample(r, &r->result->connected);
+        break;
+    case RUN_WARM_UP:
+        if (!is_hold)
+            load_traffic_start(t, limit, now_us);
+        break;
+    case RUN_MEASURE:
+        t->is_measuring = true;
+        t->measured_from_us = now_us;
+        take_sample(r, &r->result->from);
+        break;
+    case RUN_DRAIN:
+        take_sample(r, &r->result->to);
+        load_traffic_stop(t);
+        if (is_hold)
+            load_traffic_start(t, t->publisher_count, now_us);
+        break;
+    case RUN_LINGER:
+    case RUN_OVER:
+        break;
+    }
+}
+
+static void fail(struct run *r, const char *failure, const char *detail)
+{
+    r->result->failure = failure;
+    r->result->failure_detail = detail;
+    r->phase = RUN_OVER;
+}
+
+static void open_more(struct run *r)
+{
+    struct load_traffic *t = r->traffic;
+
+    while (r->opened < t->party_count && r->opened - t->counts.ready < r->options->ramp) {
+        if (load_traffic_open(t, r->opened) != OK) {
+            fail(r, "a connection could not be begun", strerrordesc_np(errno));
+            return;
+        }
+        r->opened++;
+    }
+}
+
+static bool is_sent_out(const struct load_traffic *t)
+{
+    return t->counts.sent >= t->limit && t->counts.complete == t->counts.sent;
+}
+
+/* How long a phase lasts that ends by the clock; the others end when they are done. */
+static uint64_t phase_us(const struct run *r)
+{
+    const struct load_options *o = r->options;
+
+    switch (r->phase) {
+    case RUN_SETTLE:
+        return o->scenario->is_hold ? SETTLE_HOLD_US : SETTLE_US;
+    case RUN_WARM_UP:
+        return o->scenario->is_hold ? 0 : o->warm_up_us;
+    case RUN_MEASURE:
+        return o->measure_us;
+    case RUN_LINGER:
+        return LINGER_US;
+    default:
+        return UINT64_MAX;
+    }
+}
+
+static bool is_phase_over(const struct run *r, uint64_t now_us)
+{
+    const struct load_traffic *t = r->traffic;
+    bool is_hold = r->options->scenario->is_hold;
+
+    if (now_us - r->since_us >= phase_us(r))
+        return true;
+    switch (r->phase) {
+    case RUN_CONNECT:
+        return t->counts.ready == t->party_count;
+    case RUN_MEASURE:
+        return !is_hold && is_sent_out(t);
+    case RUN_DRAIN:
+        return t->counts.complete == t->counts.sent && (!is_hold || is_sent_out(t));
+    default:
+        return false;
+    }
+}
+
+static void step(struct run *r, uint64_t now_us)
+{
+    if (r->phase == RUN_CONNECT)
+        open_more(r);
+    while (r->phase != RUN_OVER && is_phase_over(r, now_us))
+        enter(r, r->phase + 1, now_us);
+}
+
+/* Whether the broker owes us something. */
+static bool is_waiting(const struct run *r)
+{
+    const struct load_traffic *t = r->traffic;
+
+    return r->phase == RUN_CONNECT || t->counts.complete < t->counts.sent;
+}
+
+static void look_for_trouble(struct run *r, uint64_t now_us)
+{
+    const struct load_counts *c = &r->traffic->counts;
+    uint64_t count = c->ready + c->delivered + c->acked;
+
+    if (c->gone > 0) {
+        fail(r, "a connection ended", r->traffic->why_gone);
+        return;
+    }
+    if (count != r->moved_count || !is_waiting(r)) {
+        r->moved_count = count;
+        r->moved_us = now_us;
+    } else if (now_us - r->moved_us >= r->options->stall_us) {
+        fail(r, r->phase == RUN_CONNECT ? "connecting got stuck" : "messages do not arrive", NULL);
+    }
+}
+
+/* Until something has to be done even if nothing happens. */
+static uint64_t wait_us(const struct run *r, uint64_t now_us)
+{
+    uint64_t next = load_traffic_next_us(r->traffic);
+    uint64_t rest = phase_us(r) - (now_us - r->since_us);
+
+    if (r->phase == RUN_CONNECT && r->opened < r->traffic->party_count &&
+        r->opened - r->traffic->counts.ready < r->options->ramp)
+        return 0;
+    if (next <= now_us)
+        return 0;
+    if (rest > next - now_us)
+        rest = next - now_us;
+    return rest < NAP_US ? rest : NAP_US;
+}
+
+static void run_all(struct run *r)
+{
+    struct load_traffic *t = r->traffic;
+    uint64_t now_us = clock_mono_us();
+
+    enter(r, RUN_CONNECT, now_us);
+    while (r->phase != RUN_OVER && !r->result->failure) {
+        step(r, now_us);
+        look_for_trouble(r, now_us);
+        load_traffic_publish(t, now_us);
+        load_loop_turn(t->loop, wait_us(r, now_us));
+        now_us = clock_mono_us();
+    }
+}
+
+/* Clients that leave say so, for at most a nap. */
+static void leave(struct load_traffic *t)
+{
+    uint64_t until = clock_mono_us() + NAP_US;
+
+    for (uint32_t i = 0; i < t->party_count; i++)
+        load_client_leave(&t->parties[i].client);
+    do
+        load_loop_turn(t->loop, 1000);
+    while (t->loop->dirty && clock_mono_us() < until);
+}
+
+/* ---- beginning ---- */
+
+static bool raise_descriptors(uint32_t connections)
+{
+    struct rlimit l;
+
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+        return true;
+    l.rlim_cur = l.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &l);
+    if (l.rlim_cur >= connections + SPARE_FDS)
+        return true;
+    fprintf(stderr,
+            "causeway-load: %" PRIu32 " connections need more than the %llu descriptors a process "
+            "may have; raise the hard limit (ulimit -Hn) or take fewer\n",
+            connections, (unsigned long long)l.rlim_cur);
+    return false;
+}
+
+static bool open_loop(struct load_loop *loop, const struct load_options *o, uint32_t connections)
+{
+    char why[512] = "no memory";
+    uint32_t least = 2 * (o->payload_bytes + 1024);
+
+    *loop = (struct load_loop){.calls = &load_client_wire_calls};
+    loop->in_bytes = connections > MANY_CONNECTIONS ? IN_BYTES_MANY : IN_BYTES;
+    if (loop->in_bytes < least)
+        loop->in_bytes = least;
+    if (load_loop_open(loop, why, sizeof(why)) == OK)
+        return true;
+    fprintf(stderr, "causeway-load: %s\n", why);
+    return false;
+}
+
+bool load_run(struct load_traffic *t, const struct load_options *o, struct load_result *result)
+{
+    struct load_loop loop;
+    struct run r = {.options = o, .traffic = t, .result = result};
+    uint32_t connections = load_scenario_connections(o->scenario, o->clients);
+    bool ok = false;
+
+    *result = (struct load_result){0};
+    if (!raise_descriptors(connections) || !open_loop(&loop, o, connections))
+        return false;
+    (void)prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul); /* paced messages leave in time */
+    if (load_traffic_init(t, o, &loop) == OK) {
+        run_all(&r);
+        load_traffic_write_off(t);
+        result->counts = t->counts;
+        result->window = t->publishers[0].window;
+        leave(t);
+        ok = true;
+    } else {
+        fprintf(stderr, "causeway-load: no memory for so many clients\n");
+    }
+    load_loop_close(&loop);
+    load_traffic_fini(t);
+    return ok;
+}
+
+bool load_run_is_clean(const struct load_result *r)
+{
+    const struct load_counts *c = &r->counts;
+
+    return !r->failure && c->gone == 0 && c->refused == 0 && c->lost == 0 && c->doubled == 0 &&
+           c->late == 0 && c->strange == 0 && c->complete == c->sent;
+}

@@ -1,0 +1,83 @@
+/* tools/load_wire.h -- one TCP connection of the load generator, on net/uring.
+ *
+ * Bytes to send are collected in one buffer while the other is under way, so a turn needs one send
+ * per connection. Received bytes are offered where they arrived; what is not consumed is offered
+ * again with what follows.
+ *
+ * Threads  one, that of the loop.
+ * Memory   the wire is embedded in its user and lives until its loop is closed.
+ */
+#ifndef TOOLS_LOAD_WIRE_H
+#define TOOLS_LOAD_WIRE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "core/base/bytes.h"
+#include "core/base/err.h"
+#include "net/uring.h"
+
+struct load_wire;
+
+/* What a wire tells its user. */
+struct load_wire_calls {
+    void (*on_open)(struct load_wire *w);
+    /* Returns how many of the bytes are done with; the others are offered again. */
+    uint32_t (*on_bytes)(struct load_wire *w, struct bytes in);
+    void (*on_sent)(struct load_wire *w);
+    /* Comes once. `error` is an errno; 0: the other side has closed. Not after load_wire_shut. */
+    void (*on_gone)(struct load_wire *w, int error);
+};
+
+/* What all wires share. */
+struct load_loop {
+    struct uring *uring;
+    struct load_wire *dirty; /* has something to send, linked by next_dirty */
+    const struct load_wire_calls *calls;
+    uint32_t in_bytes; /* room to receive, per wire; more than any packet */
+};
+
+struct load_buffer {
+    uint8_t *p;
+    uint32_t n, room;
+};
+
+struct load_wire {
+    struct load_loop *loop;
+    int fd;
+    bool is_connecting, is_receiving, is_sending; /* a request is with the kernel */
+    bool is_closed;                               /* nothing more is told or taken */
+    bool is_dirty;
+    struct load_wire *next_dirty;
+    struct uring_op connect_op, recv_op, send_op;
+    uint8_t *in;
+    uint32_t in_used;
+    struct load_buffer filling, flying;
+    uint32_t flown; /* of flying, bytes the kernel has */
+};
+
+/* Makes the ring of a loop.  ERR_SYSTEM, ERR_MEMORY: `why` says why. */
+MUST_USE enum err load_loop_open(struct load_loop *loop, char *why, size_t why_bytes);
+/* Closes the ring; nothing is with the kernel afterwards. */
+void load_loop_close(struct load_loop *loop);
+/* Sends what was collected, waits up to `wait_us` for something to happen, and handles it. */
+void load_loop_turn(struct load_loop *loop, uint64_t wait_us);
+
+/* Starts to connect; `to` lives as long as the loop, `from` (may be NULL) is copied.  ERR_SYSTEM:
+ * errno says why; ERR_MEMORY. */
+MUST_USE enum err load_wire_open(struct load_wire *w, struct load_loop *loop,
+                                 const struct sockaddr *to, socklen_t to_bytes,
+                                 const struct sockaddr *from);
+/* Room for `n` bytes at the end of what is collected, or NULL without memory. Valid until the next
+ * call; load_wire_wrote tells where the writing ended. */
+uint8_t *load_wire_room(struct load_wire *w, uint32_t n);
+void load_wire_wrote(struct load_wire *w, const uint8_t *end);
+/* Bytes that wait to be handed to the kernel. */
+uint32_t load_wire_waiting(const struct load_wire *w);
+/* Ends the connection from our side; on_gone does not come. */
+void load_wire_shut(struct load_wire *w);
+/* Frees the buffers; the loop is closed. A zeroed wire is fine. */
+void load_wire_fini(struct load_wire *w);
+
+#endif
