@@ -130,12 +130,21 @@ void session_end(struct shard *s, struct session *x)
     slab_free(&s->sessions, x);
 }
 
+/* Sessions without a connection, of all workers. */
+static uint64_t offline_sessions(const struct shard *s)
+{
+    const struct cluster_state *c = s->cluster;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < c->worker_count; i++)
+        sum += load_relaxed(&c->shards[i]->stats.sessions_offline);
+    return sum;
+}
+
 /* How long the session may stay without a connection, from now. */
 static void wait_for_client(struct shard *s, struct session *x)
 {
-    uint64_t offline = load_relaxed(&s->stats.sessions_offline);
-
-    if (x->expiry && offline > s->limits->sessions / s->cluster->config.workers) {
+    if (x->expiry && offline_sessions(s) >= s->limits->sessions) {
         STAT_INC(&s->stats, sessions_refused);
         x->expiry = 0;
     }

@@ -561,11 +561,11 @@ def a_peer_with_another_name_is_not_linked():
         us = world.start(US, words["us"], words["us_link"], **words)
         eu = world.start(EU.replace("name = cluster-eu-west", "name = cluster-xx"),
                          words["eu"], words["eu_link"], **words)
-        sub, pub = world.subscribe(us, "stranger", 1), world.connect(eu)
-        sub2, pub2 = world.subscribe(eu, "stranger", 1), world.connect(us)
+        sub, pub = world.subscribe(us, "stranger/1", 1), world.connect(eu)
+        sub2, pub2 = world.subscribe(eu, "stranger/2", 1), world.connect(us)
         time.sleep(0.5)
-        arrives_nothing(sub, pub, "stranger", 0.2)
-        arrives_nothing(sub2, pub2, "stranger", 0.2)
+        arrives_nothing(sub, pub, "stranger/1", 0.2)
+        arrives_nothing(sub2, pub2, "stranger/2", 0.2)
         true("cluster" in us.said(), "nothing in the log")
     finally:
         world.end_test()
