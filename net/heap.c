@@ -26,7 +26,8 @@ const char *heap_name(void)
 
 /* jemalloc reads this at its first use. What a burst has used goes back to the kernel two seconds
  * later, also when the workers sleep: a thread of jemalloc's does it, which else sleeps too. */
-const char *malloc_conf = "background_thread:true,dirty_decay_ms:2000,muzzy_decay_ms:0";
+const char *malloc_conf = "background_thread:true,max_background_threads:1,dirty_decay_ms:2000,"
+                          "muzzy_decay_ms:0";
 
 static uint64_t read_one(const char *name)
 {

@@ -251,7 +251,7 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (bytes_begin(p->will_topic, BYTES_LIT("$SYS/")) ||
+    if (c->is_link_only || bytes_begin(p->will_topic, BYTES_LIT("$SYS/")) ||
         bytes_begin(p->will_topic, BYTES_LIT("$LINK/")))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
@@ -488,7 +488,8 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
 
     c->protocol = (uint8_t)p->protocol;
     c->is_bridge = p->is_bridge;
-    c->may_link = s->cluster->config.link_workers && (rules->links || rules->is_loopback);
+    c->may_link = s->cluster->config.link_workers && rules->links != LISTENER_LINKS_NO;
+    c->is_link_only = rules->links == LISTENER_LINKS_ONLY;
     reason = judge(c, p);
     if (reason != REASON_SUCCESS) {
         refuse(c, reason, close_for(reason));

@@ -119,7 +119,8 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
     *reason = REASON_SUCCESS;
     if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
         return pass_to_link(c, p, topic);
-    if (bytes_begin(topic, BYTES_LIT("$SYS/")) || bytes_begin(topic, BYTES_LIT("$LINK/"))) {
+    if (c->is_link_only || bytes_begin(topic, BYTES_LIT("$SYS/")) ||
+        bytes_begin(topic, BYTES_LIT("$LINK/"))) {
         *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
         return OK;
     }

@@ -80,11 +80,14 @@ struct link_packet {
     uint8_t qos;
 };
 
+/* Whether connections of a listener may speak for links: none; as well as for clients; only. */
+enum { LISTENER_LINKS_NO, LISTENER_LINKS_ON, LISTENER_LINKS_ONLY };
+
 /* How client ids find their home, and what a listener lets in. Read by all, written by nobody. */
 struct listener_rules {
     bool allow_anonymous;
     bool is_loopback; /* bound to a loopback address */
-    uint8_t links;    /* 0 no, 1 on, 2 only */
+    uint8_t links;    /* LISTENER_LINKS_... */
 };
 
 struct cluster_config {

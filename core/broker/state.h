@@ -125,7 +125,7 @@ struct shard {
     struct table group_table; /* by group and filter */
     struct group *pump_first; /* groups with a backlog */
     struct retain *retain;
-    struct removed *removed; /* retained topics lately removed */
+    struct removed *removed;  /* retained topics lately removed */
     struct query *queries;    /* questions for retained messages under way */
     struct table query_table; /* and those whose asker has no room now */
     /* work with a cursor */
@@ -179,7 +179,9 @@ struct client {
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
     uint8_t protocol;     /* enum protocol */
     uint8_t state;
-    bool is_bridge, may_link, is_parked;
+    bool is_bridge, is_parked;
+    bool may_link;     /* `$LINK/` is open to it */
+    bool is_link_only; /* and nothing else is */
 };
 
 /* What a delivery takes from the subscriptions that matched. */

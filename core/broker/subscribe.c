@@ -343,7 +343,7 @@ static uint8_t refuse_filter(const struct client *c, struct bytes filter)
 
     if (!topic_filter_valid(filter, s->limits->topic_levels))
         return REASON_TOPIC_FILTER_INVALID;
-    if (bytes_begin(filter, BYTES_LIT("$LINK/")) &&
+    if ((c->is_link_only || bytes_begin(filter, BYTES_LIT("$LINK/"))) &&
         !(c->may_link && bytes_begin(filter, BYTES_LIT("$LINK/cluster/resp/"))))
         return REASON_NOT_AUTHORIZED;
     if (bytes_begin(filter, BYTES_LIT("$SYS/")) && !rules->is_loopback)

@@ -52,7 +52,7 @@ static void close_gap(struct idset *t, uint32_t at)
     uint32_t mask = t->capacity - 1;
 
     for (uint32_t next = (at + 1) & mask; t->v[next]; next = (next + 1) & mask) {
-        uint32_t home = t->v[next] & mask;
+        uint32_t home = (uint16_t)t->v[next] & mask;
 
         if (((next - home) & mask) >= ((next - at) & mask)) {
             t->v[at] = t->v[next];

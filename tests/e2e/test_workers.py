@@ -278,7 +278,7 @@ def as_many_threads_as_configured(t):
         b = t.other(broker={"workers": workers})
         if getattr(b, "pid", 0):
             threads = b.status("Threads")
-            true(workers <= threads <= workers + 3, f"{threads} threads for {workers} workers")
+            true(workers <= threads <= workers + 8, f"{threads} threads for {workers} workers")
 
 
 run(broker={"workers": 1})
