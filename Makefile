@@ -293,8 +293,9 @@ fuzz-run: $(call pick,$(fuzzers))
 e2e: $(programs) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
-bench: $(bench) ## benchmarks (T=trie)
-	@$(if $(bench),$(bench) $(if $(T),--benchmark_filter=$(T)),echo "no benchmarks yet")
+bench: deps $(bench) programs ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
+	@$(bench) $(if $(T),--benchmark_filter=$(T))
+	@$(if $(T),true,bench/compare.sh)
 
 soak: deps ## 10,000 simulated seeds and 60 s for each parser
 	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim' 'SECONDS=60 fuzz'
