@@ -293,7 +293,7 @@ fuzz-run: $(call pick,$(fuzzers))
 e2e: $(programs) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
-bench: deps $(bench) programs ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
+bench: deps $(bench) $(programs) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
 	@$(bench) $(if $(T),--benchmark_filter=$(T))
 	@$(if $(T),true,bench/compare.sh)
 
