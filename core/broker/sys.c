@@ -30,7 +30,12 @@ static const double load_minutes[3] = {1, 5, 15};
 
 #define VALUES_MAX 40u
 
+#define X(name) +1
+enum { COUNTERS = 0 STATS_LIST(X) };
+#undef X
+
 struct sys {
+    uint64_t counted[COUNTERS]; /* as last said */
     uint64_t last_ms;
     uint64_t clients_max, heap_max;
     uint64_t before[LOAD_COUNT];
@@ -146,6 +151,32 @@ static double exp_minus(double x)
     return 1 / sum;
 }
 
+/* Every counter by its own name, losses by their cause, under counters/; those that have counted. */
+static void say_counters(struct shard *s, const struct sums *t)
+{
+    static const struct {
+        const char *topic;
+        size_t at;
+    } counters[] = {
+#define X(name) {"counters/" #name, offsetof(struct sums, name)},
+        STATS_LIST(X)
+#undef X
+    };
+    char text[32];
+
+    _Static_assert(sizeof counters / sizeof counters[0] == COUNTERS, "struct sys has a place each");
+    for (size_t i = 0; i < COUNTERS; i++) {
+        uint64_t value;
+
+        memcpy(&value, (const char *)t + counters[i].at, sizeof value);
+        if (s->sys->counted[i] == value)
+            continue;
+        s->sys->counted[i] = value;
+        snprintf(text, sizeof text, "%" PRIu64, value);
+        say(s, counters[i].topic, text);
+    }
+}
+
 static void say_loads(struct shard *s, const struct sums *t)
 {
     const uint64_t now[LOAD_COUNT] = {
@@ -197,6 +228,7 @@ static void on_interval(struct timer *timer, void *owner, uint64_t now_ms)
     snprintf(text, sizeof text, "%" PRIu64 " seconds", (now_ms - s->cluster->started_ms) / 1000);
     say(s, "uptime", text);
     say_numbers(s, &t);
+    say_counters(s, &t);
     say_loads(s, &t);
     timer_arm(&s->timers, timer, now_ms + s->limits->sys_interval * 1000ull, on_interval);
 }
