@@ -11,7 +11,11 @@ sys_interval = 1s
 bind = 127.0.0.1:$port
 CONFIG
 
-pub() { timeout 10 mosquitto_pub -h 127.0.0.1 -p "$port" "$@"; }
+pub() {
+    timeout 10 mosquitto_pub -h 127.0.0.1 -p "$port" "$@" && return
+    echo "mosquitto_pub $* ended with $?"
+    return 1
+}
 sub() { timeout 20 mosquitto_sub -h 127.0.0.1 -p "$port" "$@"; }
 
 # listen FILE OPTIONS...: a subscriber in the background, ready when this returns; its id in $job.
@@ -19,9 +23,18 @@ sub() { timeout 20 mosquitto_sub -h 127.0.0.1 -p "$port" "$@"; }
 listen() {
     local file=$work/$1
     shift
+    : >"$file.all" # what an earlier one said must not count
     timeout 20 stdbuf -oL mosquitto_sub -h 127.0.0.1 -p "$port" -d "$@" >"$file.all" 2>&1 &
     job=$!
-    until_true grep -q SUBACK "$file.all"
+    until_true grep -q SUBACK "$file.all" || { echo "$file: no SUBACK"; cat "$file.all"; return 1; }
+}
+
+# ends FILE: the listener comes to its end as it should.
+ends() {
+    wait "$job" && return
+    echo "$1 ended with $?:"
+    cat "$work/$1.all"
+    return 1
 }
 
 # What a listener printed, without what -d adds.
@@ -32,7 +45,7 @@ heard() {
 sends_and_receives() { # version, publisher's QoS, subscriber's QoS
     listen one -V "$1" -q "$3" -t "one/$1/$2/$3" -C 1 -F '%q %r %t %p'
     pub -V "$1" -q "$2" -t "one/$1/$2/$3" -m "hello $1"
-    wait "$job"
+    ends one
     equal "$(heard one)" "$(($2 < $3 ? $2 : $3)) 0 one/$1/$2/$3 hello $1"
 }
 for version in mqttv31 mqttv311 mqttv5; do
@@ -47,7 +60,7 @@ done
 versions_mix() {
     listen mix -V "$1" -q 2 -t mix -C 3
     for version in mqttv31 mqttv311 mqttv5; do pub -V "$version" -q 2 -t mix -m "$version"; done
-    wait "$job"
+    ends mix
     equal "$(heard mix | sort | tr '\n' ' ')" "mqttv31 mqttv311 mqttv5 "
 }
 for version in mqttv31 mqttv311 mqttv5; do
@@ -58,7 +71,7 @@ a_thousand_lines() {
     seq 1000 >"$work/lines"
     listen lines -V "$1" -q "$2" -t "lines/$1/$2" -C 1000
     pub -V "$1" -q "$2" -t "lines/$1/$2" -l <"$work/lines"
-    wait "$job"
+    ends lines
     heard lines | cmp - "$work/lines"
 }
 for version in mqttv311 mqttv5; do
@@ -162,7 +175,7 @@ properties() {
     pub -V mqttv5 -t props -m body -D publish content-type text -D publish correlation-data cd \
         -D publish payload-format-indicator 1 -D publish response-topic answer \
         -D publish user-property a 1 -D publish user-property b 2
-    wait "$job"
+    ends props
     has "$(heard props)" 'text\|cd\|1\|a:1 *b:2 *\|answer\|body'
 }
 check properties_of_mqtt_5 properties
@@ -170,7 +183,7 @@ check properties_of_mqtt_5 properties
 alias() {
     listen alias -V mqttv5 -t alias -C 1
     pub -V mqttv5 -t alias -m x -D publish topic-alias 3
-    wait "$job"
+    ends alias
     equal "$(heard alias)" x
 }
 check a_topic_alias alias
@@ -178,7 +191,7 @@ check a_topic_alias alias
 no_local() {
     listen nolocal -V mqttv5 -t nolocal -C 1 -i nolocal --retain-as-published
     pub -V mqttv5 -t nolocal -m 1 -r
-    wait "$job"
+    ends nolocal
     equal "$(heard nolocal)" 1
     pub -t nolocal -r -n
 }
@@ -189,7 +202,7 @@ request() {
     timeout 10 mosquitto_rr -h 127.0.0.1 -p "$port" -V mqttv5 -t rr/request -e rr/answer/me \
         -m question -W 8 -D publish correlation-data 7 >"$work/answer" &
     local asker=$!
-    wait "$job"
+    ends server
     equal "$(heard server)" "rr/answer/me 7"
     pub -V mqttv5 -t rr/answer/me -m reply -D publish correlation-data 7
     wait "$asker"
@@ -208,7 +221,7 @@ assigned() {
     listen assigned -t assigned -C 2
     pub -V mqttv5 -t assigned -m 5
     pub -V mqttv311 -t assigned -m 311
-    wait "$job"
+    ends assigned
     equal "$(heard assigned | tr '\n' ' ')" "5 311 "
 }
 check clients_without_an_id assigned
@@ -228,7 +241,7 @@ one_after_another() {
     local i
     listen many -t many -q 1 -C 40
     for i in $(seq 40); do pub -t many -q 1 -m "$i"; done
-    wait "$job"
+    ends many
     equal "$(heard many | tr '\n' ' ')" "$(seq 40 | tr '\n' ' ')"
 }
 check forty_publishers_one_after_another one_after_another

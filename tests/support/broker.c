@@ -22,7 +22,8 @@ static void fail_check(const char *file, int line, const char *what)
 void broker_init(struct broker *b, uint32_t workers)
 {
     *b = (struct broker){.now_ms = 1000, .wall_ms = 1700000000000};
-    b->listeners[0] = (struct listener_rules){.allow_anonymous = true, .is_loopback = true};
+    b->listeners[0] = (struct listener_rules){
+        .allow_anonymous = true, .is_loopback = true, .links = LISTENER_LINKS_ON};
     b->listeners[1] = (struct listener_rules){.allow_anonymous = true};
     b->config.workers = workers;
     b->config.listeners = b->listeners;
