@@ -146,11 +146,12 @@ static void read_section(struct reader *r, struct bytes line)
         return;
     }
     inside = trim(bytes_of(line.p + 1, line.n - 2));
-    word = strndup((const char *)inside.p, inside.n);
+    word = malloc(inside.n + 1u); /* no strndup: the line has no NUL */
     if (!word) {
         r->draft->is_out_of_memory = true;
         return;
     }
+    *bytes_put((uint8_t *)word, inside) = 0;
     n = strcspn(word, " \t");
     name = word + n + strspn(word + n, " \t");
     word[n] = '\0';

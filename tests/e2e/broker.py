@@ -134,7 +134,8 @@ class Broker:
     def is_sanitized(self):
         """Built with a sanitizer, which keeps freed memory for a while."""
         with open(self.program, "rb") as f:
-            return b"__asan_init" in f.read() or b"__tsan_init" in f.read()
+            program = f.read()
+        return b"__asan_" in program or b"__tsan_" in program
 
     def memory(self):
         """Bytes resident; always 0 where they say nothing of the broker."""

@@ -300,13 +300,8 @@ void broker_check_gauges(struct broker *b)
     assert_int_equal(BROKER_SUM(b, retained), g.retained);
 }
 
-void broker_stop(struct broker *b)
+void broker_forget_peers(struct broker *b)
 {
-    for (struct peer *p = b->peers; p; p = p->next)
-        peer_drop(p);
-    broker_settle(b);
-    broker_check_gauges(b);
-    cluster_destroy(b->cluster);
     while (b->peers) {
         struct peer *p = b->peers;
 
@@ -315,6 +310,16 @@ void broker_stop(struct broker *b)
         free(p->out);
         free(p);
     }
+}
+
+void broker_stop(struct broker *b)
+{
+    for (struct peer *p = b->peers; p; p = p->next)
+        peer_drop(p);
+    broker_settle(b);
+    broker_check_gauges(b);
+    cluster_destroy(b->cluster);
+    broker_forget_peers(b);
     check_set_handler(NULL);
 }
 

@@ -83,6 +83,9 @@ void broker_start(struct broker *b);
 /* Closes all connections, lets everything come to rest, compares gauges, frees. */
 void broker_stop(struct broker *b);
 
+/* Frees the peers, after a test has destroyed the cluster in the middle of something. */
+void broker_forget_peers(struct broker *b);
+
 /* One turn of one worker, awake or not. */
 void broker_turn(struct broker *b, uint32_t worker);
 /* Turns of all workers that have a reason to run, until none has. Fails after very many. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/check.h"
 #include "core/broker/state.h"
 #include "tests/support/broker.h"
 #include "tests/support/test.h"
@@ -47,13 +48,8 @@ TEST(subscription_under_way_is_freed_with_the_broker)
     broker_turn(&b, 0);
     peer_drop(p);
     cluster_destroy(b.cluster); /* the leak sanitizer looks */
-    while (b.peers) {
-        p = b.peers;
-        b.peers = p->next;
-        free(p->in);
-        free(p->out);
-        free(p);
-    }
+    check_set_handler(NULL);
+    broker_forget_peers(&b);
 }
 
 /* ---- sessions ---- */

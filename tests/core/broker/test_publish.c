@@ -454,9 +454,10 @@ TEST(link_topics_go_to_the_link_worker_from_listeners_that_may)
 
     broker_init(&b, 2);
     b.config.link_workers = 1;
+    b.listeners[0].links = LISTENER_LINKS_ON;
     broker_start(&b);
     shard_set_hooks(cluster_shard(b.cluster, 2), &hooks);
-    p = broker_client(&b, "peer"); /* by loopback */
+    p = broker_client(&b, "peer");
     publish_with_id(p, "$LINK/cluster/hello/x", 1, 1);
     for (int i = 0; i < 5; i++)
         for (uint32_t w = 0; w < 3; w++)
@@ -475,6 +476,27 @@ TEST(link_topics_go_to_the_link_worker_from_listeners_that_may)
     broker_settle(&b);
     peer_expect(p, PACKET_CONNACK);
     expect_not_routed(&b, p, "$LINK/cluster/hello/x");
+    assert_int_equal(taken.count, 1);
+    broker_stop(&b);
+}
+
+TEST(listener_for_links_only_is_closed_to_all_other_topics)
+{
+    struct taken taken = {0};
+    struct shard_hooks hooks = {.link = &taken, .link_packet = take_packet};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 2);
+    b.config.link_workers = 1;
+    b.listeners[0].links = LISTENER_LINKS_ONLY;
+    broker_start(&b);
+    shard_set_hooks(cluster_shard(b.cluster, 2), &hooks);
+    p = broker_client(&b, "peer");
+    expect_not_routed(&b, p, "t");
+    publish_with_id(p, "$LINK/cluster/hello/x", 1, 1);
+    broker_settle(&b);
+    expect_ack(p, PACKET_PUBACK, 1, 0);
     assert_int_equal(taken.count, 1);
     broker_stop(&b);
 }

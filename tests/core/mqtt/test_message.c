@@ -157,7 +157,7 @@ static struct blob *blob_of(struct blob_home *home, struct publish *p)
 
 TEST(message_of_a_blob_refers_to_it)
 {
-    struct blob_home home = {0};
+    struct blob_home home = {.held_bytes = 0};
     uint64_t waiting = 0;
     struct publish p;
     struct blob *b = blob_of(&home, &p);
@@ -179,7 +179,7 @@ TEST(message_of_a_blob_refers_to_it)
 
 TEST(blob_goes_home_with_its_last_holder)
 {
-    struct blob_home home = {0};
+    struct blob_home home = {.held_bytes = 0};
     struct blob *b = blob_create(&home, 1000);
 
     assert_int_equal(home.held_bytes, 1000);
@@ -199,7 +199,7 @@ TEST(blob_goes_home_with_its_last_holder)
 
 TEST(blobs_come_home_in_any_order_and_each_to_its_own)
 {
-    struct blob_home homes[2] = {0};
+    struct blob_home homes[2] = {{.held_bytes = 0}};
     struct blob *v[20];
 
     for (uint32_t i = 0; i < 20; i++)
@@ -221,7 +221,7 @@ TEST(blobs_come_home_in_any_order_and_each_to_its_own)
 
 TEST(workers_make_a_message_each_of_one_blob)
 {
-    struct blob_home home = {0};
+    struct blob_home home = {.held_bytes = 0};
     uint64_t waiting[3] = {0};
     struct message *m[3];
     struct publish p;
