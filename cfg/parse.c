@@ -146,12 +146,12 @@ static void read_section(struct reader *r, struct bytes line)
         return;
     }
     inside = trim(bytes_of(line.p + 1, line.n - 2));
-    word = malloc(inside.n + 1u); /* no strndup: the line has no NUL */
+    word = calloc(1, (size_t)inside.n + 1); /* no strndup: the line has no NUL */
     if (!word) {
         r->draft->is_out_of_memory = true;
         return;
     }
-    *bytes_put((uint8_t *)word, inside) = 0;
+    bytes_put((uint8_t *)word, inside);
     n = strcspn(word, " \t");
     name = word + n + strspn(word + n, " \t");
     word[n] = '\0';

@@ -90,7 +90,7 @@ static bool may_keep(const struct arena_chunk *chunk)
 
 void arena_rewind(struct arena *a, struct arena_mark mark)
 {
-    while (a->chunk != mark.chunk) {
+    while (a->chunk && a->chunk != mark.chunk) {
         struct arena_chunk *chunk = a->chunk;
 
         if (!chunk->next && may_keep(chunk)) { /* the first of the turn serves the rest of it */

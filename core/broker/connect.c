@@ -273,25 +273,26 @@ static enum close_reason close_for(enum reason reason)
     }
 }
 
+#define ASSIGNED_ID_BYTES 25
+
 /* An id that is at home here, for a client that gave none [MQTT-3.1.3-6]. */
-static struct bytes assign_id(struct shard *s, char *to, size_t room)
+static struct bytes assign_id(struct shard *s, char to[ASSIGNED_ID_BYTES])
 {
     static const char digits[] = "0123456789abcdefghijklmnopqrstuv";
-    size_t n = 0;
+    const uint32_t workers = s->cluster->config.workers;
+    struct bytes id = bytes_of(to, ASSIGNED_ID_BYTES);
 
-    (void)room;
     do {
-        uint64_t a = shard_random(s), b = shard_random(s);
+        uint64_t bits = 0;
 
-        n = 0;
-        memcpy(to, "auto-", 5);
-        for (n = 5; n < 17; n++, a >>= 5)
-            to[n] = digits[a & 31];
-        for (; n < 25; n++, b >>= 5)
-            to[n] = digits[b & 31];
-    } while (!s->is_link && (uint32_t)((hash_of(s, bytes_of(to, n)) >> 32) %
-                                       s->cluster->config.workers) != s->number);
-    return bytes_of(to, n);
+        bytes_put((uint8_t *)to, BYTES_LIT("auto-"));
+        for (size_t n = 5; n < ASSIGNED_ID_BYTES; n++, bits >>= 5) {
+            if ((n - 5) % 12 == 0)
+                bits = shard_random(s); /* 60 bits make 12 digits */
+            to[n] = digits[bits & 31];
+        }
+    } while (!s->is_link && (uint32_t)((hash_of(s, id) >> 32) % workers) != s->number);
+    return id;
 }
 
 static bool set_will(struct shard *s, struct session *x, const struct packet_connect *p)
@@ -484,7 +485,7 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
     enum reason reason;
     struct session *x;
     bool is_present;
-    char fresh[32];
+    char fresh[ASSIGNED_ID_BYTES];
 
     c->protocol = (uint8_t)p->protocol;
     c->is_bridge = p->is_bridge;
@@ -496,7 +497,7 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
         return;
     }
     if (id.n == 0) {
-        id = assign_id(s, fresh, sizeof fresh);
+        id = assign_id(s, fresh);
         if (p->protocol == MQTT_5)
             assigned = id;
     }

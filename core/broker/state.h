@@ -227,14 +227,14 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m);
 /* Publishes when there is room; takes over the message's reference. */
 void route_publish_later(struct shard *s, struct message *m, struct bytes from_id);
 /* Gives a group's message back to its home when there is room. */
-void group_take_back(struct shard *s, struct delivery *d);
+void group_take_back(struct shard *s, struct delivery *from);
 bool due_run(struct shard *s); /* true: something waits */
 void due_fini(struct shard *s);
 
 /* Bytes behind a record for this body, and filling both. `far`: towards a link worker. */
 uint32_t body_bytes(const struct publish *p, bool far);
-void body_put(struct msg_body *b, uint8_t *inline_bytes, const struct publish *p, bool far);
-void body_get(struct publish *p, const struct msg_body *b, const uint8_t *inline_bytes);
+void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far);
+void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at);
 /* Makes p->blob if the body is too large to travel by value.  false: no memory. */
 bool body_share(struct shard *s, struct publish *p);
 
@@ -257,7 +257,7 @@ bool deliver_has_room(const struct shard *s, const struct session *to);
 /* ---- subscribing (subscribe.c) ---- */
 void client_on_subscribe(struct client *c, const struct packet_subscribe *p);
 void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p);
-void subscriptions_drop_all(struct shard *s, struct session *of);
+void subscriptions_drop_all(struct shard *s, struct session *x);
 bool shard_on_route(struct shard *s, uint32_t from, const struct msg_route *m);
 void shard_on_route_done(struct shard *s, const struct msg_route_done *m);
 /* Tells the filter's owner what has changed, now or when there is room. */
@@ -268,15 +268,14 @@ void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refu
 void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added);
 
 /* ---- shared groups (group.c, share.c) ---- */
-enum err share_subscribe(struct shard *s, struct session *of, struct bytes group,
+enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,
                          struct bytes filter, uint8_t options, uint32_t id, struct filter_wait *w);
-bool share_unsubscribe(struct shard *s, struct session *of, struct bytes group,
-                       struct bytes filter);
+bool share_unsubscribe(struct shard *s, struct session *x, struct bytes group, struct bytes filter);
 void share_leave(struct shard *s, struct share *h);
 void share_sync(struct shard *s, struct share *h);
 /* The session's connection came or went: its groups' homes are told, and unacknowledged QoS 1
  * messages go back on leaving [MQTT-4.8.2-5]. */
-void shares_connected(struct shard *s, struct session *of, bool is_connected);
+void shares_connected(struct shard *s, struct session *x, bool is_connected);
 bool shares_run(struct shard *s);
 bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_group_member *m);
 void shard_on_group_done(struct shard *s, const struct msg_group_done *m);
@@ -295,11 +294,11 @@ void groups_fini(struct shard *s);
 /* ---- retained messages (retained.c) ---- */
 /* Stores or removes at the owner. */
 void retained_put(struct shard *s, struct publish *p);
-void ask_retained(struct shard *s, struct session *of, struct bytes filter, uint8_t options,
+void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8_t options,
                   uint32_t subscription_id);
 /* A live retained publish went to this session: answers for its topic are old now. */
-void asks_note(struct session *of, const struct publish *p);
-void asks_drop(struct shard *s, struct session *of);
+void asks_note(struct session *x, const struct publish *p);
+void asks_drop(struct shard *s, struct session *x);
 bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m);
 void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body);
 void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m);

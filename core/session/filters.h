@@ -70,7 +70,7 @@ struct filter *filters_find(const struct filters *f, struct bytes text, uint64_t
 /* A new one, IDLE, without subscribers.  NULL: no memory or the bound. */
 struct filter *filters_create(struct filters *f, struct bytes text, uint64_t hash, uint16_t owner);
 /* Frees one that is IDLE and has nobody. */
-void filters_remove(struct filters *f, struct filter *filter);
+void filters_remove(struct filters *f, struct filter *x);
 /* By slot and generation; NULL when stale. */
 struct filter *filters_at(const struct filters *f, struct handle h);
 struct bytes filter_text(const struct filter *f);

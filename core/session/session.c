@@ -155,7 +155,7 @@ uint32_t session_inflight_sorted(struct session *s, struct delivery **v)
         if (s->inflight[i].state != DELIVERY_FREE)
             v[n++] = &s->inflight[i];
     if (n > 1)
-        qsort(v, n, sizeof *v, by_sequence);
+        qsort(v, n, sizeof(struct delivery *), by_sequence);
     return n;
 }
 

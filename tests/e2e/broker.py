@@ -13,6 +13,7 @@ import inspect
 import itertools
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -59,12 +60,12 @@ def section(name, keys):
 
 class Broker:
     """One broker process. `text` is the whole configuration with {port}, {port2}, ... in it; or else
-    limits, broker, listener and log are the keys of these sections."""
+    limits, broker, listener and log are the keys of these sections. `files`: its RLIMIT_NOFILE."""
 
     numbers = itertools.count(1)
 
     def __init__(self, text=None, limits=None, broker=None, listener=None, log=None, ports=None,
-                 program=None):
+                 program=None, files=None):
         self.number = next(self.numbers)
         self.process = None
         self.program = program or os.environ["CAUSEWAY"]
@@ -77,6 +78,7 @@ class Broker:
                          ("listener mqtt", {"bind": "127.0.0.1:{port}", **(listener or {})}),
                          ("limits", limits or {}), ("log", log or {})]
         self.kept_ports = ports is not None
+        self.files = files
         for attempt in range(5):
             if self.start():
                 return
@@ -107,7 +109,8 @@ class Broker:
             f.write(config)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([self.program, "-c", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=self.limit_files if self.files else None)
         end = time.monotonic() + 2 * mqtt.WAIT
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -123,9 +126,23 @@ class Broker:
         self.kill()
         raise Failure("the broker does not accept connections")
 
+    def limit_files(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
+
     def said(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return f.read()
+
+    def says(self, *words):
+        """Waits until a line of the log has all the words, and returns it."""
+        found = []
+
+        def look():
+            found[:] = [x for x in self.said().split("\n") if all(w in x for w in words)]
+            return found
+
+        seconds_until(f"a line in the log with {words}", look)
+        return found[0]
 
     def is_alive(self):
         return self.process.poll() is None
@@ -281,6 +298,22 @@ class Test:
             found.append(p)
             if ack:
                 sub.acknowledge(p)
+
+    def exactly(self, count, sub, publisher):
+        """`count` messages, which may also come later than a mark, and no more."""
+        found = [sub.message() for _ in range(count)]
+        self.nothing(sub, publisher)
+        return found
+
+    def settled(self, sub, seconds=0.25):
+        """All messages until it is silent for a while: where nobody knows how many will come."""
+        found = []
+        while True:
+            p = sub.inbox.popleft() if sub.inbox else sub.recv(seconds, quiet=True)
+            if p is None:
+                return found
+            found.append(p)
+            sub.acknowledge(p)
 
     def nothing(self, sub, publisher):
         """Nothing of what `publisher` has sent so far came to `sub`."""

@@ -667,6 +667,7 @@ class Client:
 
     def publish(self, topic, payload=b"", qos=0, retain=False, props=None, dup=False):
         """The whole hand-over; the reason of PUBACK or PUBREC (0 for QoS 0)."""
+        # (A retained message at QoS 0 is followed by PINGREQ, so that it is there on return.)
         pid = self.new_pid() if qos else 0
         self.send(publish(self.version, topic, payload, qos, retain, dup, pid, props))
         if qos == 1:
@@ -677,6 +678,8 @@ class Client:
                 self.send(ack(PUBREL, pid))
                 self.reply(PUBCOMP, pid=pid, reason=0)
             return reason
+        if retain:
+            self.ping()
         return 0
 
     def ping(self):

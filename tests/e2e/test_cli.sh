@@ -335,6 +335,31 @@ SCRIPT
 }
 check slow_clients_do_not_hold_up_the_end slow_clients_do_not_hold_it_up
 
+# As under a container's seccomp profile: io_uring_setup answers EPERM.
+io_uring_forbidden() {
+    local out
+    out=$(timeout 10 /usr/bin/python3 - "$CAUSEWAY" "$(free_port)" 2>&1 <<'SCRIPT'
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("HBBI", *x) for x in (
+    (0x20, 0, 0, 0),  # the number of the system call
+    (0x15, 0, 1, 425),  # io_uring_setup, on every architecture
+    (0x06, 0, 0, 0x00050001),  # error EPERM
+    (0x06, 0, 0, 0x7FFF0000)))  # allow
+buffer = ctypes.create_string_buffer(code)
+class Program(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+program = Program(4, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # no new privileges
+assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[1], [sys.argv[1], "-p", sys.argv[2]])
+SCRIPT
+) && { echo "it started: $out"; return 1; }
+    has "$out" io_uring
+    has "$out" 'seccomp|io_uring_disabled'
+}
+check a_kernel_that_forbids_io_uring_is_explained io_uring_forbidden
+
 # ---- logs ----
 
 logs() { # format: what is logged of a client's life, in $work/FORMAT.file

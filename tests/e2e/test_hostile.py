@@ -428,6 +428,58 @@ def idle_and_half_dead_connections_cost_nothing(t):  # CVE-2023-5632, mosq#1979
 
 
 @test
+def tens_of_thousands_of_pings_are_answered(t):
+    c = t.connect(4)
+    for _ in range(20):
+        c.send(frame(PINGREQ, 0, b"") * 1000)
+        for _ in range(1000):
+            c.expect(13)
+
+
+@test
+def a_thousand_clients_are_served(t):
+    clients = [t.connect(ALL[i % 3]) for i in range(1000)]
+    for i, c in enumerate(clients):
+        c.send(subscribe(c.version, 1, [(t.topic(f"{i}"), 1), (t.topic("all"), 0)]))
+    for c in clients:
+        c.expect(9, pid=1)
+    clients[0].publish(t.topic("all"), b"x")
+    for i, c in enumerate(clients):
+        c.message(topic=t.topic("all"))
+        clients[(i + 1) % 1000].send(publish(clients[(i + 1) % 1000].version,
+                                             t.topic(f"{i}"), b"y"))
+    for i, c in enumerate(clients):
+        c.message(topic=t.topic(f"{i}"))
+
+
+@test(files=100)
+def more_connections_than_files_do_no_harm(t):  # out of descriptors
+    first = t.connect(5)
+    clients = [Client(t.broker.address, 4) for _ in range(200)]
+    first.ping()
+    began = t.broker.cpu_seconds()
+    time.sleep(0.5)
+    cost = t.broker.cpu_seconds() - began
+    true(cost < 0.2, f"out of descriptors, the broker used {cost:.2f} s of CPU in 0.5 s")
+    first.ping()
+    for c in clients:
+        c.close()
+
+    def serves():
+        c = Client(t.broker.address, 4)
+        try:
+            c.login(t.new_id())
+            return True
+        except (Failure, OSError):
+            return False
+        finally:
+            c.close()
+
+    seconds_until("new clients are served again", serves)
+    true("files" in t.broker.said(), "the log does not say what to raise")
+
+
+@test
 def a_storm_of_connects_of_one_id_ends_well(t):
     for i in range(300):
         c = Client(t.broker.address, ALL[i % 3])

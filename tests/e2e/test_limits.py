@@ -84,12 +84,30 @@ def a_message_just_as_large_as_allowed_is_sent(t):
 
 
 @test
+def no_packet_at_all_is_larger_than_the_client_allows(t):  # [MQTT-3.1.2-24]; the client checks
+    for most in (5, 8, 15):  # even CONNACK may be too large: then the connection ends without it
+        c = t.raw(5)
+        try:
+            c.login(t.new_id(), props={"maximum_packet_size": most})
+            c.ping()
+        except Closed:
+            pass
+    c = t.connect(5, props={"maximum_packet_size": 40})
+    c.send(subscribe(5, 1, [(t.topic(str(i)), 0) for i in range(60)]))
+    try:
+        c.recv(0.2, quiet=True)
+    except Closed:
+        pass
+    t.connect(5).ping()
+
+
+@test
 def a_too_large_retained_message_is_left_out(t):
     pub = t.connect(5)
     pub.publish(t.topic("large"), bytes(300), 1, retain=True)
     pub.publish(t.topic("small"), bytes(10), 1, retain=True)
     sub = t.subscriber(t.topic("#"), 1, props={"maximum_packet_size": 100})
-    equal([p.topic for p in t.until_mark(sub, pub)], [t.topic("small")])
+    equal([p.topic for p in t.exactly(1, sub, pub)], [t.topic("small")])
 
 
 @test(**limits(max_topic_levels=5))
@@ -192,6 +210,14 @@ def an_older_client_with_a_longer_keep_alive_is_refused(t):
             c.send(connect(version, t.new_id(), keepalive=asked))
             c.refused(2)
         t.connect(version, keepalive=10).ping()
+
+
+@test(slow=True, **limits(max_keepalive="1s"))
+def the_keep_alive_of_the_server_is_the_one_that_counts(t):  # [MQTT-3.2.2-21], [MQTT-3.2.2-22]
+    for asked in (0, 100):
+        c = t.connect(5, keepalive=asked)
+        equal(c.connack.get("server_keep_alive"), 1)
+        c.closed(0x8D)
 
 
 # ---- windows and queues ----
@@ -313,14 +339,17 @@ def no_more_is_retained_than_allowed(t):
     pub.publish(t.topic("5"), b"x", 0, retain=True)
     equal(len({live.message().topic for _ in range(6)}), 6, "messages delivered")
     equal(pub.publish(t.topic("0"), b"new", 1, retain=True), 0, "one that is kept already")
-    pub.publish(t.topic("1"), b"", 1, retain=True)
+    # The workers count together, but one may not yet know of what another has just taken.
+    kept = {p.topic for p in t.settled(t.subscriber(t.topic("#")))}
+    true(3 <= len(kept) <= 4, f"kept: {kept}")
+    for topic in kept:
+        pub.publish(topic, b"", 1, retain=True)
 
-    def found():
+    def fits_again():
         pub.publish(t.topic("6"), b"x", 1, retain=True)
-        kept = t.until_mark(t.subscriber(t.topic("#")), pub)
-        return sorted(p.topic for p in kept) == [t.topic(x) for x in "026"]
+        return t.topic("6") in {p.topic for p in t.settled(t.subscriber(t.topic("#")), 0.05)}
 
-    seconds_until("there is room again", found)
+    seconds_until("there is room again", fits_again)
 
 
 @test(**limits(max_retained_bytes="64KB"))
@@ -328,9 +357,7 @@ def the_bytes_of_all_retained_messages_are_bounded(t):
     pub = t.connect(5)
     for i in range(12):
         pub.publish(t.topic(str(i)), bytes(10000), 1, retain=True)
-    late = t.subscriber(t.topic("#"))
-    topics = [late.message().topic for _ in range(5)]  # 5 to 6 of 10,000 bytes fit
-    topics += [p.topic for p in t.until_mark(late, pub)]
+    topics = [p.topic for p in t.settled(t.subscriber(t.topic("#")))]  # 5 to 6 of 10,000 bytes fit
     true(5 <= len(set(topics)) == len(topics) <= 6, f"{topics} are kept")
 
 
@@ -442,7 +469,7 @@ def the_memory_of_all_messages_is_bounded(t):
     for sub in subs:
         sub = t.connect(5, client_id=sub.id, clean=False, props=KEEP)
         got += len(t.until_mark(sub, pub))
-    true(20 <= got <= 100, f"{got} of 320 messages were kept in 16 MiB")
+    true(20 <= got <= 130, f"{got} of 320 messages were kept in 16 MiB")
 
 
 @test(**limits(max_outq_bytes="64KB"))

@@ -171,10 +171,10 @@ bool model_has_subscriber(const struct model *m, uint32_t message);
 
 /* SUBSCRIBE: a record, its place; then the broker takes it; then SUBACK says yes. */
 uint32_t model_subscribe_taken(struct model *m, struct m_session *s, const struct m_filter *f);
-void model_subscribe_acked(struct model *m, struct m_session *s, uint32_t sub);
+void model_subscribe_acked(struct model *m, struct m_session *s, uint32_t at);
 /* UNSUBSCRIBE: the place of the subscription that it ended, or NONE. */
 uint32_t model_unsubscribe_taken(struct model *m, struct m_session *s, const struct m_filter *f);
-void model_unsubscribe_acked(struct model *m, struct m_session *s, uint32_t sub);
+void model_unsubscribe_acked(struct model *m, struct m_session *s, uint32_t at);
 
 /* ---- connections ---- */
 
