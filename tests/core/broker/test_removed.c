@@ -34,6 +34,56 @@ TEST(many_removals_are_all_remembered)
     removed_destroy(NULL);
 }
 
+/* Two workers publish one after the other; the owner, a third one, empties their rings in either
+ * order. What it keeps must be what was published last; empty: nothing. */
+static void race_to_the_owner(const char *first, const char *last)
+{
+    const char *topic;
+    struct peer *p[2], *q;
+    struct broker b;
+
+    broker_init(&b, 3);
+    broker_start(&b);
+    topic = broker_topic_at(&b, 2, 0);
+    for (uint32_t i = 0; i < 2; i++)
+        p[i] = broker_client(&b, broker_id_at(&b, i, 0));
+    q = broker_client(&b, broker_id_at(&b, 2, 0));
+    for (uint32_t round = 0; round < 12; round++) {
+        uint32_t one = round & 1;
+
+        peer_retain(p[one], topic, first, 0);
+        broker_turn(&b, one);
+        peer_retain(p[1 - one], topic, last, 0);
+        broker_turn(&b, 1 - one);
+        for (uint32_t i = 0; i <= round / 2 % 3; i++) /* another ring is the first one then */
+            broker_turn(&b, 2);
+        broker_settle(&b);
+        peer_subscribed(q, topic, 0);
+        if (*last)
+            peer_expect_publish(q, topic, last);
+        peer_expect_nothing(q);
+        peer_unsubscribe(q, topic);
+        broker_settle(&b);
+        peer_expect(q, PACKET_UNSUBACK);
+    }
+    broker_stop(&b);
+}
+
+TEST(last_retained_message_wins_whatever_ring_is_emptied_first)
+{
+    race_to_the_owner("first", "last");
+}
+
+TEST(removal_wins_over_older_values_whatever_ring_is_emptied_first)
+{
+    race_to_the_owner("first", "");
+}
+
+TEST(value_wins_over_older_removals_whatever_ring_is_emptied_first)
+{
+    race_to_the_owner("", "last");
+}
+
 BROKER_TEST(removals_are_forgotten_when_nothing_older_is_under_way)
 {
     struct broker b;

@@ -374,7 +374,7 @@ TEST(sys_topics_are_open_to_loopback_only)
 
 TEST(link_topics_are_open_to_answers_on_listeners_for_links_only)
 {
-    for (uint8_t links = LISTENER_LINKS_NO; links <= LISTENER_LINKS_ONLY; links++) {
+    for (int links = LISTENER_LINKS_NO; links <= LISTENER_LINKS_ONLY; links++) {
         uint8_t answer = links == LISTENER_LINKS_NO ? REASON_NOT_AUTHORIZED : 1;
         uint8_t other = links == LISTENER_LINKS_ONLY ? REASON_NOT_AUTHORIZED : 1;
         struct broker b;
@@ -382,7 +382,7 @@ TEST(link_topics_are_open_to_answers_on_listeners_for_links_only)
 
         broker_init(&b, 1);
         b.config.link_workers = 1;
-        b.listeners[0].links = links;
+        b.listeners[0].links = (uint8_t)links;
         broker_start(&b);
         p = broker_client(&b, "c");
         assert_int_equal(suback_of(p, "$LINK/cluster/resp/x"), answer);
