@@ -1,10 +1,10 @@
 #!/bin/bash
 # tools/demo.sh -- two linked brokers on this machine, and messages that cross between them.
 #
-# Usage: CAUSEWAY=PROGRAM tools/demo.sh. Starts the two brokers of the quick start (README.md), waits
-# until the link is up, listens and publishes on both sides with mosquitto_sub and mosquitto_pub, and
-# stops everything. Ends with status 1 if a message did not cross. If a port of the quick start is
-# taken, it takes others and says so.
+# Usage: CAUSEWAY=PROGRAM tools/demo.sh. Starts the two brokers of the quick start (README.md),
+# waits until the link is up, listens and publishes on both sides with mosquitto_sub and
+# mosquitto_pub, and stops everything. Ends with status 1 if a message did not cross. If a port of
+# the quick start is taken, it takes others and says so.
 set -u
 program=${CAUSEWAY:-build/release/causeway}
 seconds=${DEMO_SECONDS:-15} # for the link to come up
@@ -95,7 +95,8 @@ sed 's/^/    /' "$work/us-east.ini"
 
 # A subscriber in the background; what it hears goes to a file.
 listen() { # name, port
-    timeout 60 mosquitto_sub -h 127.0.0.1 -p "$2" -q 1 -t 'demo/#' -F '%t  %p' >"$work/$1.heard" 2>&1 &
+    timeout 60 mosquitto_sub -h 127.0.0.1 -p "$2" -q 1 -t 'demo/#' -F '%t  %p' \
+        >"$work/$1.heard" 2>&1 &
     pids+=($!)
 }
 listen us-east "$us"

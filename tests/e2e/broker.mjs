@@ -1,8 +1,8 @@
 // tests/e2e/broker.mjs -- for tests in JavaScript: starts a broker, runs tests, says what passed.
 //
 // `await run(tests)` starts the broker, runs the functions one after the other with the URL of its
-// listener, prints `ok NAME` or `not ok NAME` for each and ends the process. E2E_PORT is the port of
-// a broker that runs already.
+// listener, prints `ok NAME` or `not ok NAME` for each and ends the process. E2E_PORT is the port
+// of a broker that runs already.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';

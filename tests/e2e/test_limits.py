@@ -1,11 +1,9 @@
 # tests/e2e/test_limits.py -- every bound of the configuration: what is refused, kept or dropped.
 
-import socket
 import time
 
 from broker import Failure, equal, run, seconds_until, test, true
-from mqtt import (CONNACK, PUBACK, PUBREC, Client, Closed, connect, frame, publish, subscribe,
-                  text)
+from mqtt import Client, Closed, connect, publish, subscribe
 
 KEEP = {"session_expiry": 60}
 

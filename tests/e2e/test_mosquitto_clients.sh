@@ -162,8 +162,9 @@ resume() {
     [ "$1" = mqttv5 ] && expiry=(-x 60)
     sub -V "$1" -c -i "resume-$1" "${expiry[@]}" -q 2 -t "resume/$1" -E
     seq 10 | pub -V "$1" -q 2 -t "resume/$1" -l
-    equal "$(sub -V "$1" -c -i "resume-$1" "${expiry[@]}" -q 2 -t "resume/$1" -C 10 | tr '\n' ' ')" \
-        "1 2 3 4 5 6 7 8 9 10 "
+    local got
+    got=$(sub -V "$1" -c -i "resume-$1" "${expiry[@]}" -q 2 -t "resume/$1" -C 10)
+    equal "$(tr '\n' ' ' <<<"$got")" "1 2 3 4 5 6 7 8 9 10 "
 }
 for version in mqttv31 mqttv311 mqttv5; do
     check "messages_wait_for_a_kept_session_$version" resume "$version"

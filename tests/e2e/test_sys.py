@@ -3,7 +3,7 @@
 import re
 
 from broker import equal, run, seconds_until, test, true
-from mqtt import Failure, publish
+from mqtt import CONNACK, Failure, connect, publish
 
 NUMBER = r"\d+"
 DECIMAL = r"\d+(\.\d+)?"
@@ -198,6 +198,19 @@ def clients_cannot_write_there(t):
     old.publish("$SYS/broker/version", b"", 2, retain=True)
     true(t.subscriber("$SYS/broker/version").message().payload != b"forged", "it was forged")
     equal(w.look()["version"] == "forged", False)
+
+
+@test(versions=(3, 4))
+def a_bridge_may_tell_its_state(t, v):  # mosquitto's bridges do, unless told otherwise
+    topic = f"$SYS/broker/connection/{t.base}/state"
+    c = t.raw()
+    c.send(connect(v, t.new_id(), level=0x80 | v,
+                   will={"topic": topic, "payload": "0", "retain": True}))
+    c.expect(CONNACK, reason=0)
+    c.publish(topic, b"1", 1, retain=True)
+    c.publish(t.topic(), b"x", 1)
+    c.drop()
+    t.connect(5).ping()
 
 
 @test
