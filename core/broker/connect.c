@@ -251,8 +251,7 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (c->is_link_only || bytes_begin(p->will_topic, BYTES_LIT("$SYS/")) ||
-        bytes_begin(p->will_topic, BYTES_LIT("$LINK/")))
+    if (!client_may_publish(c, p->will_topic))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }

@@ -99,6 +99,13 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
     return OK;
 }
 
+bool client_may_publish(const struct client *c, struct bytes topic)
+{
+    if (bytes_begin(topic, BYTES_LIT("$SYS/"))) /* a bridge tells there whether it is connected */
+        return c->is_bridge && bytes_begin(topic, BYTES_LIT("$SYS/broker/connection/"));
+    return !c->is_link_only && !bytes_begin(topic, BYTES_LIT("$LINK/"));
+}
+
 /* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
 static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
                       uint8_t *reason)
@@ -119,8 +126,7 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
     *reason = REASON_SUCCESS;
     if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
         return pass_to_link(c, p, topic);
-    if (c->is_link_only || bytes_begin(topic, BYTES_LIT("$SYS/")) ||
-        bytes_begin(topic, BYTES_LIT("$LINK/"))) {
+    if (!client_may_publish(c, topic)) {
         *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
         return OK;
     }

@@ -320,6 +320,8 @@ void removed_run(struct shard *s);
 /* ERR_FULL: not now; nothing was changed. */
 MUST_USE enum err client_on_publish(struct client *c, const struct packet_publish *p);
 void client_on_pubrel(struct client *c, const struct packet_ack *p);
+/* Whether messages of this client, and its will, may go to subscribers of that topic. */
+bool client_may_publish(const struct client *c, struct bytes topic);
 
 /* ---- clients and sessions (client.c, connect.c) ---- */
 void client_on_connect(struct client *c, const struct packet_connect *p);

@@ -2,8 +2,8 @@
 #
 # A file of tests is functions marked @test, then run(...): one broker for all of them with the
 # given settings, each test in its own topics and client ids, `ok NAME` or `not ok NAME` for each,
-# with the packets that went to and fro when it failed. Tests marked slow wait for a second or two of
-# real time; they run side by side at the end. Words on the command line pick tests by name:
+# with the packets that went to and fro when it failed. Tests marked slow wait for a second or two
+# of real time; they run side by side at the end. Words on the command line pick tests by name:
 #     CAUSEWAY=build/release/causeway /usr/bin/python3 tests/e2e/test_will.py takeover
 # WORKERS is the number of workers (2). E2E_PORT is the port of a broker that runs already, to see
 # what another broker makes of the same tests.
@@ -59,8 +59,9 @@ def section(name, keys):
 
 
 class Broker:
-    """One broker process. `text` is the whole configuration with {port}, {port2}, ... in it; or else
-    limits, broker, listener and log are the keys of these sections. `files`: its RLIMIT_NOFILE."""
+    """One broker process. `text` is the whole configuration with {port}, {port2}, ... in it; or
+    else limits, broker, listener and log are the keys of these sections. `files`: its
+    RLIMIT_NOFILE."""
 
     numbers = itertools.count(1)
 

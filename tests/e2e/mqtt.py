@@ -144,7 +144,8 @@ def frame(kind, flags, body):
 
 def connect(version=5, client_id="", clean=True, keepalive=60, username=None, password=None,
             will=None, props=None, flags=None, name=None, level=None):
-    """`will`: a dict of topic, payload, qos, retain, props. The last three replace what is right."""
+    """`will`: a dict of topic, payload, qos, retain, props. The last three parameters replace what
+    is right."""
     bits = 0x02 if clean else 0
     if will is not None:
         bits |= 0x04 | will.get("qos", 0) << 3 | (0x20 if will.get("retain") else 0)

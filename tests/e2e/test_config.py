@@ -151,7 +151,8 @@ def a_connection_is_logged_with_its_end_and_reason(t):
 
 @test
 def a_refused_connection_is_logged_with_its_address(t):
-    for first in (b"\xff" * 6, connect(4, "x", flags=3), connect(5, "x", props={"auth_method": "x"})):
+    for first in (b"\xff" * 6, connect(4, "x", flags=3),
+                  connect(5, "x", props={"auth_method": "x"})):
         c = t.raw(5)
         port = c.sock.getsockname()[1]
         c.send(first)

@@ -33,6 +33,18 @@ def accepts_the_bridge_bit_in_the_protocol_level(t, v):  # as mosquitto's bridge
     c.ping()
 
 
+@test(versions=(3, 4))
+def a_bridge_gets_no_own_messages_back_and_sees_the_retain_flag(t, v):  # as with mosquitto
+    bridge = t.raw()
+    bridge.send(connect(v, t.new_id(), level=0x80 | v))
+    bridge.expect(CONNACK, reason=0)
+    bridge.subscribe(t.topic("#"), 1)
+    other = t.connect(5)
+    bridge.publish(t.topic(), b"own", 1)
+    other.publish(t.topic(), b"foreign", 1, retain=True)
+    bridge.message(payload=b"foreign", retain=True)
+
+
 @test(versions=ALL)
 def pingreq_is_answered(t, v):  # [MQTT-3.12.4-1]
     c = t.connect()

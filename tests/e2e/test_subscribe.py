@@ -267,7 +267,8 @@ def packet_id_0_ends_the_connection(t, v):  # [MQTT-2.3.1-1]
 
 @test(versions=ALL)
 def wrong_flags_end_the_connection(t, v):  # [MQTT-3.8.1-1], [MQTT-3.10.1-1]
-    for kind, body in ((SUBSCRIBE, subscribe(v, 1, [("a", 0)])), (UNSUBSCRIBE, unsubscribe(v, 1, ["a"]))):
+    for kind, body in ((SUBSCRIBE, subscribe(v, 1, [("a", 0)])),
+                       (UNSUBSCRIBE, unsubscribe(v, 1, ["a"]))):
         for flags in (0, 1, 3) + ((10,) if v != 3 else ()):  # in MQTT 3.1 that is DUP
             c = t.connect()
             c.send(bytes([kind << 4 | flags]) + body[1:])
@@ -284,7 +285,8 @@ def wrong_options_end_the_connection(t, v):  # [MQTT-3.8.3-4], [MQTT-3.8.3-5]
 
 @test(versions=ALL)
 def packets_cut_short_end_the_connection(t, v):
-    for kind, whole in ((SUBSCRIBE, subscribe(v, 1, [("abc", 0)])), (UNSUBSCRIBE, unsubscribe(v, 1, ["abc"]))):
+    for kind, whole in ((SUBSCRIBE, subscribe(v, 1, [("abc", 0)])),
+                        (UNSUBSCRIBE, unsubscribe(v, 1, ["abc"]))):
         for size in range(0, len(whole) - 2):
             if size == 2 + (v == 5):
                 continue  # no filter at all: tried above
