@@ -28,10 +28,10 @@
     X(link_packets_refused)                                                                        \
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
-    X(retained) X(retained_bytes) /* all but $SYS, for the bounds: */                              \
-    X(retained_counted) X(retained_counted_bytes)                                                  \
-    X(messages_held) X(message_bytes_held) X(queued_messages)        \
-    X(inflight_messages)
+    X(input_bytes_held) X(message_bytes_held) X(queued_messages)                  \
+    X(inflight_messages) X(retained) X(retained_bytes)                                             \
+    /* retained messages but those of $SYS: what the bounds count */                               \
+    X(retained_counted) X(retained_counted_bytes)
 /* clang-format on */
 
 struct stats {

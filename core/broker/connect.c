@@ -306,8 +306,10 @@ static bool set_will(struct shard *s, struct session *x, const struct packet_con
     struct will *w = calloc(1, sizeof *w);
     bool is_v5 = p->protocol == MQTT_5;
 
-    if (!w)
+    if (!w || memory_is_full(s)) {
+        free(w);
         return false;
+    }
     if (is_v5 && props->present && !props_forward_view(props, &out.props)) {
         uint8_t *to = arena_alloc(&s->arena, props->all.n);
 

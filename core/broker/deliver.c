@@ -204,7 +204,7 @@ static bool may_wait(struct shard *s, struct session *to, uint32_t cost)
 {
     const struct limits *l = s->limits;
 
-    if (s->is_memory_full) {
+    if (memory_is_full(s)) {
         STAT_INC(&s->stats, dropped_memory);
         return false;
     }

@@ -83,7 +83,7 @@ static void keep(struct shard *s, struct group *g, struct publish *p, uint64_t f
         STAT_INC(&s->stats, dropped_group_full);
         drop_first(g);
     }
-    if (s->is_memory_full || (g->backlog_count == g->backlog_capacity && !grow_backlog(g)) ||
+    if (memory_is_full(s) || (g->backlog_count == g->backlog_capacity && !grow_backlog(g)) ||
         !publish_message(p, &s->waiting_bytes)) {
         STAT_INC(&s->stats, dropped_memory);
         return;
@@ -160,7 +160,7 @@ static enum err send_to(struct shard *s, struct group *g, const struct member *m
     to->subscription_id = m->subscription_id;
     to->share = m->share;
     to->group = slab_handle(&s->groups, g);
-    body_put(&to->body, (uint8_t *)(to + 1), p, false);
+    body_put(s, m->worker, &to->body, (uint8_t *)(to + 1), p, false);
     return OK;
 }
 
@@ -502,8 +502,7 @@ bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint
         STAT_INC(&s->stats, dropped_memory);
     }
     publish_fini(&p);
-    if (m->body.blob)
-        blob_release(m->body.blob);
+    body_done(s, &m->body);
     return true;
 }
 

@@ -75,7 +75,8 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
         response = p->props.response_topic;
     if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
         correlation = p->props.correlation_data;
-    if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m))
+    if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m) ||
+        !mail_takes(s, worker, p->payload.n))
         return ERR_FULL;
     parcel = malloc(sizeof *parcel + topic.n + id.n + response.n + correlation.n + p->payload.n);
     if (!parcel)
@@ -96,6 +97,7 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
     m = mail_post(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m);
     CHECK(m);
     *m = (struct msg_link_packet){.type = MSG_LINK_PACKET, .parcel = parcel};
+    mail_count(s, worker, parcel->payload_count);
     return OK;
 }
 

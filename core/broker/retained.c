@@ -43,7 +43,7 @@ static void forget(struct shard *s, struct message *m)
 }
 
 /* Whether the bounds of all workers together leave no room for `cost` bytes in place of `old`. */
-static bool is_full(const struct shard *s, const struct publish *p, uint32_t cost,
+static bool is_full(struct shard *s, const struct publish *p, uint32_t cost,
                     const struct message *old)
 {
     const struct cluster_state *c = s->cluster;
@@ -57,7 +57,7 @@ static bool is_full(const struct shard *s, const struct publish *p, uint32_t cos
         bytes += load_relaxed(&c->shards[i]->stats.retained_counted_bytes);
     }
     return (!old && messages >= s->limits->retained) ||
-           bytes - freed + cost > s->limits->retained_bytes || (s->is_memory_full && cost > freed);
+           bytes - freed + cost > s->limits->retained_bytes || (cost > freed && memory_is_full(s));
 }
 
 static void note(struct shard *s, const struct publish *p, bool is_delete)
@@ -161,7 +161,7 @@ static void post_retained(struct shard *s, struct query *q, struct message *m)
     to->type = MSG_RETAINED;
     to->ask = q->ask;
     to->topic_hash = hash_of(s, p.topic);
-    body_put(&to->body, (uint8_t *)(to + 1), &p, false);
+    body_put(s, q->from, &to->body, (uint8_t *)(to + 1), &p, false);
     if (p.blob != m->blob)
         blob_release(p.blob);
     q->sent++;
@@ -345,7 +345,7 @@ enum ask_state {
 
 /* Topics one question remembers. Beyond: it is asked again from its first owner, so that nothing
  * grows while a client does not read. */
-#define SEEN_MAX 16384u
+#define SEEN_MAX 4096u
 
 /* Topics of which a live retained publish has come since the question. */
 struct seen {
@@ -354,7 +354,8 @@ struct seen {
 };
 
 struct ask {
-    struct ask *next; /* of the session */
+    struct table_node node; /* by session and filter, while the session is there */
+    struct ask *next;       /* of the session */
     struct ask *todo_next;
     struct handle session; /* generation 0: the session has gone */
     struct seen seen;
@@ -419,13 +420,34 @@ static void todo(struct shard *s, struct ask *a)
     s->ask_todo = a;
 }
 
-static void unlink_ask(struct session *x, struct ask *a)
+static uint64_t ask_hash(const struct shard *s, const struct session *x, struct bytes filter)
 {
-    struct ask **at = &x->asks;
+    return hash_of(s, filter) ^ (slab_handle(&s->sessions, x).slot * 0x9E3779B97F4A7C15ull);
+}
 
-    while (*at != a)
-        at = &(*at)->next;
-    *at = a->next;
+static struct ask *find_ask(const struct shard *s, const struct session *x, struct bytes filter)
+{
+    struct table_node *n = table_first(&s->ask_table, ask_hash(s, x, filter));
+
+    for (; n; n = table_after(n)) {
+        struct ask *a = TABLE_OBJECT(n, struct ask, node);
+
+        if (slab_at(&s->sessions, a->session) == x &&
+            bytes_eq(bytes_of(a->filter, a->filter_count), filter))
+            return a;
+    }
+    return NULL;
+}
+
+/* The session has nothing to do with it any more. */
+static void unlink_first(struct shard *s, struct session *x)
+{
+    struct ask *a = x->asks;
+
+    table_remove(&s->ask_table, &a->node);
+    x->asks = a->next;
+    x->ask_count--;
+    a->session = (struct handle){0, 0};
 }
 
 static void free_ask(struct shard *s, struct ask *a)
@@ -433,7 +455,8 @@ static void free_ask(struct shard *s, struct ask *a)
     struct session *x = slab_at(&s->sessions, a->session);
 
     if (x) {
-        unlink_ask(x, a);
+        CHECK(x->asks == a); /* only the first is under way */
+        unlink_first(s, x);
         if (x->asks)
             todo(s, x->asks); /* the next one's turn */
     }
@@ -473,6 +496,9 @@ static void step(struct shard *s, struct ask *a, bool *waits)
         return;
     }
     if (a->state == ASK_START) {
+        if (a->is_over)
+            a->owner = a->first_owner;
+        a->is_over = false;
         is_done = post_ask(s, a, MSG_RETAIN_ASK);
     } else if (a->state == ASK_PAUSED) {
         is_done = post_ask(s, a, x && !a->is_over ? MSG_RETAIN_MORE : MSG_RETAIN_STOP);
@@ -483,38 +509,36 @@ static void step(struct shard *s, struct ask *a, bool *waits)
     }
 }
 
-void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8_t options,
-                  uint32_t subscription_id)
+static struct ask *create_ask(struct shard *s, struct session *x, struct bytes filter)
 {
-    bool is_wild = topic_has_wildcard(filter), waits;
-    struct ask *a, **at;
+    struct ask *a = slab_alloc(&s->asks);
 
-    if (!s->limits->retain_available)
-        return;
-    a = slab_alloc(&s->asks);
-    if (a)
-        a->filter = malloc(filter.n);
-    if (!a || !a->filter) {
-        STAT_INC(&s->stats, dropped_memory);
-        if (a)
-            slab_free(&s->asks, a);
-        return;
+    if (!a)
+        return NULL;
+    a->filter = malloc(filter.n);
+    if (!a->filter || !table_insert(&s->ask_table, &a->node, ask_hash(s, x, filter))) {
+        free(a->filter);
+        slab_free(&s->asks, a);
+        return NULL;
     }
     bytes_put(a->filter, filter);
     a->filter_count = filter.n;
     a->session = slab_handle(&s->sessions, x);
-    a->options = options;
-    a->subscription_id = subscription_id;
-    a->owner = is_wild ? 0 : owner_of_topic(s->cluster, hash_of(s, filter));
-    a->first_owner = a->owner;
-    a->last_owner = is_wild ? s->cluster->config.workers - 1 : a->owner;
-    for (at = &x->asks; *at; at = &(*at)->next)
-        ;
-    *at = a;
-    if (x->asks == a) /* the others wait: a session's room is for one slice at a time */
-        step(s, a, &waits);
+    return a;
 }
 
+/* The first one of the session is under way; the others wait behind it: a session's room is for one
+ * slice at a time. */
+static void enqueue(struct session *x, struct ask *a)
+{
+    struct ask **at = x->asks ? &x->asks->next : &x->asks;
+
+    a->next = *at;
+    *at = a;
+    x->ask_count++;
+}
+
+/* What has been answered does not count: it is asked from its first owner again. */
 static void ask_again(struct ask *a)
 {
     free(a->seen.v);
@@ -522,15 +546,45 @@ static void ask_again(struct ask *a)
     a->is_over = true;
 }
 
+void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8_t options,
+                  uint32_t subscription_id)
+{
+    bool is_wild = topic_has_wildcard(filter), waits;
+    struct ask *a = find_ask(s, x, filter), *first = x->asks;
+    bool is_new = !a;
+
+    if (!s->limits->retain_available)
+        return;
+    if (is_new && x->ask_count < s->limits->subscriptions)
+        a = create_ask(s, x, filter);
+    if (!a) {
+        STAT_INC(&s->stats, dropped_memory);
+        return;
+    }
+    a->options = options;
+    a->subscription_id = subscription_id;
+    if (!is_new) {
+        if (a == first)
+            ask_again(a);
+        return;
+    }
+    a->owner = is_wild ? 0 : owner_of_topic(s->cluster, hash_of(s, filter));
+    a->first_owner = a->owner;
+    a->last_owner = is_wild ? s->cluster->config.workers - 1 : a->owner;
+    enqueue(x, a);
+    if (!first)
+        step(s, a, &waits);
+}
+
 void asks_note(struct session *x, const struct publish *p)
 {
-    for (struct ask *a = x->asks; a; a = a->next) {
-        if (a->is_over || !topic_matches(bytes_of(a->filter, a->filter_count), p->topic))
-            continue;
-        seen_add(&a->seen, p->topic_hash);
-        if (a->seen.count >= SEEN_MAX)
-            ask_again(a);
-    }
+    struct ask *a = x->asks; /* those that wait will get the new value */
+
+    if (a->is_over || !topic_matches(bytes_of(a->filter, a->filter_count), p->topic))
+        return;
+    seen_add(&a->seen, p->topic_hash);
+    if (a->seen.count >= SEEN_MAX)
+        ask_again(a);
 }
 
 void asks_drop(struct shard *s, struct session *x)
@@ -538,8 +592,7 @@ void asks_drop(struct shard *s, struct session *x)
     while (x->asks) {
         struct ask *a = x->asks;
 
-        x->asks = a->next;
-        a->session = (struct handle){0, 0};
+        unlink_first(s, x);
         if (a->state != ASK_ASKED)
             todo(s, a); /* tells the owner; an answer that is on its way is waited for */
     }
@@ -573,8 +626,7 @@ void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint
         deliver(s, x, &p, &w);
         publish_fini(&p);
     }
-    if (m->body.blob)
-        blob_release(m->body.blob);
+    body_done(s, &m->body);
 }
 
 void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m)
@@ -634,6 +686,7 @@ bool retained_init(struct shard *s)
     s->removed = removed_create();
     slab_init(&s->asks, sizeof(struct ask), 1u << 26);
     table_init(&s->query_table);
+    table_init(&s->ask_table);
     return s->retain && s->removed;
 }
 
@@ -650,6 +703,7 @@ void retained_fini(struct shard *s)
             free_query(TABLE_OBJECT(n, struct query, node));
         }
     table_fini(&s->query_table);
+    table_fini(&s->ask_table);
     while (s->queries) {
         struct query *q = s->queries;
 

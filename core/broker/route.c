@@ -42,7 +42,8 @@ uint32_t body_bytes(const struct publish *p, bool far)
     return (p->blob ? 0 : p->topic.n + p->props.n + p->payload.n) + far_bytes(p, far);
 }
 
-void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far)
+void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *to,
+              const struct publish *p, bool far)
 {
     *b = (struct msg_body){.blob = p->blob,
                            .expires_ms = p->expires_ms,
@@ -58,6 +59,7 @@ void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far
                            .from_link = p->from_link};
     if (p->blob) {
         blob_share(p->blob, 1);
+        mail_count(s, receiver, p->blob->bytes_count);
     } else {
         to = bytes_put(to, p->topic);
         to = bytes_put(to, p->props);
@@ -249,15 +251,19 @@ static bool skips(const struct shard *s, const struct plan_worker *w, const stru
 /* Whether every ring has room for this plan. */
 static bool has_room(struct shard *s, const struct plan *plan, const struct publish *p)
 {
+    struct mail *mail = s->cluster->mail;
+    uint32_t body = p->topic.n + p->props.n + p->payload.n;
+
     for (uint32_t i = 0; i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
         if (w->worker == s->number) {
             if (w->group_count && !groups_have_room(s, plan->slots + w->first, w->count))
                 return false;
-        } else if (!skips(s, w, p) && !mail_room(s->cluster->mail, s->number, w->worker,
-                                                 MAIL_PUBLISH, deliver_bytes(s, w, p))) {
-            return false;
+        } else if (!skips(s, w, p)) {
+            if (!mail_room(mail, s->number, w->worker, MAIL_PUBLISH, deliver_bytes(s, w, p)) ||
+                (body > INLINE_BYTES_MAX && !mail_takes(s, w->worker, body)))
+                return false;
         }
     }
     return true;
@@ -279,7 +285,7 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     m->topic_hash = p->topic_hash;
     m->from_hash = w->group_count ? hash_of(s, p->from_id) : 0;
     memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
-    body_put(&m->body, (uint8_t *)&m->slots[slots], p, far);
+    body_put(s, w->worker, &m->body, (uint8_t *)&m->slots[slots], p, far);
 }
 
 /* Groups at home here: what has no room towards its member waits in the group's backlog, so that
@@ -344,6 +350,8 @@ static enum err retain_first(struct shard *s, struct publish *p)
     if (owner == s->number) {
         retained_put(s, p);
     } else {
+        if (p->payload.n > INLINE_BYTES_MAX && !mail_takes(s, owner, p->payload.n))
+            return ERR_FULL;
         if (!body_share(s, p))
             return ERR_MEMORY;
         m = mail_post(s->cluster->mail, s->number, owner, MAIL_PUBLISH,
@@ -353,7 +361,7 @@ static enum err retain_first(struct shard *s, struct publish *p)
         m->type = MSG_RETAIN;
         m->topic_hash = p->topic_hash;
         m->sequence = p->sequence;
-        body_put(&m->body, (uint8_t *)(m + 1), p, false);
+        body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
         mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
     }
     fence_full(&s->fence); /* pairs with the one in mail_mark's caller: see the head of this file */
@@ -463,8 +471,8 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
     }
     publish_fini(&p);
     arena_rewind(&s->arena, mark);
-    if (is_done && m->body.blob)
-        blob_release(m->body.blob);
+    if (is_done)
+        body_done(s, &m->body);
     return is_done;
 }
 
@@ -528,7 +536,7 @@ static enum err post_to_group(struct shard *s, const struct due_publish *d, stru
     m->topic_hash = hash_of(s, p->topic);
     m->from_hash = d->from_hash;
     m->slots[0] = (struct handle){d->group.slot | DELIVER_GROUP, d->group.generation};
-    body_put(&m->body, (uint8_t *)&m->slots[1], p, false);
+    body_put(s, d->group_home, &m->body, (uint8_t *)&m->slots[1], p, false);
     return OK;
 }
 

@@ -14,6 +14,8 @@
 #define SLOTS_MAX (1u << 26)
 /* Turns between two looks at the memory of all workers. */
 #define MEMORY_LOOK_TURNS 16u
+/* And what a worker may take in between. */
+#define MEMORY_LOOK_BYTES (128u << 10)
 
 /* ---- life ---- */
 
@@ -36,6 +38,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     slab_init(&s->sessions, sizeof(struct session), SLOTS_MAX);
     slab_init(&s->shares, sizeof(struct share), SLOTS_MAX);
     table_init(&s->session_table);
+    table_init(&s->share_table);
     filters_init(&s->filters, SLOTS_MAX);
     groups_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
@@ -114,6 +117,7 @@ static void shard_destroy(struct shard *s)
     while ((h = slab_next(&s->shares, &slot)))
         free(h->text);
     slab_fini(&s->shares);
+    table_fini(&s->share_table);
     slab_fini(&s->clients);
     filters_fini(&s->filters);
     topic_cache_destroy(s->topics);
@@ -244,6 +248,27 @@ void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks)
 
 /* ---- mail ---- */
 
+bool mail_takes(const struct shard *s, uint32_t to, uint64_t bytes)
+{
+    uint64_t waiting = load_relaxed(&s->cluster->shards[to]->mail_bytes);
+
+    return waiting == 0 || waiting + bytes <= MAIL_BYTES_MAX;
+}
+
+void mail_count(struct shard *s, uint32_t to, int64_t bytes)
+{
+    add_relaxed(&s->cluster->shards[to]->mail_bytes, (uint64_t)bytes);
+}
+
+/* A record with a shared body has been dealt with. */
+void body_done(struct shard *s, const struct msg_body *b)
+{
+    if (!b->blob)
+        return;
+    mail_count(s, s->number, -(int64_t)b->blob->bytes_count);
+    blob_release(b->blob);
+}
+
 static bool on_retain(struct shard *s, const struct msg_retain *m)
 {
     struct publish p;
@@ -253,8 +278,7 @@ static bool on_retain(struct shard *s, const struct msg_retain *m)
     p.sequence = m->sequence;
     retained_put(s, &p);
     publish_fini(&p);
-    if (m->body.blob)
-        blob_release(m->body.blob);
+    body_done(s, &m->body);
     return true;
 }
 
@@ -276,6 +300,7 @@ static bool on_link_packet(struct shard *s, const struct msg_link_packet *m)
     p.payload = bytes_of(at, l->payload_count);
     if (s->hooks.link_packet && !s->hooks.link_packet(s->hooks.link, &p))
         return false;
+    mail_count(s, s->number, -(int64_t)l->payload_count);
     free(m->parcel);
     return true;
 }
@@ -376,11 +401,21 @@ static void look_at_memory(struct shard *s)
 {
     uint64_t sum = 0;
 
-    if (s->turn++ % MEMORY_LOOK_TURNS)
-        return;
+    s->waiting_at_look = s->waiting_bytes;
+    store_relaxed(&s->stats.message_bytes_held, s->waiting_bytes);
     for (uint32_t i = 0; i < s->cluster->worker_count; i++)
-        sum += load_relaxed(&s->cluster->shards[i]->stats.message_bytes_held);
+        sum += load_relaxed(&s->cluster->shards[i]->stats.message_bytes_held) +
+               load_relaxed(&s->cluster->shards[i]->stats.input_bytes_held) +
+               load_relaxed(&s->cluster->shards[i]->mail_bytes);
     s->is_memory_full = s->limits->memory_bytes && sum > s->limits->memory_bytes;
+}
+
+bool memory_is_full(struct shard *s)
+{
+    if (s->waiting_bytes - s->waiting_at_look > MEMORY_LOOK_BYTES &&
+        s->waiting_at_look - s->waiting_bytes > MEMORY_LOOK_BYTES)
+        look_at_memory(s);
+    return s->is_memory_full;
 }
 
 void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms)
@@ -388,7 +423,16 @@ void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms)
     s->now_ms = now_ms;
     s->wall_ms = wall_ms;
     timer_wheel_tell(&s->timers, now_ms);
-    look_at_memory(s);
+    if (s->turn++ % MEMORY_LOOK_TURNS == 0)
+        look_at_memory(s);
+}
+
+bool shard_hold_input(struct shard *s, int64_t bytes)
+{
+    if (bytes > 0 && memory_is_full(s))
+        return false;
+    STAT_ADD(&s->stats, input_bytes_held, bytes);
+    return true;
 }
 
 bool shard_run_timers(struct shard *s)

@@ -140,6 +140,10 @@ MUST_USE enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
                            void *conn);
 struct stream *client_stream(struct client *c);
+/* Counts bytes that a connection holds of packets that are not whole (negative: lets go). false
+ * with a positive number: the memory of the process is used up; nothing was counted, and the
+ * connection should be closed (CLOSE_MEMORY). */
+bool shard_hold_input(struct shard *s, int64_t bytes);
 
 /* Ends all clients with 0x8B (server shutting down); their wills are sent. For a clean stop. */
 void shard_shutdown(struct shard *s);

@@ -115,17 +115,31 @@ bool shares_run(struct shard *s)
     return s->share_todo != NULL;
 }
 
-static struct share *find(const struct session *x, struct bytes group, struct bytes filter,
-                          uint64_t hash)
+static uint64_t table_hash(const struct shard *s, const struct session *x, uint64_t hash)
 {
-    for (uint32_t i = 0; i < x->sub_count; i++) {
-        struct share *h = x->subs[i].share;
+    return hash ^ (slab_handle(&s->sessions, x).slot * 0x9E3779B97F4A7C15ull);
+}
 
-        if (h && h->hash == hash && bytes_eq(bytes_of(h->text, h->group_count), group) &&
+static struct share *find(const struct shard *s, const struct session *x, struct bytes group,
+                          struct bytes filter, uint64_t hash)
+{
+    struct table_node *n = table_first(&s->share_table, table_hash(s, x, hash));
+
+    for (; n; n = table_after(n)) {
+        struct share *h = TABLE_OBJECT(n, struct share, node);
+
+        if (h->session == x && bytes_eq(bytes_of(h->text, h->group_count), group) &&
             bytes_eq(bytes_of(h->text + h->group_count, h->filter_count), filter))
             return h;
     }
     return NULL;
+}
+
+/* The session has left it: nobody finds it any more. */
+static void detach(struct shard *s, struct share *h)
+{
+    table_remove(&s->share_table, &h->node);
+    h->session = NULL;
 }
 
 static struct share *create(struct shard *s, struct session *x, struct bytes group,
@@ -137,6 +151,10 @@ static struct share *create(struct shard *s, struct session *x, struct bytes gro
         return NULL;
     h->text = malloc(group.n + filter.n + 1);
     h->at = h->text ? session_add_subscription(x, (struct subscription){.share = h}) : UINT32_MAX;
+    if (h->at != UINT32_MAX && !table_insert(&s->share_table, &h->node, table_hash(s, x, hash))) {
+        session_drop_subscription(x, h->at);
+        h->at = UINT32_MAX;
+    }
     if (h->at == UINT32_MAX) {
         free(h->text);
         slab_free(&s->shares, h);
@@ -157,7 +175,7 @@ enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,
                          struct bytes filter, uint8_t options, uint32_t id, struct filter_wait *w)
 {
     uint64_t hash = hash_of_share(s, group, filter);
-    struct share *h = find(x, group, filter, hash);
+    struct share *h = find(s, x, group, filter, hash);
 
     if (!h) {
         if (x->sub_count >= s->limits->subscriptions)
@@ -177,7 +195,7 @@ enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,
 
 bool share_unsubscribe(struct shard *s, struct session *x, struct bytes group, struct bytes filter)
 {
-    struct share *h = find(x, group, filter, hash_of_share(s, group, filter));
+    struct share *h = find(s, x, group, filter, hash_of_share(s, group, filter));
 
     if (!h)
         return false;
@@ -204,7 +222,7 @@ static void answer(struct shard *s, struct share *h, bool is_refused, bool is_ne
 void share_leave(struct shard *s, struct share *h)
 {
     answer(s, h, false, false);
-    h->session = NULL;
+    detach(s, h);
     share_sync(s, h);
 }
 
@@ -221,7 +239,7 @@ void shard_on_group_done(struct shard *s, const struct msg_group_done *m)
         session_drop_subscription(x, h->at);
         STAT_ADD(&s->stats, shared_subscriptions, -1);
         STAT_INC(&s->stats, subscriptions_refused);
-        h->session = NULL;
+        detach(s, h);
     }
     if (!h->join_again)
         answer(s, h, m->is_refused, m->is_new);

@@ -114,11 +114,13 @@ struct shard {
     struct outq_pool pool;
     struct blob_home blobs;
     uint64_t waiting_bytes; /* in messages held */
-    bool is_memory_full;
+    uint64_t waiting_at_look;
+    bool is_memory_full; /* asked by memory_is_full */
     uint32_t turn;
     /* who lives here */
     struct slab clients, sessions, shares, asks;
     struct table session_table; /* by client id */
+    struct table share_table;   /* by session, group and filter */
     struct filters filters;
     /* partition */
     struct slab groups;
@@ -128,6 +130,7 @@ struct shard {
     struct removed *removed;  /* retained topics lately removed */
     struct query *queries;    /* questions for retained messages under way */
     struct table query_table; /* and those whose asker has no room now */
+    struct table ask_table;   /* our own questions, by session and filter */
     /* work with a cursor */
     struct filter *filter_todo;
     struct share *share_todo;
@@ -143,6 +146,8 @@ struct shard {
     struct timer sys_timer;
     struct sys *sys; /* worker 0 */
     _Alignas(CACHE_LINE) _Atomic uint32_t fence;
+    /* bytes of large bodies that stand in the rings towards this worker; every sender adds */
+    _Alignas(CACHE_LINE) _Atomic uint64_t mail_bytes;
     _Alignas(CACHE_LINE) struct stats stats;
 };
 
@@ -212,6 +217,15 @@ static inline bool is_link_worker(const struct cluster_state *c, uint32_t worker
     return worker >= c->config.workers;
 }
 
+/* ---- the bound of all memory (shard.c) ---- */
+/* Whether what waits in all workers has reached memory_limit; looks again as this worker takes. */
+bool memory_is_full(struct shard *s);
+/* Large bodies that stand in the ring towards a worker: whether one more may, and counting. */
+bool mail_takes(const struct shard *s, uint32_t to, uint64_t bytes);
+void mail_count(struct shard *s, uint32_t to, int64_t bytes);
+/* The body of a record has been dealt with: a shared one is let go. */
+void body_done(struct shard *s, const struct msg_body *b);
+
 /* ---- index partitions (route.c) ---- */
 uint32_t owner_of_topic(const struct cluster_state *c, uint64_t topic_hash);
 uint32_t owner_of_filter(const struct cluster_state *c, struct bytes filter, uint64_t hash);
@@ -233,7 +247,8 @@ void due_fini(struct shard *s);
 
 /* Bytes behind a record for this body, and filling both. `far`: towards a link worker. */
 uint32_t body_bytes(const struct publish *p, bool far);
-void body_put(struct msg_body *b, uint8_t *to, const struct publish *p, bool far);
+void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *to,
+              const struct publish *p, bool far);
 void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at);
 /* Makes p->blob if the body is too large to travel by value.  false: no memory. */
 bool body_share(struct shard *s, struct publish *p);

@@ -379,6 +379,8 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
     e->subscription_id = id;
     e->options = (uint8_t)(qos | (r->no_local ? SUB_NO_LOCAL : 0) |
                            (r->retain_as_published ? SUB_RETAIN_AS_PUBLISHED : 0));
+    if (c->is_bridge) /* what mosquitto's bridges ask for by the bit of their protocol level */
+        e->options |= SUB_NO_LOCAL | SUB_RETAIN_AS_PUBLISHED;
     if (topic_split_share(r->filter, &is_shared, &group, &filter) != OK) {
         e->reason = REASON_TOPIC_FILTER_INVALID;
         return;
@@ -411,6 +413,16 @@ static bool list_is_well_formed(const struct client *c, enum packet_type type,
     return true;
 }
 
+/* More than any session may have is not worth looking at one by one: the client is ended. */
+static bool has_too_many(struct client *c, const struct packet_subscribe *p)
+{
+    if (p->filter_count <= c->stream.shard->limits->subscriptions ||
+        p->filter_count <= SUBSCRIPTIONS_DEFAULT)
+        return false;
+    client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_QUOTA);
+    return true;
+}
+
 void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
 {
     struct shard *s = c->stream.shard;
@@ -420,11 +432,8 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     struct suback *a;
     uint32_t at = 0;
 
-    /* More than any session may have: not worth looking at one by one. */
-    if (p->filter_count > s->limits->subscriptions && p->filter_count > SUBSCRIPTIONS_DEFAULT) {
-        client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_QUOTA);
+    if (has_too_many(c, p))
         return;
-    }
     if (!list_is_well_formed(c, PACKET_SUBSCRIBE, p)) {
         client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
         return;
@@ -502,6 +511,10 @@ void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p)
     uint32_t n = 0;
     uint8_t *to;
 
+    if (has_too_many(c, p)) {
+        free(reasons);
+        return;
+    }
     if (!list_is_well_formed(c, PACKET_UNSUBSCRIBE, p)) {
         client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
         free(reasons);

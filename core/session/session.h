@@ -64,7 +64,7 @@ struct session {
     struct idset received;     /* incoming QoS 2 ids not released; marked: of earlier connections */
     uint16_t *resend;          /* packet ids to be sent again, oldest first; NULL: none */
     struct will *will;
-    struct ask *asks; /* questions for retained messages that are under way */
+    struct ask *asks; /* questions for retained messages; the first is under way */
     uint8_t *id;
     struct timer timer; /* end of an absent session */
     struct timer will_timer;
@@ -77,6 +77,7 @@ struct session {
     uint32_t queue_head, queue_count, queue_capacity, queue_bytes;
     uint32_t expiry; /* seconds after the connection; UINT32_MAX: never */
     uint32_t next_sequence;
+    uint32_t ask_count;
     uint16_t next_packet_id;
     uint16_t id_count;
     uint8_t protocol;

@@ -13,6 +13,7 @@
 #include "core/session/filters.h"
 
 struct share {
+    struct table_node node;  /* by session, group and filter; in the table while `session` */
     struct session *session; /* NULL: it has left; the home has yet to hear it */
     struct handle session_handle;
     uint32_t at; /* place in session->subs */
