@@ -301,8 +301,8 @@ const struct key keys[] = {
     {LIMITS(retained), .name = "max_retained", .aliases = {"max_retained_messages"},
      .type = KEY_NUMBER, .min = 1, .max = 1000000000, .flags = KEY_ZERO_PRESETS,
      .preset = "1000000",
-     .help = "Retained messages. One more is delivered but not kept, and answered with 0x97 at "
-             "QoS 1 and 2."},
+     .help = "Retained messages, of all topics but $SYS. One under a new topic beyond that is "
+             "delivered but not kept."},
     {LIMITS(retained_bytes), .name = "max_retained_bytes", .type = KEY_SIZE, .min = KB,
      .max = 16384 * GB, .flags = KEY_ZERO_PRESETS, .preset = "1GB",
      .help = "Bytes of all retained messages; beyond, as max_retained. Lowered to memory_limit "

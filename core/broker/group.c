@@ -379,7 +379,7 @@ static void set_connected(struct shard *s, struct group *g, struct member *m, bo
         return;
     m->is_connected = is_connected;
     g->connected_count += is_connected ? 1u : (uint32_t)-1;
-    if (is_connected && g->backlog_count)
+    if (g->connected_count && g->backlog_count)
         pump_later(s, g);
 }
 

@@ -460,6 +460,7 @@ static void free_ask(struct shard *s, struct ask *a)
         if (x->asks)
             todo(s, x->asks); /* the next one's turn */
     }
+    STAT_ADD(&s->stats, filter_bytes_held, -(int64_t)(sizeof *a + a->filter_count));
     free(a->seen.v);
     free(a->filter);
     slab_free(&s->asks, a);
@@ -511,7 +512,7 @@ static void step(struct shard *s, struct ask *a, bool *waits)
 
 static struct ask *create_ask(struct shard *s, struct session *x, struct bytes filter)
 {
-    struct ask *a = slab_alloc(&s->asks);
+    struct ask *a = memory_is_full(s) ? NULL : slab_alloc(&s->asks);
 
     if (!a)
         return NULL;
@@ -524,6 +525,7 @@ static struct ask *create_ask(struct shard *s, struct session *x, struct bytes f
     bytes_put(a->filter, filter);
     a->filter_count = filter.n;
     a->session = slab_handle(&s->sessions, x);
+    STAT_ADD(&s->stats, filter_bytes_held, sizeof *a + filter.n);
     return a;
 }
 

@@ -406,6 +406,7 @@ static void look_at_memory(struct shard *s)
     for (uint32_t i = 0; i < s->cluster->worker_count; i++)
         sum += load_relaxed(&s->cluster->shards[i]->stats.message_bytes_held) +
                load_relaxed(&s->cluster->shards[i]->stats.input_bytes_held) +
+               load_relaxed(&s->cluster->shards[i]->stats.filter_bytes_held) +
                load_relaxed(&s->cluster->shards[i]->mail_bytes);
     s->is_memory_full = s->limits->memory_bytes && sum > s->limits->memory_bytes;
 }

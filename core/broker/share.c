@@ -65,6 +65,8 @@ static bool leave(struct shard *s, struct share *h)
 
     if (h->group.generation && !tell(s, h, &m))
         return false;
+    STAT_ADD(&s->stats, filter_bytes_held,
+             -(int64_t)(sizeof *h + h->group_count + h->filter_count));
     free(h->text);
     slab_free(&s->shares, h);
     return true;
@@ -145,7 +147,7 @@ static void detach(struct shard *s, struct share *h)
 static struct share *create(struct shard *s, struct session *x, struct bytes group,
                             struct bytes filter, uint64_t hash)
 {
-    struct share *h = slab_alloc(&s->shares);
+    struct share *h = memory_is_full(s) ? NULL : slab_alloc(&s->shares);
 
     if (!h)
         return NULL;
@@ -168,6 +170,7 @@ static struct share *create(struct shard *s, struct session *x, struct bytes gro
     h->session_handle = slab_handle(&s->sessions, x);
     h->home = (uint16_t)owner_of_filter(s->cluster, filter, hash_of(s, filter));
     STAT_INC(&s->stats, shared_subscriptions);
+    STAT_ADD(&s->stats, filter_bytes_held, sizeof *h + group.n + filter.n);
     return h;
 }
 

@@ -13,6 +13,26 @@
 /* What an owner may have retired and not yet freed before it refuses new filters (0x97). */
 #define RETIRED_BYTES_MAX (64u << 20)
 
+/* ---- this worker's filters, and the memory of their texts ---- */
+
+static struct filter *create(struct shard *s, struct bytes text, uint64_t hash)
+{
+    struct filter *f = NULL;
+
+    if (!memory_is_full(s))
+        f = filters_create(&s->filters, text, hash,
+                           (uint16_t)owner_of_filter(s->cluster, text, hash));
+    if (f)
+        STAT_ADD(&s->stats, filter_bytes_held, sizeof *f + text.n);
+    return f;
+}
+
+static void destroy(struct shard *s, struct filter *f)
+{
+    STAT_ADD(&s->stats, filter_bytes_held, -(int64_t)(sizeof *f + f->text_count));
+    filters_remove(&s->filters, f);
+}
+
 /* ---- telling the owner ---- */
 
 static void todo(struct shard *s, struct filter *f)
@@ -117,7 +137,7 @@ void filter_sync(struct shard *s, struct filter *f)
         }
     } else if (f->state == FILTER_IDLE && !f->is_todo) {
         answer_waiting(s, f, false); /* unsubscribed before it was asked for */
-        filters_remove(&s->filters, f);
+        destroy(s, f);
     }
 }
 
@@ -193,8 +213,7 @@ enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter, b
     if (!f && !is_added)
         return OK;
     if (!f) {
-        f = filters_create(&s->filters, filter, hash,
-                           (uint16_t)owner_of_filter(s->cluster, filter, hash));
+        f = create(s, filter, hash);
         if (!f)
             return ERR_MEMORY;
     }
@@ -302,8 +321,7 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
         if (x->sub_count >= s->limits->subscriptions)
             return REASON_QUOTA_EXCEEDED;
         if (!f)
-            f = filters_create(&s->filters, text, hash,
-                               (uint16_t)owner_of_filter(s->cluster, text, hash));
+            f = create(s, text, hash);
         if (!f)
             return REASON_QUOTA_EXCEEDED;
         place = session_add_subscription(x, (struct subscription){.filter = f});
