@@ -214,6 +214,8 @@ enum err announced_add(struct announced *a, struct announced_actor *actor, struc
 
     if (!topic_filter_valid(filter, a->levels_max) || id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
+    if (a->routes.count >= a->routes_max)
+        (void)announced_sweep(a, actor, 1);
     f = filter_find(a, filter, hash);
     r = f ? route_find(a, actor, f, id) : NULL;
     if (r) { /* again: it belongs to the present incarnation now */
@@ -243,14 +245,29 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
         route_free(a, actor, r);
 }
 
-bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max)
+/* Uses up *count. */
+static bool sweep(struct announced *a, struct announced_actor *actor, uint32_t *count)
 {
     while (actor->first && actor->first->generation != actor->generation) {
-        if (count_max-- == 0)
+        if (*count == 0)
             return true;
+        --*count;
         CHECK(actor->first->prev == NULL);
         route_free(a, actor, actor->first);
     }
+    return false;
+}
+
+bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max)
+{
+    return sweep(a, actor, &count_max);
+}
+
+bool announced_sweep_all(struct announced *a, uint32_t count_max)
+{
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        if (sweep(a, actor, &count_max))
+            return true;
     return false;
 }
 

@@ -79,7 +79,8 @@ struct announced_actor *announced_find(struct announced *a, struct bytes name,
 void announced_beat(struct announced_actor *actor, uint64_t expiry);
 
 /* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
- * ERR_FULL: `routes_max` reached. ERR_MEMORY. In all these cases nothing was changed. */
+ * ERR_FULL: `routes_max` reached, also without what earlier incarnations of the actor left.
+ * ERR_MEMORY. In all these cases no route of the present incarnation was changed. */
 MUST_USE enum err announced_add(struct announced *a, struct announced_actor *actor,
                                 struct bytes filter, struct bytes id);
 void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,
@@ -88,6 +89,8 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
 /* Removes up to `count_max` routes that the actor's present incarnation has not announced again.
  * Returns whether some are left. */
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max);
+/* The same for all actors together. */
+bool announced_sweep_all(struct announced *a, uint32_t count_max);
 
 /* Removes every actor whose expiry is not after `now`, with its routes. Returns how many. Linear in
  * their routes. */

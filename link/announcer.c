@@ -312,16 +312,23 @@ static void on_up(struct dialer *d)
 
 /* An introduction that is answered with a protocol error may have an incarnation lower than one we
  * used in an earlier life, before the clock was set back: the next one is higher, in growing jumps.
- */
+ * After the largest we begin again with the clock: an actor that is not heard of is forgotten. */
 static void raise_incarnation(struct announcer *a)
 {
     uint64_t wall = shard_wall_ms(host_of(a)->shard);
     char text[64];
 
-    a->jump_ms = a->jump_ms ? a->jump_ms * 10 : ANNOUNCER_JUMP_FIRST_MS;
-    if (a->jump_ms > ANNOUNCER_JUMP_MAX_MS)
-        a->jump_ms = ANNOUNCER_JUMP_MAX_MS;
-    a->incarnation = (wall > a->incarnation ? wall : a->incarnation) + a->jump_ms;
+    if (a->jump_ms == ANNOUNCER_JUMP_MAX_MS) {
+        a->jump_ms = 0;
+        a->incarnation = wall;
+    } else {
+        a->jump_ms = a->jump_ms ? a->jump_ms * 10 : ANNOUNCER_JUMP_FIRST_MS;
+        if (a->jump_ms > ANNOUNCER_JUMP_MAX_MS)
+            a->jump_ms = ANNOUNCER_JUMP_MAX_MS;
+        a->incarnation = (wall > a->incarnation ? wall : a->incarnation) + a->jump_ms;
+        if (a->incarnation > wall + ANNOUNCER_JUMP_MAX_MS)
+            a->incarnation = wall + ANNOUNCER_JUMP_MAX_MS;
+    }
     snprintf(text, sizeof(text), "the next one is %llu", (unsigned long long)a->incarnation);
     host_log(host_of(a), 5, "link incarnation refused", a->dialer.link->name, NULL, a->dialer.why,
              text);

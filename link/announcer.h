@@ -29,7 +29,8 @@
 #define ANNOUNCER_AGAIN_MS 500u
 /* A batch without PUBACK for so long ends the connection. */
 #define ANNOUNCER_BATCH_MS 30000u
-/* How far the incarnation jumps when it is refused: at first, and at most. */
+/* How far the incarnation jumps when it is refused: at first, and at most. The latter is also how
+ * far it is ever ahead of our clock: receivers refuse more. */
 #define ANNOUNCER_JUMP_FIRST_MS 1000u
 #define ANNOUNCER_JUMP_MAX_MS (24u * 3600000u)
 
@@ -54,7 +55,7 @@ struct announcer {
     struct interest *interest;
     const struct announcer_events *events;
     struct timer timer;   /* handshake: too late; ONLINE: the next beat or attempt */
-    uint64_t incarnation; /* never goes back within one life of the process */
+    uint64_t incarnation; /* goes back only where all the other side would take were refused */
     uint64_t jump_ms;
     uint64_t beat_ms;   /* when the next one is due */
     uint64_t again_ms;  /* no batch before */

@@ -233,6 +233,7 @@ bool hub_turn(struct hub *h)
     for (uint32_t i = 0; i < h->peer_count; i++)
         if (h->peers[i])
             more |= peer_run(h->peers[i]);
+    more |= receiver_turn(h->receiver);
     return more;
 }
 

@@ -209,11 +209,12 @@ static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
 enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation, bool *need_bootstrap)
 {
     uint64_t expiry = shard_now_ms(p->host->shard) + ANNOUNCED_TTL_MS;
-    enum err err =
-        announced_hello(p->announced, actor, incarnation, expiry, ANNOUNCED_OLD_GO, need_bootstrap);
+    enum err err = announced_hello(p->announced, actor, incarnation, expiry, ANNOUNCED_OLD_STAY,
+                                   need_bootstrap);
 
     if (err != OK)
         return err;
+    p->must_sweep |= *need_bootstrap;
     arm_expiry(p);
     dialer_hurry(&p->announcer.dialer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
@@ -268,10 +269,21 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
         route_refused(p, "link route not announced", filter, err);
 }
 
+/* Not faster than the route index takes them: what it cannot take waits in memory. */
+static bool run_sweep(struct peer *p)
+{
+    if (p->must_sweep && !p->due_first)
+        p->must_sweep = announced_sweep_all(p->announced, PEER_SWEEP_MAX);
+    return p->must_sweep;
+}
+
 bool peer_run(struct peer *p)
 {
+    bool more;
+
     announcer_run(&p->announcer);
-    return run_due(p);
+    more = run_due(p);
+    return run_sweep(p) || p->due_first || more;
 }
 
 /* ---- life ---- */

@@ -21,8 +21,16 @@
 #define PEER_ACTORS_MAX 1024u
 /* Pause between two lines about lost messages of one link. */
 #define PEER_SAY_MS 10000u
+/* Routes of an actor's earlier life that are removed in one turn. */
+#define PEER_SWEEP_MAX 1000u
 
 struct route_due;
+
+/* Lines about refused packets: at most one a second, which says how many were left out. */
+struct peer_refusals {
+    uint64_t say_ms; /* no line before */
+    uint64_t left_out;
+};
 
 struct peer {
     struct link_host *host;
@@ -37,8 +45,9 @@ struct peer {
     struct route_due *due_first, **due_last; /* changes the route index could not take yet */
     uint64_t say_ms;                         /* no line about losses before */
     uint64_t routes_refused;                 /* by PEER_ROUTES_MAX, in either direction */
-    bool is_up;
-    char last_why[192]; /* the last failure that was said */
+    struct peer_refusals refusals;
+    bool is_up, must_sweep; /* an actor has routes of an earlier life */
+    char last_why[192];     /* the last failure that was said */
 };
 
 /* A peer for a link of the configuration, which outlives it. NULL: no memory. */

@@ -3,6 +3,10 @@
  * A packet that found no room is offered again, whole. So whatever was done before the place that
  * had no room must be harmless when it is done twice; the one thing that is not, the answer to an
  * introduction, is remembered in the binding (answer_due).
+ *
+ * Anybody who may publish under `$LINK/` can send a little that unpacks to much. So a payload is
+ * unpacked last, when all else about it is known, and no more in a turn than leaves the link worker
+ * time for its other work.
  */
 #include "link/receiver.h"
 
@@ -25,6 +29,12 @@ struct binding {
     uint8_t actor[];
 };
 
+/* A client that is disconnected. */
+struct kicked {
+    struct client_name client;
+    const char *why_due; /* it has not been told yet, there was no room; or NULL */
+};
+
 struct receiver {
     struct link_host *host;
     receiver_find *find;
@@ -32,6 +42,12 @@ struct receiver {
     struct inflate *inflate;
     struct table table;
     struct binding *first, *last;
+    struct kicked kicked[RECEIVER_KICKED_MAX]; /* a ring */
+    uint32_t kicked_count;                     /* ever */
+    struct peer *sender;                       /* of the packet at hand, or NULL: no link has it */
+    struct peer_refusals strangers;
+    uint32_t inflated_bytes; /* in this turn */
+    bool has_waiting;
 };
 
 /* ---- bindings ---- */
@@ -41,6 +57,11 @@ static uint64_t hash_client(const struct receiver *r, const struct client_name *
     uint32_t text[3] = {c->worker, c->slot, c->generation};
 
     return hash_bytes(&r->host->key, bytes_of(text, sizeof(text)));
+}
+
+static bool is_same(const struct client_name *a, const struct client_name *b)
+{
+    return a->worker == b->worker && a->slot == b->slot && a->generation == b->generation;
 }
 
 static void unlist(struct receiver *r, struct binding *b)
@@ -72,8 +93,7 @@ static struct binding *binding_of(struct receiver *r, const struct client_name *
     for (; n; n = table_after(n)) {
         struct binding *b = TABLE_OBJECT(n, struct binding, node);
 
-        if (b->client.worker == c->worker && b->client.slot == c->slot &&
-            b->client.generation == c->generation) {
+        if (is_same(&b->client, c)) {
             unlist(r, b);
             list_last(r, b);
             return b;
@@ -103,24 +123,70 @@ static struct binding *bind(struct receiver *r, const struct client_name *c, str
     return b;
 }
 
-/* ---- answers ---- */
+/* ---- refusals ---- */
 
-/* Disconnects the sender. false: no room now. */
-static bool kick(struct receiver *r, const struct link_packet *packet, const char *why)
+/* Counts a refused packet. Whether a line may be said of it: `left_out` is then text about those of
+ * which none was. */
+static bool count_refusal(struct receiver *r, char *left_out, size_t room)
 {
+    struct peer_refusals *f = r->sender ? &r->sender->refusals : &r->strangers;
+    uint64_t now = shard_now_ms(r->host->shard);
+
+    STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    left_out[0] = '\0';
+    if (now < f->say_ms) {
+        f->left_out++;
+        return false;
+    }
+    if (f->left_out)
+        snprintf(left_out, room, "; %llu more were refused since the last line",
+                 (unsigned long long)f->left_out);
+    f->say_ms = now + RECEIVER_SAY_MS;
+    f->left_out = 0;
+    return true;
+}
+
+static struct kicked *kicked_of(struct receiver *r, const struct client_name *c)
+{
+    uint32_t n = r->kicked_count < RECEIVER_KICKED_MAX ? r->kicked_count : RECEIVER_KICKED_MAX;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (is_same(&r->kicked[i].client, c))
+            return &r->kicked[i];
+    return NULL;
+}
+
+/* false: no room now. */
+static bool tell_kicked(struct receiver *r, const struct link_packet *packet, struct kicked *k)
+{
+    char detail[128], left_out[80];
     struct log_event e = {.level = 4,
                           .event = "link packet refused",
                           .client = packet->client_id,
-                          .reason = why,
-                          .detail = "its client is disconnected"};
+                          .link = r->sender ? r->sender->link->name : NULL,
+                          .reason = k->why_due,
+                          .detail = detail};
 
     if (shard_link_kick(r->host->shard, packet->from, REASON_IMPLEMENTATION_SPECIFIC) == ERR_FULL)
         return false;
-    STAT_INC(shard_count(r->host->shard), link_packets_refused);
-    if (r->host->log)
+    k->why_due = NULL;
+    if (count_refusal(r, left_out, sizeof(left_out)) && r->host->log) {
+        snprintf(detail, sizeof(detail), "its client is disconnected%s", left_out);
         r->host->log(r->host->net, &e);
+    }
     return true;
 }
+
+/* Disconnects the sender, for a reason in fixed words. false: no room now. */
+static bool kick(struct receiver *r, const struct link_packet *packet, const char *why)
+{
+    struct kicked *k = &r->kicked[r->kicked_count++ % RECEIVER_KICKED_MAX];
+
+    *k = (struct kicked){.client = packet->from, .why_due = why};
+    return tell_kicked(r, packet, k);
+}
+
+/* ---- answers ---- */
 
 /* Sends an actor_init_ack. false: no room now. */
 static bool answer(struct receiver *r, const struct link_packet *packet, struct bytes actor,
@@ -160,17 +226,18 @@ static bool may_answer_to(const struct link_packet *packet, struct bytes cluster
 static bool refuse(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                    const struct emqx_control *c, struct bytes reason)
 {
-    char name[CFG_NAME_BYTES_MAX + 1], text[64], client[300];
+    char name[CFG_NAME_BYTES_MAX + 1], text[64], client[400], left_out[80];
 
     if (!answer(r, packet, c->actor, reason, false))
         return false;
-    STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    if (!count_refusal(r, left_out, sizeof(left_out)))
+        return true;
     snprintf(name, sizeof(name), "%.*s", (int)(cluster.n < 254 ? cluster.n : 254),
              (const char *)cluster.p);
     snprintf(text, sizeof(text), "we answer %.*s", (int)reason.n, (const char *)reason.p);
-    snprintf(client, sizeof(client), "it came as client %.*s",
+    snprintf(client, sizeof(client), "it came as client %.*s%s",
              (int)(packet->client_id.n < 250 ? packet->client_id.n : 250),
-             (const char *)packet->client_id.p);
+             (const char *)packet->client_id.p, left_out);
     host_log(r->host, 4, "link refused", name, NULL, text, client);
     return true;
 }
@@ -214,6 +281,8 @@ static bool on_init(struct receiver *r, const struct link_packet *packet, struct
     h = handshake_decide(peer != NULL, peer && peer->link->enable, c->target, r->host->cluster);
     if (h != HANDSHAKE_OK)
         return refuse(r, packet, cluster, c, handshake_reason(h));
+    if (c->incarnation > shard_wall_ms(r->host->shard) + RECEIVER_AHEAD_MS)
+        return kick(r, packet, "its incarnation is more than a day ahead of our clock");
     return accept(r, packet, cluster, peer, c);
 }
 
@@ -243,7 +312,7 @@ static bool on_actor(struct receiver *r, const struct link_packet *packet, struc
 static bool on_route(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                      struct bytes plain)
 {
-    struct peer *peer = r->find(r->arg, cluster);
+    struct peer *peer = r->sender;
     struct emqx_control c;
 
     if (emqx_control_decode(plain, &c) != OK || c.op == EMQX_ACTOR_INIT_ACK)
@@ -313,18 +382,16 @@ static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t e
     return err != ERR_FULL;
 }
 
-static bool on_message(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
-                       struct bytes plain)
+/* Of a cluster that we have an enabled link with. */
+static bool on_message(struct receiver *r, const struct link_packet *packet, struct bytes plain)
 {
     struct stats *stats = shard_count(r->host->shard);
-    struct peer *peer = r->find(r->arg, cluster);
     struct emqx_message m;
     uint64_t expires_ms;
 
     if (emqx_message_decode(plain, &m) != OK)
         return kick(r, packet, "a message that cannot be understood");
-    if (!peer || !peer->link->enable || !is_asked_for(peer, &m) ||
-        !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
+    if (!is_asked_for(r->sender, &m) || !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
         STAT_INC(stats, link_messages_dropped);
         return true;
     }
@@ -337,51 +404,101 @@ static bool on_message(struct receiver *r, const struct link_packet *packet, str
 
 /* ---- packets ---- */
 
-static bool take_plain(struct receiver *r, const struct link_packet *packet, struct bytes plain)
-{
-    struct bytes cluster, actor;
+/* A packet whose topic is understood. */
+struct addressed {
+    const struct link_packet *packet;
+    enum emqx_topic kind; /* ROUTE or MSG */
+    struct bytes cluster;
+};
 
-    switch (emqx_topic_parse(packet->topic, &cluster, &actor)) {
-    case EMQX_TOPIC_ROUTE:
-        return on_route(r, packet, cluster, plain);
-    case EMQX_TOPIC_MSG:
-        return on_message(r, packet, cluster, plain);
-    default:
-        return kick(r, packet, "not a topic of the link protocol");
+static bool take_plain(struct receiver *r, const struct addressed *a, struct bytes plain)
+{
+    if (a->kind == EMQX_TOPIC_ROUTE)
+        return on_route(r, a->packet, a->cluster, plain);
+    return on_message(r, a->packet, plain);
+}
+
+/* Whether so much may be unpacked in this turn. */
+static bool may_inflate(struct receiver *r, uint32_t room)
+{
+    if (r->inflated_bytes && r->inflated_bytes + (uint64_t)room > RECEIVER_INFLATE_BYTES) {
+        r->has_waiting = true;
+        return false;
     }
+    r->inflated_bytes += room;
+    return true;
 }
 
 /* What a compressed payload may grow to: what a client may send plain. */
-static bool take_compressed(struct receiver *r, const struct link_packet *packet, uint32_t room)
+static bool take_compressed(struct receiver *r, const struct addressed *a, uint32_t room)
 {
-    uint8_t *to = malloc(room);
+    uint8_t *to;
     struct bytes plain;
     bool is_done;
 
+    if (a->kind == EMQX_TOPIC_ROUTE && room > RECEIVER_STRANGER_BYTES_MAX &&
+        !binding_of(r, &a->packet->from))
+        return kick(r, a->packet, "a large compressed payload before an introduction");
+    if (!may_inflate(r, room))
+        return false;
+    to = malloc(room);
     if (!to) {
         STAT_INC(shard_count(r->host->shard), dropped_memory);
-        return kick(r, packet, "no memory to unpack it");
+        return kick(r, a->packet, "no memory to unpack it");
     }
-    if (inflate_run(r->inflate, packet->payload, to, room, &plain) == OK)
-        is_done = take_plain(r, packet, plain);
+    if (inflate_run(r->inflate, a->packet->payload, to, room, &plain) == OK)
+        is_done = take_plain(r, a, plain);
     else
-        is_done = kick(r, packet, "a compressed payload that is damaged");
+        is_done = kick(r, a->packet, "a compressed payload that is damaged");
     free(to);
     return is_done;
 }
 
-bool receiver_take(struct receiver *r, const struct link_packet *packet)
+static bool take_addressed(struct receiver *r, const struct addressed *a)
 {
     uint32_t room;
-    enum err err = inflate_room(packet->payload, r->host->limits->packet_bytes, &room);
+    enum err err;
 
+    if (a->kind == EMQX_TOPIC_MSG && (!r->sender || !r->sender->link->enable)) {
+        STAT_INC(shard_count(r->host->shard), link_messages_dropped);
+        return true;
+    }
+    err = inflate_room(a->packet->payload, r->host->limits->packet_bytes, &room);
     if (err == ERR_FULL)
-        return kick(r, packet, "a compressed payload larger than max_packet_size");
+        return kick(r, a->packet, "a compressed payload larger than max_packet_size");
     if (err != OK)
-        return kick(r, packet, "a payload that cannot be understood");
+        return kick(r, a->packet, "a payload that cannot be understood");
     if (room)
-        return take_compressed(r, packet, room);
-    return take_plain(r, packet, packet->payload);
+        return take_compressed(r, a, room);
+    return take_plain(r, a, a->packet->payload);
+}
+
+bool receiver_take(struct receiver *r, const struct link_packet *packet)
+{
+    struct addressed a = {.packet = packet};
+    struct kicked *k = kicked_of(r, &packet->from);
+    struct bytes actor;
+
+    a.kind = emqx_topic_parse(packet->topic, &a.cluster, &actor);
+    r->sender = a.cluster.n ? r->find(r->arg, a.cluster) : NULL;
+    if (k && k->why_due) /* this very packet, offered again */
+        return tell_kicked(r, packet, k);
+    if (k) {
+        STAT_INC(shard_count(r->host->shard), link_packets_refused);
+        return true;
+    }
+    if (a.kind != EMQX_TOPIC_ROUTE && a.kind != EMQX_TOPIC_MSG)
+        return kick(r, packet, "not a topic of the link protocol");
+    return take_addressed(r, &a);
+}
+
+bool receiver_turn(struct receiver *r)
+{
+    bool more = r->has_waiting;
+
+    r->inflated_bytes = 0;
+    r->has_waiting = false;
+    return more;
 }
 
 /* ---- life ---- */

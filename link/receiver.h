@@ -19,6 +19,17 @@
 
 /* Clients bound to an actor at a time. Beyond: the one longest silent is forgotten. */
 #define RECEIVER_BINDINGS_MAX 4096u
+/* Clients that were disconnected last: what of theirs is still on its way is dropped unread. */
+#define RECEIVER_KICKED_MAX 16u
+/* Bytes unpacked in one turn. The first packet of a turn may have more; the others wait. */
+#define RECEIVER_INFLATE_BYTES (4u << 20)
+/* Bytes, unpacked, of a route payload before the introduction: it must be one, or a heartbeat. */
+#define RECEIVER_STRANGER_BYTES_MAX (16u << 10)
+/* How far an incarnation, which is a clock's time, may be ahead of our clock: as far as ours ever
+ * is, and an hour for clocks that differ. Beyond: the sender is disconnected. */
+#define RECEIVER_AHEAD_MS (ANNOUNCER_JUMP_MAX_MS + 3600000u)
+/* Pause between two lines about refused packets of one link, or of all who have none. */
+#define RECEIVER_SAY_MS 1000u
 
 struct receiver; /* opaque */
 
@@ -31,5 +42,8 @@ void receiver_destroy(struct receiver *r); /* NULL is fine */
 
 /* Takes a packet; false: something has no room now, offer it again. The hook `link_packet`. */
 bool receiver_take(struct receiver *r, const struct link_packet *packet);
+
+/* Ends a turn. True: packets wait for the next one. */
+bool receiver_turn(struct receiver *r);
 
 #endif

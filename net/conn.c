@@ -284,14 +284,20 @@ static void on_output_gone(struct conn *c)
     release_stream(c, why);
 }
 
+static void arm_linger(struct conn *c)
+{
+    uint32_t ms = c->worker->is_stopping ? CONN_STOP_LINGER_MS : CONN_LINGER_MS;
+
+    timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + ms, conn_on_timer);
+}
+
 static void begin_closing(struct conn *c)
 {
     conn_become(c, CONN_CLOSING);
     c->is_parked = false;
     if (c->recv != RECV_DIRECT)
         conn_held_free(c);
-    timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_LINGER_MS,
-              conn_on_timer);
+    arm_linger(c);
     conn_update_recv(c);
 }
 
@@ -376,6 +382,11 @@ void conn_adopt(struct worker *w, struct handoff *h)
     c->is_counted = true;
     read_peer(c);
     conn_become(c, CONN_GREETING);
+    if (w->is_stopping) { /* on its way while the others were told */
+        conn_drop(c, CLOSE_SHUTDOWN);
+        free(h);
+        return;
+    }
     client = client_open(w->shard, h->listener, h->peer, h->peer_port, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
@@ -471,13 +482,16 @@ void conn_abandon_all(struct worker *w)
     }
 }
 
-void conn_drop_unattended(struct worker *w)
+void conn_stop_all(struct worker *w)
 {
     uint32_t slot = 0;
     struct conn *c;
 
+    CHECK(w->is_stopping);
     while ((c = slab_next(&w->conns, &slot)) != NULL) {
         if (!c->stream && c->state != CONN_JOINING)
             conn_drop(c, CLOSE_SHUTDOWN);
+        else if (c->state == CONN_CLOSING)
+            arm_linger(c);
     }
 }

@@ -4,16 +4,17 @@
  * shard_place says where it belongs. At home (or by way of a hand-off) it gets a client, and its
  * bytes go to stream->ops->input, straight from the shared receive buffer. Only the start of a
  * packet that is not whole is copied, into memory that exists as long as it is needed and grows
- * with what arrives. An idle connection has no buffer.
+ * with what arrives. An idle connection has no buffer. That memory is counted with the shard; where
+ * memory_limit is reached, a connection that needs much of it is closed.
  *
  * Sending: the dirty streams of a turn are walked once; each gives up to 64 vectors of its queue to
  * one send. While that is in flight new output gathers.
  *
  * Closing is a join: the kernel is asked to give back what it holds, and the last completion
  * closes the socket, tells the stream (ops->closed, exactly once) and frees the conn. A stream
- * that wants to close with output waiting gets up to CONN_LINGER_MS for it; then the socket is
- * half-closed and what still comes is thrown away until the peer closes too or CONN_HALF_MS pass,
- * so that the last packet is not lost to a reset.
+ * that wants to close with output waiting gets up to CONN_LINGER_MS for it (CONN_STOP_LINGER_MS
+ * while the process stops); then the socket is half-closed and what still comes is thrown away
+ * until the peer closes too or CONN_HALF_MS pass, so that the last packet is not lost to a reset.
  *
  * Threads  the worker of the connection.
  */
@@ -28,6 +29,8 @@ struct worker;
 
 /* How long a closing connection may take to send what waits. Beyond: it is cut. */
 #define CONN_LINGER_MS 5000u
+/* The same while the process stops: nobody may hold that up for long. */
+#define CONN_STOP_LINGER_MS 1000u
 /* How long a half-closed connection may take to be closed by the peer. Beyond: it is cut. */
 #define CONN_HALF_MS 1000u
 
@@ -59,8 +62,9 @@ void conn_retry_all(struct worker *w);
 /* Goes on with the dials whose names have been looked up. */
 void conn_resolved(struct worker *w);
 
-/* Cuts every connection that has no stream (yet or any more), for a clean stop. */
-void conn_drop_unattended(struct worker *w);
+/* For a clean stop that has begun (is_stopping): cuts every connection that has no stream (yet or
+ * any more), and shortens the time of those that close already. */
+void conn_stop_all(struct worker *w);
 
 /* Frees what is left when the ring is closed already. Streams are not told. Main. */
 void conn_abandon_all(struct worker *w);

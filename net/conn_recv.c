@@ -24,6 +24,8 @@
 #define LARGE_STEP_BYTES 65536u
 /* Single receives after a large packet, before receiving is multishot again. */
 #define SMALL_AFTER_LARGE 16
+/* Room up to which a connection may hold bytes even where the memory of the process is used up. */
+#define HELD_ALWAYS_BYTES 65536u
 /* Smallest room of `held`. */
 #define HELD_BYTES_MIN 256u
 /* Bytes read at once where there is no buffer ring. */
@@ -36,9 +38,24 @@ static uint32_t held_count(const struct conn *c)
     return c->held_end - c->held_start;
 }
 
+/* Tells the shard that the room of `held` becomes `room`; false: no such memory. */
+static bool count_room(struct conn *c, uint32_t room)
+{
+    struct shard *s = c->worker->shard;
+    int64_t more = (int64_t)room - c->held_room;
+
+    if (shard_hold_input(s, more))
+        return true;
+    if (room > HELD_ALWAYS_BYTES)
+        return false;
+    STAT_ADD(shard_count(s), input_bytes_held, more);
+    return true;
+}
+
 void conn_held_free(struct conn *c)
 {
     CHECK(c->recv != RECV_DIRECT);
+    (void)count_room(c, 0);
     free(c->held);
     c->held = NULL;
     c->held_start = c->held_end = c->held_room = 0;
@@ -66,9 +83,13 @@ static bool held_reserve(struct conn *c, uint32_t extra)
         room = HELD_BYTES_MIN;
     if (c->need >= used + extra && room > c->need)
         room = c->need;
-    p = realloc(c->held, room);
-    if (!p)
+    if (!count_room(c, room))
         return false;
+    p = realloc(c->held, room);
+    if (!p) {
+        (void)shard_hold_input(c->worker->shard, (int64_t)c->held_room - room);
+        return false;
+    }
     c->held = p;
     c->held_room = room;
     return true;
@@ -76,6 +97,13 @@ static bool held_reserve(struct conn *c, uint32_t extra)
 
 static void out_of_memory(struct conn *c)
 {
+    struct log_line line = {
+        .level = 4, .event = "no memory for a packet", .reason = close_reason_name(CLOSE_MEMORY)};
+
+    if (c->stream && c->stream->close_now)
+        return; /* that is known */
+    STAT_INC(shard_count(c->worker->shard), dropped_memory);
+    worker_log_flood(c->worker, FLOOD_MEMORY, &line);
     if (c->stream)
         stream_abort(c->stream, CLOSE_MEMORY);
     else

@@ -195,7 +195,7 @@ static void begin_stopping(struct worker *w)
     listener_disarm_all(w);
     if (w->link && w->net->link_ops->stop)
         w->net->link_ops->stop(w->link);
-    conn_drop_unattended(w);
+    conn_stop_all(w);
     shard_shutdown(w->shard);
 }
 

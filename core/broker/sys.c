@@ -152,7 +152,7 @@ static double exp_minus(double x)
     return 1 / sum;
 }
 
-/* Every counter by its own name, losses by their cause, under counters/; those that have counted. */
+/* Every counter that has counted, by its own name, losses by their cause, under counters/. */
 static void say_counters(struct shard *s, const struct sums *t)
 {
     static const struct {

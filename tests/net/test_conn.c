@@ -97,10 +97,17 @@ static uint32_t conn_count(void)
     return world->w->conns.count;
 }
 
+/* Bytes that connections hold of packets that are not whole, as the shard knows them. */
+static uint64_t held_bytes(void)
+{
+    return load_relaxed(&shard_stats(world->w->shard)->input_bytes_held);
+}
+
 /* Every connection must be gone already, or go by itself. */
 static void world_end(void)
 {
     TURN_UNTIL(conn_count() == 0);
+    assert_int_equal(held_bytes(), 0);
     assert_int_equal(load_relaxed(&world->server.net.connection_count), 0);
     store_release(&world->server.net.phase, NET_STOPPED);
     worker_end(world->w);
@@ -415,6 +422,90 @@ TEST_ALL_MASKS(conn_takes_what_was_parked_before_the_end)
     free(p);
 }
 
+/* ---- the memory that this takes ---- */
+
+TEST_ALL_MASKS(conn_counts_what_it_holds)
+{
+    struct echo e;
+    int fd = echo_open(&e);
+    uint8_t *p = packet(1u << 20, 0);
+    uint8_t *back = malloc(1u << 20);
+    size_t got = 0;
+
+    assert_non_null(back);
+    send_all(fd, p, 10, NULL, NULL);
+    TURN_UNTIL(conn_of(&e)->held);
+    assert_int_equal(held_bytes(), conn_of(&e)->held_room);
+    send_all(fd, p + 10, 800000, NULL, NULL);
+    TURN_UNTIL(conn_of(&e)->held_end >= 800010);
+    assert_int_equal(held_bytes(), conn_of(&e)->held_room);
+    send_all(fd, p + 800010, (1u << 20) - 800010, back, &got);
+    receive(fd, back, &got, 1u << 20);
+    assert_int_equal(held_bytes(), 0);
+    e.must_park = true;
+    send_all(fd, p, 1u << 20, NULL, NULL);
+    TURN_UNTIL(conn_of(&e)->is_parked);
+    assert_in_range(held_bytes(), 1u << 20, 3u << 20);
+    close(fd);
+    stream_abort(&e.s, CLOSE_ADMIN);
+    TURN_UNTIL(e.closed);
+    free(back);
+    free(p);
+}
+
+/* Sends until all of it has left or the other end is gone. */
+static void send_while_open(int fd, const uint8_t *p, size_t n, const struct echo *e)
+{
+    while (n > 0 && !e->closed) {
+        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+
+        if (sent > 0) {
+            p += sent;
+            n -= (size_t)sent;
+        }
+        turn();
+    }
+}
+
+TEST(conn_is_closed_when_packets_that_are_not_whole_fill_the_memory)
+{
+    enum { COUNT = 40, SIZE = 2u << 20 };
+    struct echo *e = calloc(COUNT, sizeof(*e));
+    uint8_t *p = packet(SIZE, 0), *modest = packet(50000, 0);
+    struct echo small;
+    uint32_t closed = 0;
+    int fds[COUNT], fd;
+
+    assert_non_null(e);
+    for (size_t m = 0; m < sizeof(masks) / sizeof(masks[0]); m++, closed = 0) {
+        world_begin(
+            masks[m],
+            "[limits]\nmemory_limit = 16MB\nmax_packet_size = 1MB\nmax_queued_bytes = 1MB\n");
+        for (uint32_t i = 0; i < COUNT; i++) {
+            fds[i] = echo_open(&e[i]);
+            send_while_open(fds[i], p, SIZE - 100, &e[i]);
+            assert_true(held_bytes() < 26u << 20);
+        }
+        fd = echo_open(&small); /* who holds little is served */
+        send_while_open(fd, modest, 30000, &small);
+        for (int i = 0; i < 50; i++)
+            turn();
+        assert_int_equal(small.closed, 0);
+        assert_true(held_bytes() >= 30000);
+        close(fd);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            closed += e[i].closed && e[i].why == CLOSE_MEMORY;
+            close(fds[i]);
+        }
+        assert_in_range(closed, COUNT / 2, COUNT - 4);
+        assert_int_equal(load_relaxed(&shard_stats(world->w->shard)->dropped_memory), closed);
+        world_end();
+    }
+    free(e);
+    free(p);
+    free(modest);
+}
+
 /* ---- sending ---- */
 
 TEST_ALL_MASKS(conn_sends_much_through_a_small_socket)
@@ -487,6 +578,25 @@ TEST_ALL_MASKS(conn_close_cuts_who_does_not_read)
     world->w->ahead_ms += CONN_LINGER_MS + 200;
     TURN_UNTIL(e.closed);
     assert_int_equal(e.why, CLOSE_PROTOCOL_ERROR);
+    close(fd);
+}
+
+TEST_ALL_MASKS(conn_that_closes_is_cut_soon_at_a_stop)
+{
+    struct echo e;
+    int fd = echo_open(&e);
+
+    queue(&e, 4u << 20);
+    stream_close(&e.s, CLOSE_PROTOCOL_ERROR);
+    for (int i = 0; i < 5; i++)
+        turn();
+    store_release(&world->server.net.phase, NET_STOPPING);
+    turn();
+    assert_int_equal(e.closed, 0);
+    world->w->ahead_ms += CONN_STOP_LINGER_MS + 200;
+    for (int i = 0; i < 10; i++)
+        turn();
+    assert_int_equal(e.closed, 1);
     close(fd);
 }
 

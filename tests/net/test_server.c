@@ -237,6 +237,46 @@ TEST(server_tells_clients_when_it_stops)
     world_end(w);
 }
 
+/* Sends PUBLISH packets of 60,000 bytes to a/b. */
+static void publish_much(int fd, uint32_t count)
+{
+    enum { REST = 60000, ALL = 4 + REST };
+    static uint8_t packet[ALL] = {0x30, 0xE0, 0xD4, 0x03, 0, 3, 'a', '/', 'b'};
+
+    for (uint32_t i = 0; i < count; i++) {
+        for (size_t at = 0; at < ALL;) {
+            ssize_t n = send(fd, packet + at, ALL - at, MSG_NOSIGNAL);
+
+            assert_true(n > 0 || errno == EINTR);
+            at += n > 0 ? (size_t)n : 0;
+        }
+    }
+}
+
+TEST(server_stops_soon_when_a_client_does_not_read)
+{
+    static const uint8_t connack[] = {0x20, 2, 0, 0};
+    static const uint8_t subscribe[] = {0x82, 8, 0, 1, 0, 3, 'a', '/', '+', 0};
+    static const uint8_t suback[] = {0x90, 3, 0, 1, 0};
+    struct world *w = world_begin(NULL, 2);
+    int reader = client(w, 1), sender = client(w, 2), small = 4096;
+    uint64_t from_ms;
+
+    setsockopt(reader, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    hear(reader, connack, sizeof(connack));
+    hear(sender, connack, sizeof(connack));
+    say(reader, subscribe, sizeof(subscribe));
+    hear(reader, suback, sizeof(suback));
+    publish_much(sender, 200);
+    say(sender, "\xC0\x00", 2);
+    hear(sender, "\xD0\x00", 2);
+    close(sender);
+    from_ms = clock_mono_ms();
+    world_end(w);
+    assert_in_range(clock_mono_ms() - from_ms, 500, 2500); /* it was waited for, but not long */
+    close(reader);
+}
+
 TEST(server_refuses_an_address_that_is_taken)
 {
     struct world *w = world_begin(NULL, 2);

@@ -328,7 +328,7 @@ static void forget_tries(struct model *m, const struct m_message *p)
 static void check_order(struct model *m, struct m_session *s, const struct m_delivery *d,
                         const struct m_message *p)
 {
-    struct m_order *o = s->orders, *end = s->orders + s->order_count;
+    struct m_order *o = s->orders, *end = o ? o + s->order_count : NULL;
 
     while (o < end && !(o->publisher == p->publisher && o->published_qos == p->qos &&
                         o->qos == d->qos && strcmp(o->topic, p->topic) == 0))

@@ -1,11 +1,13 @@
 /* tests/sim/main.c -- runs seeds of the simulated world and compares it with the model.
  *
  * Usage: sim --seeds N [--first S] [--seed S] [--workers W] [--verbose] [--no-qos12]
- *            [--no-retained] [--no-share] [--no-wills] [--no-sessions]
- * Prints each failing seed with what differed and its last events, and at the end
- * `N passed, N failed`; exit status 1 if any failed.
+ *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--links | --no-links]
+ * Every seed runs one broker; every fifth, in addition, linked clusters. --links runs nothing but
+ * linked clusters, with every seed. Prints each failing seed with what differed and its last
+ * events, and at the end `N passed, N failed`; exit status 1 if any failed.
  */
 #include "tests/sim/clients.h"
+#include "tests/sim/linked.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +16,9 @@
 #include <unistd.h>
 
 #include "core/base/check.h"
+
+/* One seed of so many also runs linked clusters. */
+#define LINKS_EVERY 5
 
 /* For the report of a failed check, which ends the program. */
 static struct sim the_sim;
@@ -76,8 +81,8 @@ static void run_clients(struct sim *s, struct clients *c)
         clients_finish(c);
 }
 
-/* Whether the seed passed. */
-static bool run_seed(uint64_t seed, const struct sim_options *opt)
+/* Whether the seed passed, with one broker. */
+static bool run_broker(uint64_t seed, const struct sim_options *opt)
 {
     struct sim *s = &the_sim;
     struct model model;
@@ -97,6 +102,26 @@ static bool run_seed(uint64_t seed, const struct sim_options *opt)
     return !s->failed;
 }
 
+/* Whether the seed passed, with linked clusters. */
+static bool run_links(uint64_t seed, const struct sim_options *opt)
+{
+    struct sim_options links = *opt;
+
+    links.links_only = true; /* for the report */
+    sim_start(&the_sim, seed, &links);
+    linked_run(&the_sim);
+    return !the_sim.failed;
+}
+
+static bool run_seed(uint64_t seed, const struct sim_options *opt)
+{
+    if (!opt->links_only && !run_broker(seed, opt))
+        return false;
+    if (opt->links_only || (opt->links && seed % LINKS_EVERY == 0))
+        return run_links(seed, opt);
+    return true;
+}
+
 static bool switch_off(struct sim_options *opt, const char *arg)
 {
     if (strcmp(arg, "--no-qos12") == 0)
@@ -109,6 +134,10 @@ static bool switch_off(struct sim_options *opt, const char *arg)
         opt->wills = false;
     else if (strcmp(arg, "--no-sessions") == 0)
         opt->sessions = false;
+    else if (strcmp(arg, "--links") == 0)
+        opt->links_only = true;
+    else if (strcmp(arg, "--no-links") == 0)
+        opt->links = false;
     else if (strcmp(arg, "--verbose") == 0)
         opt->verbose = true;
     else
@@ -118,8 +147,12 @@ static bool switch_off(struct sim_options *opt, const char *arg)
 
 int main(int argc, char **argv)
 {
-    struct sim_options opt = {
-        .qos12 = true, .retained = true, .share = true, .wills = true, .sessions = true};
+    struct sim_options opt = {.qos12 = true,
+                              .retained = true,
+                              .share = true,
+                              .wills = true,
+                              .sessions = true,
+                              .links = true};
     uint64_t first = 1, seeds = 1;
 
     for (int i = 1; i < argc; i++) {

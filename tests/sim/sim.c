@@ -74,7 +74,8 @@ void sim_report(const struct sim *s)
         for (uint64_t i = first; i < s->trace_count; i++)
             printf("    %s\n", s->trace[i % TRACE_EVENTS]);
     }
-    printf("seed %llu: %s\n", (unsigned long long)s->seed, s->difference);
+    printf("seed %llu%s: %s\n", (unsigned long long)s->seed, s->opt.links_only ? " --links" : "",
+           s->difference);
     fflush(stdout);
 }
 

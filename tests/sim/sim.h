@@ -15,6 +15,7 @@
 
 struct sim_options {
     bool qos12, retained, share, wills, sessions; /* what the clients use of MQTT */
+    bool links, links_only;                       /* linked clusters too; nothing else */
     bool verbose;
     uint32_t workers; /* 0: drawn from the seed */
 };

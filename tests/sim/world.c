@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "core/mqtt/frame.h"
+#include "link/hub.h"
 
 #define SIM_WORKERS_MAX 8u
+#define LINKED_WORKERS_MAX 4u
 
 enum phase {
     PHASE_BEGIN,
@@ -23,6 +25,7 @@ struct worker {
     struct world *world;
     uint32_t number;
     struct shard *shard;
+    struct hub *hub; /* of a link worker, else NULL */
     enum phase phase;
     bool more; /* this turn left work for another one at once */
     bool is_asleep;
@@ -39,11 +42,13 @@ struct world {
     struct listener_rules rules;
     struct cluster_config config;
     struct cluster_state *cluster;
-    struct worker workers[SIM_WORKERS_MAX];
-    uint32_t worker_count;
-    bool whole_turns;    /* turns of workers do not interleave */
-    bool is_resting;     /* no delays: everything goes as fast as it can */
-    struct wire **wires; /* not gone */
+    struct world_links links; /* cfg NULL: none */
+    struct worker workers[SIM_WORKERS_MAX + 1];
+    uint32_t worker_count; /* that serve clients */
+    uint32_t all_count;    /* with the link worker, which is the last */
+    bool whole_turns;      /* turns of workers do not interleave */
+    bool is_resting;       /* no delays: everything goes as fast as it can */
+    struct wire **wires;   /* not gone */
     uint32_t wire_count, wire_capacity;
     struct wire **gone;
     uint32_t gone_count, gone_capacity;
@@ -52,6 +57,18 @@ struct world {
 static struct worker *worker_of(struct world *w, const struct wire *k)
 {
     return &w->workers[k->worker];
+}
+
+static struct wire *wire_new(struct world *w, void *line, uint32_t worker)
+{
+    struct wire *k = must_alloc(sizeof(*k));
+
+    k->number = w->wire_count + w->gone_count;
+    k->line = line;
+    k->worker = worker;
+    w->wires = must_grow(w->wires, w->wire_count, &w->wire_capacity, sizeof(struct wire *));
+    w->wires[w->wire_count++] = k;
+    return k;
 }
 
 /* ---- what the broker does with a wire ---- */
@@ -97,6 +114,8 @@ static void wire_close(struct world *w, struct wire *k, enum close_reason why)
 {
     struct stream *s = k->stream;
 
+    if (k->is_dialled && s->is_dirty)
+        return; /* the shard has it on its list; tried again */
     note(w->sim, "w%" PRIu32 " closes wire %" PRIu32 ": %s", k->worker, k->number,
          close_reason_name(why));
     tell_ending(w, k, why);
@@ -392,6 +411,47 @@ static void wire_complete(struct world *w, struct wire *k)
         wire_close(w, k, CLOSE_EOF);
 }
 
+/* ---- connections that the broker opens ---- */
+
+static enum err world_dial(void *net, struct stream *stream, const char *host, uint16_t port,
+                           uint32_t timeout_ms)
+{
+    struct worker *at = net;
+    struct world *w = at->world;
+    struct wire *k = wire_new(w, NULL, at->number);
+
+    (void)host;
+    (void)timeout_ms;
+    k->state = WIRE_DIALING;
+    k->is_dialled = true;
+    k->stream = stream;
+    stream->conn = k;
+    at->busy++;
+    note(w->sim, "%s: wire %" PRIu32 " dials %u", w->links.cfg->cluster.name, k->number, port);
+    w->links.dialled(w->links.ctx, w, k, port);
+    return OK;
+}
+
+static void world_log(void *net, const struct log_event *e)
+{
+    const struct worker *at = net;
+
+    note(at->world->sim, "%s: %s %s %s, %s", at->world->links.cfg->cluster.name, e->event,
+         e->link ? e->link : "", e->reason ? e->reason : "", e->detail ? e->detail : "");
+}
+
+/* The network has answered. */
+static void wire_dialled(struct world *w, struct wire *k)
+{
+    if (k->is_refused) {
+        wire_close(w, k, CLOSE_SOCKET_ERROR);
+        return;
+    }
+    k->state = WIRE_OPEN;
+    worker_of(w, k)->busy++;
+    k->stream->ops->opened(k->stream);
+}
+
 /* Whether the kernel has something for this wire's worker. */
 static bool wire_is_ready(const struct wire *k)
 {
@@ -404,6 +464,8 @@ static bool wire_is_ready(const struct wire *k)
         if (wants_close(k))
             return k->stalled;
         return k->hung_up || k->offered < k->in_count;
+    case WIRE_DIALING:
+        return k->is_answered;
     case WIRE_MOVING:
     case WIRE_GONE:
         break;
@@ -442,6 +504,8 @@ static void phase_input(struct world *w, struct worker *at)
         w->sim->step++;
         if (k->state == WIRE_ACCEPTED)
             wire_place(w, k);
+        else if (k->state == WIRE_DIALING)
+            wire_dialled(w, k);
         else
             wire_complete(w, k);
     }
@@ -469,7 +533,7 @@ static void phase_end(struct world *w, struct worker *at)
     uint64_t wake = shard_end_turn(at->shard, &more);
 
     at->more |= more;
-    for (uint32_t i = 0; i < w->worker_count; i++) {
+    for (uint32_t i = 0; i < w->all_count; i++) {
         if (!(wake >> i & 1))
             continue;
         w->workers[i].is_woken = true;
@@ -532,6 +596,8 @@ static void worker_step(struct world *w, struct worker *at)
             at->more = true;
         else
             at->timers_ran_ms = at->now_ms;
+        if (at->hub)
+            at->more |= hub_turn(at->hub);
         break;
     case PHASE_END:
         phase_end(w, at);
@@ -562,13 +628,13 @@ static bool may_run(const struct world *w, const struct worker *at)
 bool world_run(struct world *w, uint32_t steps)
 {
     while (steps-- > 0 && !w->sim->failed) {
-        uint32_t first = draw(w->sim, w->worker_count), i = 0;
+        uint32_t first = draw(w->sim, w->all_count), i = 0;
 
-        while (i < w->worker_count && !may_run(w, &w->workers[(first + i) % w->worker_count]))
+        while (i < w->all_count && !may_run(w, &w->workers[(first + i) % w->all_count]))
             i++;
-        if (i == w->worker_count)
+        if (i == w->all_count)
             return false;
-        first = (first + i) % w->worker_count;
+        first = (first + i) % w->all_count;
         do
             worker_step(w, &w->workers[first]);
         while (w->whole_turns && w->workers[first].phase != PHASE_BEGIN);
@@ -578,7 +644,7 @@ bool world_run(struct world *w, uint32_t steps)
 
 void world_end_turns(struct world *w)
 {
-    for (uint32_t i = 0; i < w->worker_count; i++) {
+    for (uint32_t i = 0; i < w->all_count; i++) {
         while (w->workers[i].phase != PHASE_BEGIN && !w->sim->failed)
             worker_step(w, &w->workers[i]);
     }
@@ -599,7 +665,7 @@ static uint64_t all_busy(const struct world *w)
 {
     uint64_t n = 0;
 
-    for (uint32_t i = 0; i < w->worker_count; i++)
+    for (uint32_t i = 0; i < w->all_count; i++)
         n += w->workers[i].busy;
     return n;
 }
@@ -610,7 +676,7 @@ void world_poke(struct world *w)
 
     w->is_resting = true;
     for (uint32_t round = 0; round < 2; round++) {
-        for (uint32_t i = 0; i < w->worker_count && !w->sim->failed; i++) {
+        for (uint32_t i = 0; i < w->all_count && !w->sim->failed; i++) {
             do
                 worker_step(w, &w->workers[i]);
             while (w->workers[i].phase != PHASE_BEGIN);
@@ -626,7 +692,7 @@ uint64_t world_next_timer(const struct world *w)
 {
     uint64_t next = NEVER;
 
-    for (uint32_t i = 0; i < w->worker_count; i++) {
+    for (uint32_t i = 0; i < w->all_count; i++) {
         if (w->workers[i].is_asleep && w->workers[i].wake_at_ms < next)
             next = w->workers[i].wake_at_ms;
     }
@@ -637,14 +703,13 @@ uint64_t world_next_timer(const struct world *w)
 
 struct wire *wire_open(struct world *w, void *line)
 {
-    struct wire *k = must_alloc(sizeof(*k));
+    return wire_new(w, line, draw(w->sim, w->worker_count));
+}
 
-    k->number = w->wire_count + w->gone_count;
-    k->line = line;
-    k->worker = draw(w->sim, w->worker_count);
-    w->wires = must_grow(w->wires, w->wire_count, &w->wire_capacity, sizeof(struct wire *));
-    w->wires[w->wire_count++] = k;
-    return k;
+void wire_answer(struct wire *k, bool is_accepted)
+{
+    k->is_answered = true;
+    k->is_refused = !is_accepted;
 }
 
 void wire_write(struct world *w, struct wire *k, const void *p, uint32_t n)
@@ -698,7 +763,7 @@ uint64_t world_stat(struct world *w, uint64_t offset)
 {
     uint64_t sum = 0;
 
-    for (uint32_t i = 0; i < w->worker_count; i++) {
+    for (uint32_t i = 0; i < w->all_count; i++) {
         const char *stats = (const char *)shard_stats(w->workers[i].shard);
 
         sum += load_relaxed((const _Atomic uint64_t *)(const void *)(stats + offset));
@@ -737,14 +802,32 @@ static void draw_limits(struct sim *s, struct limits *l)
     };
 }
 
-struct world *world_create(struct sim *sim, const struct listener *listener)
+/* Its workers get what they need to call the world. */
+static void make_workers(struct world *w)
+{
+    for (uint32_t i = 0; i < w->all_count; i++) {
+        struct worker *at = &w->workers[i];
+        struct shard_hooks hooks = {.net = at, .adopt = world_adopt};
+
+        at->world = w;
+        at->number = i;
+        at->shard = cluster_shard(w->cluster, i);
+        at->now_ms = w->sim->now_ms;
+        shard_set_hooks(at->shard, &hooks);
+    }
+}
+
+static struct world *create(struct sim *sim, const struct listener *listener,
+                            const struct world_links *links)
 {
     static const uint32_t ring_sizes[] = {4096, 8192, 16384, 65536};
     struct world *w = must_alloc(sizeof(*w));
+    uint32_t most = links ? LINKED_WORKERS_MAX : SIM_WORKERS_MAX;
 
     w->sim = sim;
     w->listener = *listener;
-    w->worker_count = sim->opt.workers ? sim->opt.workers : 1 + draw(sim, SIM_WORKERS_MAX);
+    w->worker_count = sim->opt.workers ? sim->opt.workers : 1 + draw(sim, most);
+    w->all_count = w->worker_count + (links ? 1 : 0);
     w->whole_turns = chance(sim, 30);
     w->rules = (struct listener_rules){.allow_anonymous = true, .is_loopback = true};
     w->config.workers = w->worker_count;
@@ -757,23 +840,58 @@ struct world *world_create(struct sim *sim, const struct listener *listener)
         w->config.seed[i] = (uint64_t)draw(sim, UINT32_MAX) << 32 | draw(sim, UINT32_MAX);
         w->config.ring_bytes[i] = ring_sizes[draw(sim, 4)];
     }
+    if (links) {
+        w->links = *links;
+        w->rules.links = LISTENER_LINKS_ON;
+        w->config.link_workers = 1;
+        w->config.cluster_name = links->cfg->cluster.name;
+        links->cfg->limits = w->config.limits;
+    }
     w->cluster = cluster_create(&w->config, sim->now_ms, sim->wall_ms);
     if (!w->cluster)
         abort();
-    for (uint32_t i = 0; i < w->worker_count; i++) {
-        struct worker *at = &w->workers[i];
-        struct shard_hooks hooks = {.net = at, .adopt = world_adopt};
-
-        at->world = w;
-        at->number = i;
-        at->shard = cluster_shard(w->cluster, i);
-        at->now_ms = sim->now_ms;
-        shard_set_hooks(at->shard, &hooks);
-    }
+    make_workers(w);
     note(sim, "%" PRIu32 " workers, rings %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32,
          w->worker_count, w->config.ring_bytes[0], w->config.ring_bytes[1], w->config.ring_bytes[2],
          w->config.ring_bytes[3]);
     return w;
+}
+
+struct world *world_create(struct sim *sim, const struct listener *listener)
+{
+    return create(sim, listener, NULL);
+}
+
+struct world *world_create_linked(struct sim *sim, const struct listener *listener,
+                                  const struct world_links *links)
+{
+    struct world *w = create(sim, listener, links);
+    struct worker *at = &w->workers[w->worker_count];
+    struct shard_hooks hooks = {.net = at, .adopt = world_adopt, .log = world_log};
+    struct hub_config config = {
+        .cfg = links->cfg, .shard = at->shard, .net = at, .dial = world_dial, .log = world_log};
+
+    for (int i = 0; i < 4; i++)
+        config.key.k[i] = draw(sim, UINT32_MAX);
+    shard_begin_turn(at->shard, sim->now_ms, sim->wall_ms);
+    at->hub = hub_create(&config);
+    if (!at->hub)
+        abort();
+    hub_set_hooks(at->hub, &hooks);
+    shard_set_hooks(at->shard, &hooks);
+    hub_start(at->hub);
+    return w;
+}
+
+struct hub *world_hub(struct world *w)
+{
+    return w->workers[w->worker_count].hub;
+}
+
+void world_stop_links(struct world *w)
+{
+    world_end_turns(w);
+    hub_stop(world_hub(w));
 }
 
 static void wire_free(struct wire *k)
@@ -786,6 +904,8 @@ static void wire_free(struct wire *k)
 
 void world_destroy(struct world *w)
 {
+    while (w->links.cfg && shard_next_dirty(w->workers[w->worker_count].shard))
+        ;
     for (uint32_t i = 0; i < w->wire_count; i++) {
         if (w->wires[i]->stream)
             w->wires[i]->stream->ops->closed(w->wires[i]->stream, CLOSE_SHUTDOWN);
@@ -795,6 +915,8 @@ void world_destroy(struct world *w)
         wire_free(w->gone[i]);
     free(w->wires);
     free(w->gone);
+    for (uint32_t i = 0; i < w->all_count; i++)
+        hub_destroy(w->workers[i].hub);
     cluster_destroy(w->cluster);
     free(w);
 }

@@ -3,20 +3,24 @@
  * The world does what the network side of the program does, in an order drawn from the seed: it
  * takes a worker, runs one phase of its turn, and lets bytes through in pieces of any size. A
  * `struct wire` is one connection: bytes go in at the client's end with wire_write, and come out
- * through the listener's functions. Several worlds can stand side by side.
+ * through the listener's functions. Several worlds can stand side by side; with world_create_linked
+ * they have a link worker, whose connections are wires as well, dialled instead of accepted.
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
+#include "cfg/cfg.h"
 #include "core/broker/shard.h"
 #include "tests/sim/sim.h"
 
+struct hub;
 struct world;
 
 enum wire_state {
     WIRE_ACCEPTED, /* at the accepting worker, CONNECT not whole or not sent home yet */
     WIRE_MOVING,   /* on its way home */
     WIRE_OPEN,     /* has a stream */
+    WIRE_DIALING,  /* the broker opens it; has a stream that nothing is taken from yet */
     WIRE_GONE,
 };
 
@@ -43,7 +47,9 @@ struct wire {
     bool sending;  /* the kernel has borrowed the front of the output */
     uint8_t *lent; /* a copy of what it borrowed: it must not change */
     uint32_t lent_count;
-    bool is_ending; /* the listener knows that the broker lets go of it */
+    bool is_ending;  /* the listener knows that the broker lets go of it */
+    bool is_dialled; /* the broker opened it */
+    bool is_answered, is_refused;
 };
 
 /* The clients' side is told of everything that can be seen. */
@@ -64,6 +70,24 @@ struct listener {
 /* A broker at rest with drawn limits and ring sizes; and its end, whatever is still connected. */
 struct world *world_create(struct sim *sim, const struct listener *listener);
 void world_destroy(struct world *w);
+
+/* What makes a world one of several linked clusters. */
+struct world_links {
+    struct cfg *cfg; /* its name and links; the world draws the limits */
+    void *ctx;
+    /* The broker dials; somebody must say wire_answer. The wire's line is for who is told. */
+    void (*dialled)(void *ctx, struct world *w, struct wire *k, uint16_t port);
+};
+/* A broker with one to four workers and a link worker, whose links dial at once. */
+struct world *world_create_linked(struct sim *sim, const struct listener *listener,
+                                  const struct world_links *links);
+/* The network's answer to a dial. */
+void wire_answer(struct wire *k, bool is_accepted);
+/* Its links say good-bye and dial no more: what comes first when a broker stops. */
+void world_stop_links(struct world *w);
+/* The links. */
+struct hub *world_hub(struct world *w);
+
 /* What was drawn. */
 uint32_t world_workers(const struct world *w);
 const struct limits *world_limits(const struct world *w);
