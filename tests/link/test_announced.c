@@ -158,6 +158,30 @@ TEST(announced_old_routes_may_stay_until_swept)
     announced_destroy(a);
 }
 
+TEST(announced_sweeps_all_actors_together)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 4);
+    struct announced_actor *n1 = hello(a, "n1", 1, 10, true), *n2 = hello(a, "n2", 1, 10, true);
+    bool need;
+
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n1, "b", "b"), OK);
+    assert_int_equal(add(a, n2, "c", "c"), OK);
+    assert_int_equal(add(a, n2, "d", "d"), OK);
+    assert_false(announced_sweep_all(a, 100));
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 2, 20, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n2"), 2, 20, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_int_equal(add(a, n1, "e", "e"), OK); /* full, but for what is old */
+    assert_int_equal(x.count, 4);
+    assert_true(announced_sweep_all(a, 2));
+    assert_int_equal(x.count, 2);
+    assert_false(announced_sweep_all(a, 1));
+    assert_int_equal(x.count, 1);
+    assert_true(index_find(&x, "e") >= 0);
+    announced_destroy(a);
+}
+
 TEST(announced_actors_expire_unless_they_beat)
 {
     struct index x = {.count = 0};

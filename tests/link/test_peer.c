@@ -494,6 +494,35 @@ TEST(peer_raises_a_refused_incarnation)
     worlds_end();
 }
 
+/* Not further ahead of the clock than a receiver of ours lets it be; then from the clock again. */
+TEST(peer_raises_an_incarnation_by_a_day_at_most)
+{
+    struct world *w = alone("#");
+    uint64_t highest = 0, ahead = 0;
+    uint8_t correlation[16];
+
+    world_start(w);
+    worlds_settle();
+    for (int i = 0; i < 10; i++) {
+        struct wire *k = NULL;
+
+        for (int s = 0; s < 60 && !(k = dialled(":routesync:")); s++)
+            worlds_pass(1000);
+        assert_non_null(k);
+        welcome(k, NULL);
+        read_introduction(k, correlation);
+        disconnect(k, REASON_IMPLEMENTATION_SPECIFIC);
+        worlds_settle();
+        ahead = world_peer(w, "beta")->announcer.incarnation;
+        ahead = ahead > all.wall_ms ? ahead - all.wall_ms : 0;
+        assert_true(ahead <= ANNOUNCER_JUMP_MAX_MS);
+        highest = ahead > highest ? ahead : highest;
+    }
+    assert_int_equal(highest, ANNOUNCER_JUMP_MAX_MS);
+    assert_true(ahead < ANNOUNCER_JUMP_MAX_MS);
+    worlds_end();
+}
+
 TEST(peer_says_that_it_may_not_subscribe_or_publish)
 {
     struct world *w = alone("#");

@@ -1,4 +1,5 @@
 /* tests/link/test_receiver.c -- our server side of the link protocol: who may say what. */
+#include "link/receiver.h"
 #include "tests/link/worlds.h"
 
 /* A world "alpha" that knows "beta" and wants t/# of it; nothing is dialled successfully. */
@@ -25,17 +26,24 @@ static struct wire *node(struct world *w, const char *cluster)
     return k;
 }
 
-static void say(struct wire *k, const char *topic, struct bytes payload, struct bytes props)
+/* On its way. */
+static void put(struct wire *k, const char *topic, struct bytes payload, struct bytes props)
 {
     struct publish_out p = {
         .qos = 1, .packet_id = 1, .topic = bytes_str(topic), .payload = payload, .props = props};
 
     wire_publish(k, &p);
+}
+
+static void say(struct wire *k, const char *topic, struct bytes payload, struct bytes props)
+{
+    put(k, topic, payload, props);
     worlds_settle();
 }
 
 /* With the response topic of `cluster` and correlation data "xy". */
-static void introduce(struct wire *k, const char *cluster, const char *target, uint64_t incarnation)
+static void put_introduction(struct wire *k, const char *cluster, const char *target,
+                             uint64_t incarnation)
 {
     struct emqx_control c = {.op = EMQX_ACTOR_INIT,
                              .actor = BYTES_LIT("n1"),
@@ -53,7 +61,13 @@ static void introduce(struct wire *k, const char *cluster, const char *target, u
     to = put_be16(to, (uint16_t)strlen(response));
     to = bytes_put(to, bytes_str(response));
     to = bytes_put(to, BYTES_LIT("\x09\x00\x02xy"));
-    say(k, topic, bytes_of(payload, n), bytes_of(props, (size_t)(to - props)));
+    put(k, topic, bytes_of(payload, n), bytes_of(props, (size_t)(to - props)));
+}
+
+static void introduce(struct wire *k, const char *cluster, const char *target, uint64_t incarnation)
+{
+    put_introduction(k, cluster, target, incarnation);
+    worlds_settle();
 }
 
 /* Reads PUBACK and answer, in any order. */
@@ -256,6 +270,57 @@ TEST(receiver_forgets_actors_that_are_silent)
     worlds_end();
 }
 
+TEST(receiver_refuses_an_incarnation_from_far_ahead)
+{
+    struct world *w = alone();
+    struct wire *k = node(w, "beta");
+
+    introduce(k, "beta", "alpha", UINT64_MAX);
+    expect_kicked(k);
+    assert_true(world_said(w, "more than a day ahead of our clock"));
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 1);
+    introduced(w, all.wall_ms);
+    introduced(w, all.wall_ms + ANNOUNCER_JUMP_MAX_MS); /* what ours may grow to */
+    worlds_end();
+}
+
+TEST(receiver_removes_the_routes_of_an_earlier_life_in_slices)
+{
+    enum { ROUTES = 2 * PEER_SWEEP_MAX + 500, TEXT = 16 };
+    static uint8_t payload[ROUTES * 64];
+    static char text[ROUTES][TEXT];
+    struct world *w = alone();
+    struct wire *k = introduced(w, 1);
+    struct emqx_batch batch;
+    uint32_t left;
+
+    assert_int_equal(emqx_batch_begin(&batch, BYTES_LIT("n1"), 1, ROUTES, payload, sizeof(payload)),
+                     OK);
+    for (uint32_t i = 0; i < ROUTES; i++) {
+        struct emqx_route_op op = {.is_add = true};
+
+        snprintf(text[i], TEXT, "a/%u", i);
+        op.filter = op.id = bytes_str(text[i]);
+        assert_int_equal(emqx_batch_add(&batch, &op), OK);
+    }
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, emqx_batch_end(&batch)),
+        (struct bytes){0});
+    assert_int_equal(wanted(w), ROUTES);
+    k = node(w, "beta");
+    put_introduction(k, "beta", "alpha", 2);
+    turn(w, WORLD_CLIENTS);
+    do {
+        left = wanted(w);
+        turn(w, WORLD_LINKS);
+        turn(w, WORLD_CLIENTS);
+        assert_true(left - wanted(w) <= PEER_SWEEP_MAX);
+    } while (wanted(w) != left);
+    worlds_settle();
+    assert_int_equal(wanted(w), 0);
+    assert_true(answer(k).is_accepted);
+    worlds_end();
+}
+
 /* ---- routes ---- */
 
 TEST(receiver_applies_routes_once)
@@ -363,6 +428,116 @@ TEST(receiver_never_publishes_a_payload_it_cannot_read)
     expect_kicked(k);
     assert_null(wire_next(reader));
     assert_int_equal(WORLD_COUNT(w, link_packets_refused), 1);
+    worlds_end();
+}
+
+/* ---- little that unpacks to much ---- */
+
+#define MSG_TOPIC "$LINK/cluster/msg/beta"
+
+/* A damaged payload that claims so many bytes. Unpacking it ends the connection. */
+static struct bytes bomb(uint32_t claimed)
+{
+    static uint8_t b[7] = {0x83, 0x50};
+
+    put_be32(b + 2, claimed);
+    b[6] = 'x';
+    return bytes_of(b, sizeof(b));
+}
+
+TEST(receiver_unpacks_nothing_that_no_link_wants)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k;
+
+    world_link(w, "beta", 3000, "t/#");
+    world_link(w, "gamma", 3000, "t/#")->enable = false;
+    world_start(w);
+    k = client(w, "bomber");
+    say(k, "$LINK/cluster/msg/delta", bomb(500000), (struct bytes){0});
+    say(k, "$LINK/cluster/msg/gamma", bomb(500000), (struct bytes){0});
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 2);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 0);
+    assert_non_null(k->stream[1]);
+    say(k, "$LINK/cluster/route/delta", bomb(500000), (struct bytes){0});
+    expect_kicked(k);
+    assert_true(world_said(w, "a large compressed payload before an introduction"));
+    worlds_end();
+}
+
+TEST(receiver_drops_what_a_disconnected_client_still_sends)
+{
+    struct world *w = alone();
+    struct wire *k = client(w, "bomber"), *reader = client(w, "reader");
+
+    subscribe(reader, "#", 1);
+    put(k, MSG_TOPIC, bomb(500000), (struct bytes){0});
+    message(k, "beta", "t/1", 0, 0);
+    message(k, "beta", "t/2", 0, 0);
+    expect_kicked(k);
+    assert_null(wire_next(reader));
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), 0);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 2); /* t/2 came too late for that */
+    message(client(w, "beta:msg:1"), "beta", "t/3", 0, 0);
+    expect_publish(reader, "t/3", "hi");
+    worlds_end();
+}
+
+TEST(receiver_unpacks_only_so_much_in_a_turn)
+{
+    static const uint32_t claims[] = {3, 3, 1, 6, 1, 1}; /* MiB */
+    static const uint32_t done[] = {1, 3, 4, 6, 6};      /* after each turn */
+    struct world *w = world_make("alpha", 0);
+    struct wire *k[6];
+
+    world_link(w, "beta", 3000, "t/#");
+    w->cfg.limits.packet_bytes = 16u << 20;
+    world_start(w);
+    for (uint32_t i = 0; i < 6; i++) {
+        char id[16];
+
+        snprintf(id, sizeof(id), "bomber%u", i);
+        k[i] = client(w, id);
+    }
+    for (uint32_t i = 0; i < 6; i++)
+        put(k[i], MSG_TOPIC, bomb((claims[i] << 20) - 1), (struct bytes){0});
+    turn(w, WORLD_CLIENTS);
+    for (uint32_t i = 0; i < 5; i++) {
+        turn(w, WORLD_LINKS);
+        assert_int_equal(WORLD_COUNT(w, link_packets_refused), done[i]);
+    }
+    worlds_settle();
+    for (uint32_t i = 0; i < 6; i++)
+        expect_kicked(k[i]);
+    worlds_end();
+}
+
+static uint32_t lines_of(const struct world *w, const char *event)
+{
+    uint32_t count = 0;
+
+    for (const char *at = w->log.text; (at = strstr(at, event)); at++)
+        count++;
+    return count;
+}
+
+TEST(receiver_says_only_so_many_lines_of_refused_packets)
+{
+    struct world *w = alone();
+
+    for (int i = 0; i < 5; i++)
+        say(client(w, "bomber"), MSG_TOPIC, bomb(1000), (struct bytes){0});
+    assert_int_equal(lines_of(w, "link packet refused"), 1);
+    say(client(w, "bomber"), "$LINK/elsewhere", bomb(1000), (struct bytes){0});
+    assert_int_equal(lines_of(w, "link packet refused"), 2); /* of no link: counted apart */
+    worlds_pass(RECEIVER_SAY_MS);
+    say(client(w, "bomber"), MSG_TOPIC, bomb(1000), (struct bytes){0});
+    assert_int_equal(lines_of(w, "link packet refused"), 3);
+    assert_true(world_said(w, "4 more were refused since the last line"));
+    for (int i = 0; i < 5; i++)
+        introduce(node(w, "delta"), "delta", "alpha", 1);
+    assert_int_equal(lines_of(w, "link refused"), 1);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 12);
     worlds_end();
 }
 
