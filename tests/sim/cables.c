@@ -1,0 +1,300 @@
+/* tests/sim/cables.c -- the network between linked worlds: dials, slices, cuts, silence. */
+#include "tests/sim/linked.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* A dial nobody answers. */
+#define SILENT_DIAL_MS 5000u
+/* A route connection must have been seen alive so lately, or its routes may have expired. */
+#define HEALTHY_MS 5000u
+
+static struct world *world_of(struct linked *l, const struct cable_end *e)
+{
+    return l->cluster[e->cluster]->world;
+}
+
+static struct cable_end *other_end(struct cable_end *e)
+{
+    return &e->cable->end[e == &e->cable->end[0]];
+}
+
+/* ---- dials ---- */
+
+void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port)
+{
+    struct cluster *from = ctx;
+    struct linked *l = from->all;
+    struct cable *c = must_alloc(sizeof(*c));
+
+    (void)w;
+    c->end[0] = (struct cable_end){.cable = c, .cluster = from->number, .wire = k};
+    c->end[1] = (struct cable_end){.cable = c, .cluster = (uint32_t)port - PORT_FIRST};
+    c->stream = k->stream;
+    c->answer_ms = l->sim->now_ms;
+    c->is_silent = !l->is_calm && chance(l->sim, 5);
+    if (c->is_silent)
+        c->answer_ms += SILENT_DIAL_MS;
+    else if (!l->is_calm && chance(l->sim, 10))
+        c->answer_ms += draw(l->sim, 300);
+    k->line = &c->end[0];
+    l->cables = must_grow(l->cables, l->cable_count, &l->cable_capacity, sizeof(struct cable *));
+    l->cables[l->cable_count++] = c;
+}
+
+static bool cable_answer(struct linked *l, struct cable *c)
+{
+    struct sim *s = l->sim;
+    bool is_listening = c->end[1].cluster < l->count && world_of(l, &c->end[1]);
+
+    if (c->is_answered || !c->end[0].wire || s->now_ms < c->answer_ms)
+        return false;
+    if (!l->is_calm && chance(s, 60))
+        return false; /* a little later */
+    c->is_answered = true;
+    if (c->is_silent || (!l->is_calm && chance(s, 5)))
+        is_listening = false;
+    if (is_listening)
+        c->end[1].wire = wire_open(world_of(l, &c->end[1]), &c->end[1]);
+    note(s, "network: %s wire %" PRIu32 " to %s is %s", cluster_name(c->end[0].cluster),
+         c->end[0].wire->number, cluster_name(c->end[1].cluster),
+         is_listening ? "accepted" : "refused");
+    wire_answer(c->end[0].wire, is_listening);
+    return true;
+}
+
+bool cables_run(struct linked *l)
+{
+    bool has_moved = false;
+
+    for (uint32_t i = 0; i < l->cable_count; i++) {
+        struct cable *c = l->cables[i];
+
+        has_moved |= cable_answer(l, c);
+        for (int side = 0; side < 2; side++) {
+            if (c->end[side].wire)
+                c->end[side].wire->stalled =
+                    !l->is_calm &&
+                    (c->end[side].wire->stalled ? !chance(l->sim, 20) : chance(l->sim, 3));
+        }
+    }
+    return has_moved;
+}
+
+/* ---- what worlds tell ---- */
+
+static void on_taken(void *ctx, struct wire *k, uint64_t upto)
+{
+    (void)ctx;
+    (void)k;
+    (void)upto;
+}
+
+static void on_parked(void *ctx, struct wire *k)
+{
+    (void)ctx;
+    (void)k;
+}
+
+static void on_ending(void *ctx, struct wire *k, enum close_reason why)
+{
+    (void)ctx;
+    (void)k;
+    (void)why;
+}
+
+static void on_bytes(void *ctx, struct wire *k, struct bytes b)
+{
+    struct cluster *at = ctx;
+    struct cable_end *e = k->line, *o;
+
+    if (!e->cable) {
+        if (e->client->end == e)
+            client_received(e->client, b);
+        return;
+    }
+    o = other_end(e);
+    if (!e->cable->is_silent && o->wire && !o->wire->hung_up)
+        wire_write(world_of(at->all, o), o->wire, b.p, b.n);
+}
+
+/* Which of a link's connections it is: of the forwarders, or NULL. */
+static struct forwarder *forwarder_of(struct peer *p, const struct cable *c)
+{
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        if (&p->forwarders[i].dialer.stream == c->stream)
+            return &p->forwarders[i];
+    return NULL;
+}
+
+static void dialled_end_closed(struct linked *l, struct cable *c)
+{
+    struct peer *p = peer_of(l, c->end[0].cluster, c->end[1].cluster);
+    struct forwarder *f = p ? forwarder_of(p, c) : NULL;
+
+    l->is_exact = false;
+    if (f)
+        judge_link_ended(l, c->end[0].cluster, c->end[1].cluster, &f->window);
+}
+
+static void on_closed(void *ctx, struct wire *k, enum close_reason why)
+{
+    struct cluster *at = ctx;
+    struct cable_end *e = k->line, *o;
+
+    if (!e->cable) {
+        if (e->client->end == e) {
+            differ(at->all->sim, "%s: the connection of client %" PRIu32 " ends: %s",
+                   cluster_name(at->number), e->client->number, close_reason_name(why));
+        }
+        client_closed(at->all, e->life);
+        e->wire = NULL;
+        return;
+    }
+    e->wire = NULL;
+    o = other_end(e);
+    if (o->wire && !e->cable->is_silent)
+        wire_hang_up(world_of(at->all, o), o->wire, chance(at->all->sim, 30));
+    if (e == &e->cable->end[0])
+        dialled_end_closed(at->all, e->cable);
+}
+
+struct listener cables_listener(struct cluster *c)
+{
+    return (struct listener){.ctx = c,
+                             .taken = on_taken,
+                             .parked = on_parked,
+                             .ending = on_ending,
+                             .bytes = on_bytes,
+                             .closed = on_closed};
+}
+
+/* ---- cuts ---- */
+
+static void cut(struct linked *l, struct cable *c)
+{
+    struct sim *s = l->sim;
+    uint32_t kind = draw(s, 20);
+
+    note(s, "network: the connection %s wire %" PRIu32 " to %s %s", cluster_name(c->end[0].cluster),
+         c->end[0].wire->number, cluster_name(c->end[1].cluster), kind ? "breaks" : "falls silent");
+    if (kind == 0) {
+        c->is_silent = true;
+        return;
+    }
+    for (int side = 0; side < 2; side++)
+        if (c->end[side].wire)
+            wire_hang_up(world_of(l, &c->end[side]), c->end[side].wire, kind < 14);
+}
+
+void cables_cut(struct linked *l)
+{
+    bool all = chance(l->sim, 30);
+    uint32_t at = l->cable_count ? draw(l->sim, l->cable_count) : 0;
+
+    for (uint32_t i = 0; i < l->cable_count; i++) {
+        struct cable *c = l->cables[(at + i) % l->cable_count];
+
+        if (!c->is_answered || !c->end[0].wire || c->is_silent)
+            continue;
+        cut(l, c);
+        if (!all)
+            return;
+    }
+}
+
+void cables_lose(struct linked *l, uint32_t cluster)
+{
+    for (uint32_t i = 0; i < l->cable_count; i++) {
+        for (int side = 0; side < 2; side++) {
+            struct cable_end *e = &l->cables[i]->end[side], *o = other_end(e);
+
+            if (e->cluster != cluster || !e->wire)
+                continue;
+            e->wire = NULL;
+            if (o->wire && !e->cable->is_silent)
+                wire_hang_up(world_of(l, o), o->wire, true);
+        }
+    }
+}
+
+void cables_fini(struct linked *l)
+{
+    for (uint32_t i = 0; i < l->cable_count; i++)
+        free(l->cables[i]);
+    free(l->cables);
+}
+
+/* ---- looking ---- */
+
+/* Whether bytes of this dialler's connection come through, as far as the network knows. */
+static bool stream_is_healthy(const struct linked *l, const struct stream *s)
+{
+    for (uint32_t i = l->cable_count; i-- > 0;) {
+        const struct cable *c = l->cables[i];
+
+        if (c->stream == s && c->end[0].wire)
+            return c->end[1].wire && !c->is_silent && !c->end[0].wire->hung_up &&
+                   !c->end[1].wire->hung_up;
+    }
+    return false;
+}
+
+static void look(struct linked *l, uint32_t from, uint32_t to)
+{
+    struct cluster *c = l->cluster[from];
+    struct peer *p = peer_of(l, from, to);
+
+    if (p && p->announcer.state == ANNOUNCER_ONLINE &&
+        stream_is_healthy(l, &p->announcer.dialer.stream))
+        c->healthy_ms[to] = l->sim->now_ms;
+    else if (l->sim->now_ms - c->healthy_ms[to] > HEALTHY_MS)
+        c->is_shaky[to] = true;
+}
+
+void cables_look(struct linked *l)
+{
+    for (uint32_t i = 0; i < l->count; i++)
+        for (uint32_t j = 0; j < l->count; j++)
+            if (l->cluster[i]->link[j])
+                look(l, i, j);
+}
+
+static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
+{
+    struct peer *p = peer_of(l, from, to);
+    struct interest_state in;
+
+    if (!p)
+        return "a cluster is down";
+    in = interest_state(p->interest);
+    if (p->announcer.state != ANNOUNCER_ONLINE)
+        return "routes are not online";
+    if (!stream_is_healthy(l, &p->announcer.dialer.stream))
+        return "the route connection is dead";
+    if (in.pending || in.out || in.is_walking)
+        return "routes are pending";
+    if (p->due_first)
+        return "routes wait for the index";
+    for (uint32_t i = 0; i < p->forwarder_count; i++) {
+        if (p->forwarders[i].dialer.state != DIALER_UP)
+            return "a message connection is not up";
+        if (!stream_is_healthy(l, &p->forwarders[i].dialer.stream))
+            return "a message connection is dead";
+        if (window_count(&p->forwarders[i].window))
+            return "messages wait";
+    }
+    return p->is_up ? NULL : "a link does not say that it is up";
+}
+
+bool cables_quiet(struct linked *l, const char **why)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        for (uint32_t j = 0; j < l->count; j++) {
+            *why = l->cluster[i]->link[j] ? link_unrest(l, i, j) : NULL;
+            if (*why)
+                return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,236 @@
+/* tests/sim/linked.h -- two or three clusters in one seeded run, linked, and what must come across.
+ *
+ * Each cluster is a world. What a link dials becomes a cable (cables.c): a wire of the dialling
+ * world and one of the other, with bytes copied between them in drawn slices, until it is cut,
+ * hung up, or silently dead. Clients (linked_clients.c) are plain ones that keep a connection and
+ * no session; the judge (linked_judge.c) has its own small model:
+ *
+ *   quiet    nothing moves, all links stand, nothing waits in them: what was subscribed before is
+ *            known everywhere, what was published before is with everybody it was for
+ *   must     a subscription known before the message was published, and kept until the next quiet
+ *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
+ *            ended, the routes were away for too long, or one of the two clusters began a new life
+ *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
+ *            sent and not acknowledged
+ */
+#ifndef TESTS_SIM_LINKED_H
+#define TESTS_SIM_LINKED_H
+
+#include "core/mqtt/packet.h"
+#include "link/hub.h"
+#include "tests/sim/model.h"
+#include "tests/sim/world.h"
+
+#define CLUSTERS_MAX 3
+#define PORT_FIRST 1000
+
+struct linked;
+struct l_client;
+
+/* One end of a connection: what the line of a wire points to. */
+struct cable_end {
+    struct cable *cable; /* NULL: a client's */
+    struct l_client *client;
+    uint32_t life; /* of the client's */
+    uint32_t cluster;
+    struct wire *wire; /* NULL: closed */
+};
+
+/* A connection of a link: end 0 dialled. */
+struct cable {
+    struct cable_end end[2];
+    struct stream *stream; /* of end 0, to know whose it is */
+    bool is_answered;
+    bool is_silent; /* nothing comes through, and nobody is told */
+    uint64_t answer_ms;
+};
+
+struct cluster {
+    struct linked *all;
+    uint32_t number;
+    struct world *world; /* NULL: down */
+    struct cfg cfg;
+    struct cfg_server servers[CLUSTERS_MAX][2];
+    struct bytes topics[CLUSTERS_MAX][4];
+    struct cfg_link *link[CLUSTERS_MAX]; /* by cluster; NULL: none */
+    uint64_t healthy_ms[CLUSTERS_MAX];   /* that one has certainly heard of our routes */
+    bool is_shaky[CLUSTERS_MAX];         /* for too long since the last quiet it has not */
+    uint64_t sent, received;             /* counters at the last quiet */
+    uint64_t expected_sent, expected_received;
+};
+
+enum out_step { OUT_PUBLISHED, OUT_RELEASING };
+
+struct l_out {
+    uint16_t packet_id;
+    uint8_t qos;
+    enum out_step step;
+    uint32_t message;
+};
+
+struct l_ask {
+    uint16_t packet_id;
+    bool is_end; /* UNSUBSCRIBE */
+    uint32_t sub;
+};
+
+struct l_order {
+    uint32_t publisher; /* a life */
+    char topic[NAME_BYTES];
+    uint8_t published_qos, qos;
+    uint32_t last;
+};
+
+struct l_client {
+    struct linked *all;
+    uint32_t number, cluster;
+    char id[16];
+    struct cable_end *end; /* of the present connection; NULL: none */
+    struct cable_end **ends;
+    uint32_t end_count, end_capacity;
+    uint32_t life; /* unique in the run; one connection is one life */
+    bool is_up;
+    uint16_t last_id, receive_max;
+    uint8_t *rx, *tx; /* come and not whole; answers not yet written */
+    uint32_t rx_count, rx_capacity, tx_count, tx_capacity;
+    struct l_out *out;
+    uint32_t out_count, out_capacity;
+    struct l_ask *asks;
+    uint32_t ask_count, ask_capacity;
+    struct l_order *orders;
+    uint32_t order_count, order_capacity;
+    uint32_t will; /* its message, or NONE */
+};
+
+struct l_message {
+    uint32_t cluster, client, life;
+    char topic[NAME_BYTES];
+    uint32_t payload_count, expiry_s;
+    uint8_t qos;
+    bool retain, is_will, is_acked;
+    uint64_t published; /* NEVER: a will that waits */
+    uint64_t published_ms;
+    uint64_t settled; /* the first quiet after it */
+    bool is_doubtful[CLUSTERS_MAX];
+    uint32_t again[CLUSTERS_MAX];
+    uint32_t last_copy;
+};
+
+struct l_sub {
+    uint32_t client, life;
+    struct m_filter f;
+    uint32_t group; /* place in groups, or NONE */
+    uint64_t asked, acked, known, end_asked, end_acked;
+};
+
+/* A shared subscription of one cluster. */
+struct l_group {
+    uint32_t cluster;
+    char group[NAME_BYTES], filter[NAME_BYTES];
+    uint64_t changed; /* a member came or went */
+};
+
+/* Copies of a message that a life got by its plain subscriptions, or a group. */
+struct l_copy {
+    bool is_group;
+    uint32_t of;
+    uint32_t count;
+    uint32_t previous; /* record of the same message */
+};
+
+struct linked {
+    struct sim *sim;
+    uint32_t count;
+    struct cluster *cluster[CLUSTERS_MAX];
+    struct cable **cables;
+    uint32_t cable_count, cable_capacity;
+    struct l_client *clients[32];
+    uint32_t client_count, lives;
+    struct l_message *messages;
+    uint32_t message_count, message_capacity, first_unsettled;
+    struct l_sub *subs;
+    uint32_t sub_count, sub_capacity;
+    struct l_group *groups;
+    uint32_t group_count, group_capacity;
+    struct l_copy *copies;
+    uint32_t copy_count, copy_capacity;
+    bool is_calm;  /* nothing bad happens to connections */
+    bool is_exact; /* since the last quiet nobody subscribed, and no connection of a link ended */
+    bool is_expiring; /* messages with an expiry were published */
+};
+
+/* Runs a seed with linked clusters, and reports it if s->failed at the end. */
+void linked_run(struct sim *s);
+
+/* ---- linked.c ---- */
+
+/* The link of one cluster to another, while it is up and there is one. */
+struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to);
+/* The name of a cluster. */
+const char *cluster_name(uint32_t number);
+
+/* ---- cables.c: the network between the clusters ---- */
+
+/* What the worlds tell; `ctx` is the struct cluster. */
+struct listener cables_listener(struct cluster *c);
+void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port);
+/* Lets the network work for a moment. Whether anything moved. */
+bool cables_run(struct linked *l);
+/* Something bad happens to a connection of a link. */
+void cables_cut(struct linked *l);
+/* A cluster is about to lose all its connections at once. */
+void cables_lose(struct linked *l, uint32_t cluster);
+/* Looks which routes are certainly alive. */
+void cables_look(struct linked *l);
+/* Whether every link stands and nothing waits in any. `why` says what does not. */
+bool cables_quiet(struct linked *l, const char **why);
+void cables_fini(struct linked *l);
+
+/* ---- linked_clients.c ---- */
+
+/* A client of a cluster, not connected. */
+struct l_client *client_new(struct linked *l, uint32_t cluster);
+/* Whether the broker knows too that its last connection is over; then it may connect again. */
+bool client_is_away(const struct l_client *c);
+void client_connect(struct l_client *c);
+/* Ends its life: as a drawn kind of end of the connection, or because its cluster is gone. */
+void client_leave(struct l_client *c);
+void client_lost(struct l_client *c);
+/* The broker knows it too: until then it may have given the life something for a group. */
+void client_closed(struct linked *l, uint32_t life);
+/* Each writes one packet, its content drawn from the seed. */
+void client_publish(struct l_client *c);
+void client_subscribe(struct l_client *c);
+void client_unsubscribe(struct l_client *c);
+/* Withdraws everything it has. */
+void client_unsubscribe_all(struct l_client *c);
+/* Writes the answers that wait. Whether there were any. */
+bool client_flush(struct l_client *c);
+void client_received(struct l_client *c, struct bytes b);
+void client_free(struct l_client *c);
+#define MARK_BYTES 11u /* of the smallest payload */
+/* The payload of a message: its number and then as many letters as it takes. */
+void mark_payload(uint8_t *to, uint32_t count, uint32_t message);
+/* The number in a payload, or in a record that contains one; NONE: there is none. */
+uint32_t find_mark(struct bytes b);
+
+/* ---- linked_judge.c ---- */
+
+/* Whether `to` wants a topic of `from`, by the topics of its link. */
+bool link_takes(const struct linked *l, uint32_t from, uint32_t to, const char *topic);
+/* A message is on its way to its broker: doubts, and what the links must send. */
+void judge_published(struct linked *l, uint32_t message);
+/* The publisher was told. */
+void judge_acked(struct linked *l, uint32_t message, uint8_t reason);
+/* A copy has come. */
+void judge_delivery(struct l_client *c, const struct packet_publish *p);
+/* A connection for messages of a link has ended for its dialler, who has these unacknowledged. */
+void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w);
+/* A cluster begins a new life. */
+void judge_restart(struct linked *l, uint32_t cluster);
+/* All is quiet: was everything there, and no more? */
+void judge_quiet(struct linked *l);
+/* The place of a shared subscription. */
+uint32_t judge_group(struct linked *l, uint32_t cluster, const struct m_filter *f);
+
+#endif
