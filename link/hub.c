@@ -136,7 +136,7 @@ static void describe(struct hub *h, const struct publish *p, const uint8_t id[16
         uint64_t age = wall > p->stamp_ms ? wall - p->stamp_ms : 0;
 
         m->has_expiry = true;
-        m->message_expiry = (uint32_t)((left + age + 999) / 1000);
+        m->message_expiry = (uint32_t)((left + age + 500) / 1000); /* turns begin apart */
     }
 }
 

@@ -4,10 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Seconds that a message may seem to live longer when the clock of a link worker's turn stands
- * behind the one of the publisher's worker. */
-#define EXPIRY_SLACK_S 1
-
 bool link_takes(const struct linked *l, uint32_t from, uint32_t to, const char *topic)
 {
     const struct cfg_link *link = l->cluster[to]->link[from];
@@ -206,7 +202,7 @@ static void check_flags(struct arrival *a)
     if (!has_plain && a->p->retain != a->m->retain)
         WRONG(a, "retain is not as published");
     if (has_expiry != (a->m->expiry_s != 0) ||
-        (has_expiry && a->p->props.message_expiry > a->m->expiry_s + EXPIRY_SLACK_S))
+        (has_expiry && a->p->props.message_expiry > a->m->expiry_s))
         differ(a->client->all->sim, "message %" PRIu32 " comes with expiry %" PRIu32 " of %" PRIu32,
                a->number, has_expiry ? a->p->props.message_expiry : 0, a->m->expiry_s);
 }
