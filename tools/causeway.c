@@ -44,23 +44,24 @@ static const struct option long_options[] = {
 
 static void print_help(FILE *to)
 {
-    fputs(
-        "causeway " CAUSEWAY_VERSION ", an MQTT broker with links between clusters\n"
-        "\n"
-        "Usage: causeway [-c FILE] [-p PORT] [-t]\n"
-        "\n"
-        "  -c FILE          read the configuration from FILE\n"
-        "  -p PORT          listen on 127.0.0.1:PORT; without FILE, instead of port 1883\n"
-        "  -t               check the configuration, say what it opens, and exit\n"
-        "  -V, --version    print the version and exit\n"
-        "  -h, --help       print this and exit\n"
-        "  --help-config    explain every key of the configuration file and exit\n"
-        "      --man        ... as a man page\n"
-        "  --sample-config  print a configuration file with every key and its default, and exit\n"
-        "\n"
-        "Without a file the broker listens on 127.0.0.1:1883 and takes anonymous clients.\n"
-        "It stays in the foreground. Signals: TERM and INT stop it, USR1 reopens its log files.\n",
-        to);
+    fputs("causeway " CAUSEWAY_VERSION ", an MQTT broker with links between clusters\n"
+          "\n"
+          "Usage: causeway [-c FILE] [-p PORT] [-t]\n"
+          "\n"
+          "  -c FILE          read the configuration from FILE\n"
+          "  -p PORT          listen on 127.0.0.1:PORT; without FILE, instead of port 1883\n"
+          "  -t               check the configuration, say what it opens, and exit\n"
+          "  -V, --version    print the version and exit\n"
+          "  -h, --help       print this and exit\n"
+          "  --help-config    explain every key of the configuration file and exit\n"
+          "      --man        ... as a man page\n"
+          "  --sample-config  print a configuration file with every key and its default, and exit\n"
+          "\n"
+          "Without a file the broker listens on 127.0.0.1:1883 and takes anonymous clients.\n"
+          "It stays in the foreground. Signals: TERM and INT stop it, USR1 reopens its log files; "
+          "HUP is\n"
+          "only noted: nothing can be reloaded yet.\n",
+          to);
 }
 
 static bool parse_port(const char *text, uint16_t *port)
