@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/base/check.h"
+#include "core/mqtt/topic.h"
 
 #define CACHE_ENTRIES 2048u
 #define CACHE_TOPIC_MAX 256u
@@ -73,21 +74,16 @@ static uint32_t owner_of_first_level(const struct cluster_state *c, struct bytes
     return (uint32_t)((hash_bytes(&c->key, first_level(t)) >> 32) % c->config.workers);
 }
 
-static bool has_wildcard(struct bytes f)
-{
-    return memchr(f.p, '+', f.n) || memchr(f.p, '#', f.n);
-}
-
 uint32_t owner_of_filter(const struct cluster_state *c, struct bytes filter, uint64_t hash)
 {
-    if (!has_wildcard(filter))
+    if (!topic_has_wildcard(filter))
         return owner_of_topic(c, hash);
     return leads_with_wildcard(filter) ? 0 : owner_of_first_level(c, filter);
 }
 
 struct index *partition_of_filter(const struct cluster_state *c, struct bytes filter, uint64_t hash)
 {
-    if (has_wildcard(filter) && leads_with_wildcard(filter))
+    if (topic_has_wildcard(filter) && leads_with_wildcard(filter))
         return c->leading;
     return c->index[owner_of_filter(c, filter, hash)];
 }
