@@ -299,6 +299,7 @@ static bool on_actor(struct receiver *r, const struct link_packet *packet, struc
         return kick(r, packet, "routes before an introduction");
     if (b->peer != peer || !bytes_eq(c->actor, bytes_of(b->actor, b->actor_n)))
         return kick(r, packet, "another actor or cluster than was introduced");
+    CHECK(peer); /* who was introduced has a link */
     actor = announced_find(peer->announced, c->actor, b->incarnation);
     if (!actor)
         return kick(r, packet, "its actor has expired, or came again elsewhere");

@@ -368,7 +368,7 @@ TEST(session_frees_what_its_deliveries_hold)
 
 TEST(subscription_that_moves_tells_its_share)
 {
-    struct share shares[3] = {{0}};
+    struct share shares[3] = {0};
     struct session x = {0};
 
     for (uint32_t i = 0; i < 3; i++)
