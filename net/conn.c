@@ -248,7 +248,8 @@ void conn_drop(struct conn *c, enum close_reason why)
 
     if (c->state == CONN_JOINING)
         return;
-    if (c->state == CONN_LEAVING) {
+    if (c->state == CONN_LEAVING && c->u.handoff) { /* else it has been handed off */
+        free(c->u.handoff->admission);
         free(c->u.handoff);
         c->u.handoff = NULL;
     }
@@ -376,6 +377,7 @@ void conn_adopt(struct worker *w, struct handoff *h)
     if (!c) {
         listener_release(w, h->listener);
         uring_close(w->uring, h->fd);
+        free(h->admission);
         free(h);
         return;
     }
@@ -384,10 +386,11 @@ void conn_adopt(struct worker *w, struct handoff *h)
     conn_become(c, CONN_GREETING);
     if (w->is_stopping) { /* on its way while the others were told */
         conn_drop(c, CLOSE_SHUTDOWN);
+        free(h->admission);
         free(h);
         return;
     }
-    client = client_open(w->shard, h->listener, h->peer, h->peer_port, c);
+    client = client_open(w->shard, h->listener, h->peer, h->peer_port, h->admission, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
         conn_drop(c, CLOSE_SERVER_FULL);
@@ -472,9 +475,10 @@ void conn_abandon_all(struct worker *w)
     while ((c = slab_next(&w->conns, &slot)) != NULL) {
         c->recv = RECV_NONE; /* the ring is gone and with it what the kernel held */
         conn_held_free(c);
-        if (c->state == CONN_LEAVING)
+        if (c->state == CONN_LEAVING) {
+            free(c->u.handoff->admission);
             free(c->u.handoff);
-        else if (c->u.dial && !c->u.dial->is_asked)
+        } else if (c->u.dial && !c->u.dial->is_asked)
             free(c->u.dial);
         if (c->fd >= 0)
             close(c->fd);

@@ -1,7 +1,7 @@
 /* net/conn.h -- the socket of one stream: receive, send, join, close.
  *
  * Before its CONNECT is whole a connection has no stream: single receives gather bytes, then
- * shard_place says where it belongs. At home (or by way of a hand-off) it gets a client, and its
+ * shard_greet says where it belongs. At home (or by way of a hand-off) it gets a client, and its
  * bytes go to stream->ops->input, straight from the shared receive buffer. Only the start of a
  * packet that is not whole is copied, into memory that exists as long as it is needed and grows
  * with what arrives. An idle connection has no buffer. That memory is counted with the shard; where

@@ -304,7 +304,7 @@ static void open_here(struct conn *c, struct bytes in)
     struct client *client;
 
     conn_ip_text(c, ip);
-    client = client_open(w->shard, c->listener, ip, c->peer_port, c);
+    client = client_open(w->shard, c->listener, ip, c->peer_port, NULL, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
         conn_drop(c, CLOSE_SERVER_FULL);
@@ -347,7 +347,7 @@ static void greet(struct conn *c, const uint8_t *p, uint32_t n)
 {
     struct worker *w = c->worker;
     struct bytes in = bytes_of(p, n);
-    uint32_t home = w->number;
+    struct greeting g;
     enum err err;
 
     if (held_count(c) > 0) {
@@ -358,17 +358,17 @@ static void greet(struct conn *c, const uint8_t *p, uint32_t n)
             return;
     }
     c->need = 0;
-    err = shard_place(w->shard, c->listener, in, &home, &c->need);
+    err = shard_greet(w->shard, in, &g, &c->need);
     if (err == ERR_MORE) {
         if (in.p == p)
             (void)keep(c, p, n);
         return;
     }
     timer_cancel(shard_timers(w->shard), &c->timer);
-    if (home == w->number)
+    if (g.home == w->number)
         open_here(c, in);
     else
-        send_home(c, home, in);
+        send_home(c, g.home, in);
 }
 
 /* ---- completions ---- */

@@ -318,6 +318,8 @@ static void on_first(struct client *c, const struct frame *f)
         return;
     }
     client_on_connect(c, &p.connect);
+    free(c->admission);
+    c->admission = NULL;
 }
 
 /* One whole packet. ERR_FULL: park. */
@@ -429,19 +431,22 @@ static char *peer_text(const char *peer, uint16_t port)
 }
 
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
-                           void *conn)
+                           struct admission *admission, void *conn)
 {
     struct client *c = slab_alloc(&s->clients);
 
     if (!c) {
         STAT_INC(&s->stats, connections_over_limit);
+        free(admission);
         return NULL;
     }
     c->peer = peer_text(peer, peer_port);
     if (!c->peer) {
+        free(admission);
         slab_free(&s->clients, c);
         return NULL;
     }
+    c->admission = admission;
     c->stream.ops = &client_ops;
     c->stream.shard = s;
     c->stream.conn = conn;
@@ -497,6 +502,7 @@ static void closed(struct stream *st, enum close_reason why)
     timer_cancel(&s->timers, &c->keepalive_timer);
     outq_fini(&st->outq, &s->pool);
     free_aliases(s, c);
+    free(c->admission);
     free(c->user);
     free(c->peer);
     slab_free(&s->clients, c);

@@ -238,7 +238,9 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
     if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)))
         return REASON_BAD_AUTHENTICATION_METHOD;
-    if (!rules->allow_anonymous)
+    if (c->admission && c->admission->is_refused)
+        return (enum reason)c->admission->reason;
+    if (!c->admission && !rules->allow_anonymous)
         return p->has_username ? REASON_BAD_USER_NAME_OR_PASSWORD : REASON_NOT_AUTHORIZED;
     if (p->protocol != MQTT_5 && s->limits->keepalive < 65535 &&
         (p->keep_alive == 0 || p->keep_alive > s->limits->keepalive))
@@ -430,6 +432,16 @@ static void negotiate(struct client *c, const struct packet_connect *p, struct c
     }
 }
 
+/* The name the client goes by: what was proven, or what it says of itself. */
+static struct bytes user_of(const struct client *c, const struct packet_connect *p)
+{
+    const struct admission *a = c->admission;
+
+    if (a && a->has_user)
+        return bytes_of(a->user, a->user_count);
+    return p->has_username ? p->username : bytes_of("", 0);
+}
+
 static bool keep_user(struct client *c, struct bytes user)
 {
     if (!user.n)
@@ -502,9 +514,7 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
         if (p->protocol == MQTT_5)
             assigned = id;
     }
-    x = keep_user(c, p->has_username ? p->username : bytes_of("", 0))
-            ? open_session(c, p, id, &is_present)
-            : NULL;
+    x = keep_user(c, user_of(c, p)) ? open_session(c, p, id, &is_present) : NULL;
     if (!x) {
         refuse(c, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
         return;

@@ -517,16 +517,15 @@ void shard_shutdown(struct shard *s)
 
 /* ---- connections come home ---- */
 
-enum err shard_place(struct shard *s, uint16_t listener, struct bytes in, uint32_t *home,
-                     uint32_t *need)
+enum err shard_greet(struct shard *s, struct bytes in, struct greeting *g, uint32_t *need)
 {
     enum reason why;
     struct packet p;
     struct frame f;
     enum err err;
 
-    (void)listener;
-    *home = s->number;
+    g->home = s->number;
+    g->is_connect = false;
     if (in.n && in.p[0] >> 4 != PACKET_CONNECT)
         return OK; /* known after one byte; its client says goodbye */
     err = frame_next(in, s->limits->connect_bytes, &f, need);
@@ -534,8 +533,10 @@ enum err shard_place(struct shard *s, uint16_t listener, struct bytes in, uint32
         return ERR_MORE;
     if (err != OK || packet_decode(&f, MQTT_5, &p, &why) != OK)
         return OK;
+    g->is_connect = true;
+    g->connect = p.connect;
     if (p.connect.client_id.n)
-        *home = (uint32_t)((hash_of(s, p.connect.client_id) >> 32) % s->cluster->config.workers);
+        g->home = (uint32_t)((hash_of(s, p.connect.client_id) >> 32) % s->cluster->config.workers);
     return OK;
 }
 

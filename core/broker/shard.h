@@ -19,18 +19,31 @@
 #include "core/base/limits.h"
 #include "core/base/stats.h"
 #include "core/broker/stream.h"
+#include "core/mqtt/packet.h"
 
 struct cluster_state; /* what all shards of the process share: mail, index, epoch; opaque */
 struct shard;         /* opaque outside core/broker */
 struct client;
+
+/* What authentication has found out about a connection whose CONNECT is not answered yet. Made with
+ * malloc by whoever authenticates; client_open takes it over. A connection without one is judged by
+ * its listener's allow_anonymous alone. */
+struct admission {
+    bool is_refused;
+    bool has_user;       /* `user` is proven and stands instead of the CONNECT's user name */
+    uint8_t reason;      /* enum reason of the CONNACK of a refusal */
+    uint16_t user_count; /* bytes of `user` */
+    char user[];         /* not NUL-terminated */
+};
 
 /* A connection on its way to its home: one object, the receiver owns it. The net fills it. */
 struct handoff {
     int fd;
     uint16_t listener; /* index in the configuration */
     uint16_t peer_port;
-    char peer[48];  /* address as text */
-    uint32_t count; /* bytes received so far: the whole CONNECT and what followed */
+    struct admission *admission; /* owned; or NULL */
+    char peer[48];               /* address as text */
+    uint32_t count;              /* bytes received so far: the whole CONNECT and what followed */
     uint8_t bytes[];
 };
 
@@ -128,17 +141,23 @@ void shard_awake(struct shard *s); /* after the wait, before anything else */
 
 /* ---- connections ---- */
 
-/* Where a connection belongs, judged by the bytes received so far. ERR_MORE: the CONNECT is not
- * whole, *need as frame_next gives it. OK: *home (on any fault *home is this worker, whose client
- * answers it). A packet larger than limits.connect_bytes is a fault. */
-MUST_USE enum err shard_place(struct shard *s, uint16_t listener, struct bytes in, uint32_t *home,
-                              uint32_t *need);
+/* What the first bytes of a connection say. */
+struct greeting {
+    uint32_t home;                 /* the worker it belongs to */
+    bool is_connect;               /* they begin with a whole CONNECT without a fault */
+    struct packet_connect connect; /* then this is it: views into the bytes */
+};
+
+/* Reads the bytes received so far. ERR_MORE: the CONNECT is not whole, *need as frame_next gives
+ * it. OK: *g (on any fault g->home is this worker, whose client answers it). A packet larger than
+ * limits.connect_bytes is a fault. */
+MUST_USE enum err shard_greet(struct shard *s, struct bytes in, struct greeting *g, uint32_t *need);
 /* Sends a connection to its home. ERR_FULL: not now, try again next turn; h stays the caller's. */
 MUST_USE enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h);
-/* A client for a connection that has come home (or was at home). `peer` is copied.
- * NULL: no memory or the limit of connections (counted). */
+/* A client for a connection that has come home (or was at home). `peer` is copied; `admission` (may
+ * be NULL) is taken over, also on failure.  NULL: no memory or the limit of connections (counted). */
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
-                           void *conn);
+                           struct admission *admission, void *conn);
 struct stream *client_stream(struct client *c);
 /* Counts bytes that a connection holds of packets that are not whole (negative: lets go). false
  * with a positive number: the memory of the process is used up; nothing was counted, and the

@@ -172,6 +172,7 @@ struct client {
     struct aliases_out *aliases_out;
     char *user; /* user name, NUL-terminated; NULL: none */
     char *peer;
+    struct admission *admission; /* until the CONNECT is judged; NULL: nobody was asked */
     uint64_t last_input_ms;
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */

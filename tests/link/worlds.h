@@ -144,7 +144,7 @@ static inline void answer_dial(struct wire *k)
 
         if (w->port != k->port || !w->port)
             continue;
-        c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 1, k);
+        c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 1, NULL, k);
         assert_non_null(c);
         k->world[1] = w;
         k->stream[1] = client_stream(c);
@@ -508,7 +508,7 @@ static inline struct wire *wire_to(struct world *w)
     struct client *c;
 
     shard_begin_turn(shard_of(w, WORLD_CLIENTS), all.now_ms, all.wall_ms);
-    c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 2, k);
+    c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 2, NULL, k);
     assert_non_null(c);
     k->world[1] = w;
     k->stream[1] = client_stream(c);

@@ -286,7 +286,7 @@ static void wire_offer(struct world *w, struct wire *k)
 
 static void wire_become_open(struct world *w, struct wire *k)
 {
-    struct client *c = client_open(worker_of(w, k)->shard, 0, "127.0.0.1", 1883, k);
+    struct client *c = client_open(worker_of(w, k)->shard, 0, "127.0.0.1", 1883, NULL, k);
 
     if (!c) {
         differ(w->sim, "wire %" PRIu32 ": client_open refused", k->number);
@@ -356,7 +356,8 @@ static void wire_go(struct world *w, struct wire *k, uint32_t home)
 static void wire_place(struct world *w, struct wire *k)
 {
     struct worker *at = worker_of(w, k);
-    uint32_t home = 0, need = 0;
+    struct greeting g;
+    uint32_t need = 0;
     enum err e;
 
     if (k->reset ||
@@ -369,16 +370,16 @@ static void wire_place(struct world *w, struct wire *k)
     if (!k->away) /* single receives: nothing is received any more once the CONNECT is whole */
         wire_arrive(w, k);
     k->offered = k->arrived;
-    e = shard_place(at->shard, 0, bytes_of(k->in, k->arrived), &home, &need);
+    e = shard_greet(at->shard, bytes_of(k->in, k->arrived), &g, &need);
     if (e == ERR_MORE)
         return;
-    if (e != OK || home >= w->worker_count) {
-        differ(w->sim, "wire %" PRIu32 ": shard_place says %d, home %" PRIu32, k->number, (int)e,
-               home);
+    if (e != OK || g.home >= w->worker_count) {
+        differ(w->sim, "wire %" PRIu32 ": shard_greet says %d, home %" PRIu32, k->number, (int)e,
+               g.home);
         return;
     }
-    if (home != k->worker)
-        wire_go(w, k, home);
+    if (g.home != k->worker)
+        wire_go(w, k, g.home);
     else
         wire_become_open(w, k);
 }

@@ -372,7 +372,9 @@ struct peer *broker_open(struct broker *b, uint16_t listener, const char *id)
     p->reads = true;
     p->protocol = MQTT_5;
     p->next_packet_id = 1;
-    c = client_open(cluster_shard(b->cluster, p->home), listener, "192.0.2.1", 4711, p);
+    c = client_open(cluster_shard(b->cluster, p->home), listener, "192.0.2.1", 4711, b->admission,
+                    p);
+    b->admission = NULL;
     assert_non_null(c);
     p->stream = client_stream(c);
     p->next = b->peers;

@@ -33,6 +33,7 @@ struct broker {
     struct listener_rules listeners[2]; /* 0: on loopback; 1: beyond */
     struct cluster_state *cluster;
     struct peer *peers;
+    struct admission *admission; /* of the next connection, which takes it; NULL: none */
     uint64_t now_ms, wall_ms;
     uint32_t worker_count; /* link workers included */
     bool is_asleep[BROKER_WORKERS_MAX];

@@ -290,6 +290,43 @@ static void expect_refused(struct broker *b, const struct connect_out *o, uint16
     assert_null(p->stream);
 }
 
+static struct admission *admit(bool is_refused, uint8_t reason, const char *user)
+{
+    struct admission *a = calloc(1, sizeof *a + strlen(user));
+
+    assert_non_null(a);
+    a->is_refused = is_refused;
+    a->reason = reason;
+    a->has_user = *user != 0;
+    a->user_count = (uint16_t)strlen(user);
+    memcpy(a->user, user, strlen(user));
+    return a;
+}
+
+TEST(connect_follows_what_authentication_found_out)
+{
+    struct connect_out o = {
+        .protocol = MQTT_5, .client_id = BYTES_LIT("c"), .username = BYTES_LIT("claimed")};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.listeners[1].allow_anonymous = false;
+    broker_start(&b);
+    b.admission = admit(true, REASON_BAD_USER_NAME_OR_PASSWORD, "");
+    expect_refused(&b, &o, 0, REASON_BAD_USER_NAME_OR_PASSWORD); /* also where nobody must ask */
+    b.admission = admit(true, REASON_SERVER_BUSY, "");
+    expect_refused(&b, &o, 1, REASON_SERVER_BUSY);
+    o.protocol = MQTT_311;
+    b.admission = admit(true, REASON_BAD_USER_NAME_OR_PASSWORD, "");
+    expect_refused(&b, &o, 1, 4);
+    b.admission = admit(false, 0, "proven");
+    p = broker_dial(&b, 1, &o);
+    broker_settle(&b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    broker_stop(&b);
+}
+
 TEST(connect_is_refused_with_the_reason_of_its_protocol)
 {
     struct connect_out o = {.protocol = MQTT_311, .client_id = BYTES_LIT("")};

@@ -27,15 +27,16 @@ BROKER_TEST(connection_is_placed_by_its_client_id_when_that_is_whole)
     broker_start(&b);
     for (uint32_t w = 0; w < workers; w++) {
         struct bytes all = connect_bytes(bytes, w % 2 ? MQTT_5 : MQTT_311, broker_id_at(&b, w, w));
-        uint32_t home = 99, need = 0;
+        struct greeting g;
+        uint32_t need = 0;
 
         for (uint32_t n = 0; n < all.n; n++)
             assert_int_equal(
-                shard_place(cluster_shard(b.cluster, 0), 0, bytes_of(bytes, n), &home, &need),
+                shard_greet(cluster_shard(b.cluster, 0), bytes_of(bytes, n), &g, &need),
                 ERR_MORE);
         for (uint32_t from = 0; from < workers; from++) {
-            assert_int_equal(shard_place(cluster_shard(b.cluster, from), 0, all, &home, &need), OK);
-            assert_int_equal(home, w);
+            assert_int_equal(shard_greet(cluster_shard(b.cluster, from), all, &g, &need), OK);
+            assert_int_equal(g.home, w);
         }
     }
     broker_stop(&b);
@@ -45,7 +46,8 @@ TEST(connection_that_cannot_be_placed_is_answered_where_it_is)
 {
     static const uint8_t junk[] = "GET / HTTP/1.1", bad[] = {0x10, 2, 0, 9};
     uint8_t large[] = {0x10, 0xff, 0xff, 0x7f}, bytes[100];
-    uint32_t home = 99, need;
+    struct greeting g;
+    uint32_t need;
     struct broker b;
     struct shard *s;
 
@@ -53,14 +55,14 @@ TEST(connection_that_cannot_be_placed_is_answered_where_it_is)
     b.config.limits.connect_bytes = 1000;
     broker_start(&b);
     s = cluster_shard(b.cluster, 3);
-    assert_int_equal(shard_place(s, 0, bytes_of(junk, 1), &home, &need), OK);
-    assert_int_equal(home, 3);
-    assert_int_equal(shard_place(s, 0, bytes_of(bad, sizeof bad), &home, &need), OK);
-    assert_int_equal(home, 3);
-    assert_int_equal(shard_place(s, 0, bytes_of(large, sizeof large), &home, &need), OK);
-    assert_int_equal(home, 3);
-    assert_int_equal(shard_place(s, 0, connect_bytes(bytes, MQTT_5, ""), &home, &need), OK);
-    assert_int_equal(home, 3); /* an id will be made up that is at home here */
+    assert_int_equal(shard_greet(s, bytes_of(junk, 1), &g, &need), OK);
+    assert_int_equal(g.home, 3);
+    assert_int_equal(shard_greet(s, bytes_of(bad, sizeof bad), &g, &need), OK);
+    assert_int_equal(g.home, 3);
+    assert_int_equal(shard_greet(s, bytes_of(large, sizeof large), &g, &need), OK);
+    assert_int_equal(g.home, 3);
+    assert_int_equal(shard_greet(s, connect_bytes(bytes, MQTT_5, ""), &g, &need), OK);
+    assert_int_equal(g.home, 3); /* an id will be made up that is at home here */
     broker_stop(&b);
 }
 
