@@ -396,12 +396,19 @@ bool shard_run_mail(struct shard *s)
 
 /* ---- the turn ---- */
 
+/* What this worker adds to the memory that is looked at, but for what stands in rings. */
+static uint64_t held_here(const struct shard *s)
+{
+    return s->waiting_bytes + load_relaxed(&s->stats.input_bytes_held) +
+           load_relaxed(&s->stats.filter_bytes_held);
+}
+
 /* Bytes that wait and are retained, in all workers, against the one bound of the process. */
 static void look_at_memory(struct shard *s)
 {
     uint64_t sum = 0;
 
-    s->waiting_at_look = s->waiting_bytes;
+    s->held_at_look = held_here(s);
     store_relaxed(&s->stats.message_bytes_held, s->waiting_bytes);
     for (uint32_t i = 0; i < s->cluster->worker_count; i++)
         sum += load_relaxed(&s->cluster->shards[i]->stats.message_bytes_held) +
@@ -413,8 +420,9 @@ static void look_at_memory(struct shard *s)
 
 bool memory_is_full(struct shard *s)
 {
-    if (s->waiting_bytes - s->waiting_at_look > MEMORY_LOOK_BYTES &&
-        s->waiting_at_look - s->waiting_bytes > MEMORY_LOOK_BYTES)
+    uint64_t held = held_here(s);
+
+    if (held - s->held_at_look > MEMORY_LOOK_BYTES && s->held_at_look - held > MEMORY_LOOK_BYTES)
         look_at_memory(s);
     return s->is_memory_full;
 }
@@ -433,6 +441,14 @@ bool shard_hold_input(struct shard *s, int64_t bytes)
     if (bytes > 0 && memory_is_full(s))
         return false;
     STAT_ADD(&s->stats, input_bytes_held, bytes);
+    return true;
+}
+
+bool shard_hold_routes(struct shard *s, int64_t bytes)
+{
+    if (bytes > 0 && memory_is_full(s))
+        return false;
+    STAT_ADD(&s->stats, filter_bytes_held, bytes);
     return true;
 }
 

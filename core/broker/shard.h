@@ -169,8 +169,13 @@ void shard_shutdown(struct shard *s);
 
 /* ---- for link workers: a link is a destination ---- */
 
-/* Link `link` (0..LINKS_MAX-1) wants `filter`, or no longer. Never blocks; takes effect when the
- * partition's owner has done it. ERR_FULL/ERR_MEMORY: not now, try again. */
+/* Counts bytes that a link worker holds of the routes of links (negative: lets go). false with a
+ * positive number: the memory of the process is used up; nothing was counted, and the route must
+ * not be taken. */
+bool shard_hold_routes(struct shard *s, int64_t bytes);
+/* Link `link` (0..LINKS_MAX-1) wants `filter`, or no longer: shard_hold_routes has been asked, here
+ * it is taken and counted in any case. Never blocks; takes effect when the partition's owner has
+ * done it. ERR_FULL/ERR_MEMORY: not now, try again. */
 MUST_USE enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter,
                                    bool is_added);
 /* Publishes a message that came over a link (p->from_link is set by it). ERR_FULL: not now.

@@ -114,7 +114,7 @@ struct shard {
     struct outq_pool pool;
     struct blob_home blobs;
     uint64_t waiting_bytes; /* in messages held */
-    uint64_t waiting_at_look;
+    uint64_t held_at_look;  /* with half-received packets and filters */
     bool is_memory_full; /* asked by memory_is_full */
     uint32_t turn;
     /* who lives here */

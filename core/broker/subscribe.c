@@ -17,11 +17,9 @@
 
 static struct filter *create(struct shard *s, struct bytes text, uint64_t hash)
 {
-    struct filter *f = NULL;
+    struct filter *f =
+        filters_create(&s->filters, text, hash, (uint16_t)owner_of_filter(s->cluster, text, hash));
 
-    if (!memory_is_full(s))
-        f = filters_create(&s->filters, text, hash,
-                           (uint16_t)owner_of_filter(s->cluster, text, hash));
     if (f)
         STAT_ADD(&s->stats, filter_bytes_held, sizeof *f + text.n);
     return f;
@@ -182,6 +180,7 @@ static void refuse(struct shard *s, struct filter *f)
         STAT_ADD(&s->stats, subscriptions, -1);
         STAT_INC(&s->stats, subscriptions_refused);
     }
+    STAT_ADD(&s->stats, link_routes_memory, __builtin_popcountll(f->links));
     f->links = 0;
 }
 
@@ -320,7 +319,7 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
 
         if (x->sub_count >= s->limits->subscriptions)
             return REASON_QUOTA_EXCEEDED;
-        if (!f)
+        if (!f && !memory_is_full(s))
             f = create(s, text, hash);
         if (!f)
             return REASON_QUOTA_EXCEEDED;

@@ -183,6 +183,26 @@ TEST(new_filters_are_refused_when_the_memory_is_used_up)
     broker_stop(&b);
 }
 
+TEST(routes_of_links_count_against_the_memory_and_are_refused_when_it_is_used_up)
+{
+    struct broker b;
+    struct shard *s;
+
+    broker_init(&b, 1);
+    b.config.limits.memory_bytes = 1u << 20;
+    broker_start(&b);
+    s = cluster_shard(b.cluster, 0);
+    assert_true(shard_hold_routes(s, 800u << 10));
+    assert_true(shard_hold_routes(s, 300u << 10)); /* seen before the next regular look */
+    assert_false(shard_hold_routes(s, 1));
+    assert_int_equal(BROKER_SUM(&b, filter_bytes_held), 1100u << 10);
+    assert_true(shard_hold_routes(s, -(300 << 10)));
+    assert_true(shard_hold_routes(s, 1));
+    assert_true(shard_hold_routes(s, -(800 << 10) - 1));
+    assert_int_equal(BROKER_SUM(&b, filter_bytes_held), 0);
+    broker_stop(&b);
+}
+
 TEST(bridge_gets_no_message_of_its_own_back)
 {
     static const uint8_t connect[] = {0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 0x84, 2, 0, 0, 0, 1, 'b'};
