@@ -50,7 +50,7 @@ struct announced {
     struct filter *first, *last;
     struct announced_actor *actors;
     uint32_t actor_count, actors_max, routes_max, levels_max, next_number;
-    announced_report *report;
+    const struct announced_ops *ops;
     void *arg;
 };
 
@@ -81,6 +81,16 @@ struct bytes handshake_reason(enum handshake h)
     }
 }
 
+static bool hold(const struct announced *a, int64_t bytes)
+{
+    return !a->ops->hold || a->ops->hold(a->arg, bytes);
+}
+
+static void let_go(const struct announced *a, size_t bytes)
+{
+    (void)hold(a, -(int64_t)bytes);
+}
+
 /* ------------------------------------------------------------------------------- filters --- */
 
 static struct bytes text_of(const struct filter *f)
@@ -103,19 +113,25 @@ static struct filter *filter_find(const struct announced *a, struct bytes text, 
 
 static struct filter *filter_make(struct announced *a, struct bytes text, uint64_t hash)
 {
-    struct filter *f = malloc(sizeof(*f) + text.n);
+    struct filter *f = NULL;
 
-    if (!f)
+    if (!hold(a, (int64_t)(sizeof(*f) + text.n)))
         return NULL;
+    f = malloc(sizeof(*f) + text.n);
+    if (!f)
+        goto no_memory;
     *f = (struct filter){.prev = a->last, .n = text.n};
     bytes_put(f->text, text);
-    if (!table_insert(&a->filters, &f->node, hash)) {
-        free(f);
-        return NULL;
-    }
+    if (!table_insert(&a->filters, &f->node, hash))
+        goto no_memory;
     *(a->last ? &a->last->next : &a->first) = f;
     a->last = f;
     return f;
+
+no_memory:
+    free(f);
+    let_go(a, sizeof(*f) + text.n);
+    return NULL;
 }
 
 static void filter_free(struct announced *a, struct filter *f)
@@ -123,6 +139,7 @@ static void filter_free(struct announced *a, struct filter *f)
     *(f->prev ? &f->prev->next : &a->first) = f->next;
     *(f->next ? &f->next->prev : &a->last) = f->prev;
     table_remove(&a->filters, &f->node);
+    let_go(a, sizeof(*f) + f->n);
     free(f);
 }
 
@@ -131,6 +148,12 @@ static void filter_free(struct announced *a, struct filter *f)
 static struct bytes id_of(const struct route *r)
 {
     return r->id_n == ID_IS_FILTER ? text_of(r->filter) : bytes_of(r->id, r->id_n);
+}
+
+/* What a route takes; an id that is its filter stands there. */
+static size_t route_bytes(uint32_t id_n)
+{
+    return sizeof(struct route) + (id_n == ID_IS_FILTER ? 0 : id_n);
 }
 
 static uint64_t route_hash(const struct announced *a, uint64_t filter_hash, uint32_t actor,
@@ -177,31 +200,38 @@ static void route_free(struct announced *a, struct announced_actor *actor, struc
 
     route_unlink(actor, r);
     table_remove(&a->routes, &r->node);
+    let_go(a, route_bytes(r->id_n));
     free(r);
     if (--f->route_count > 0)
         return;
-    a->report(a->arg, text_of(f), false);
+    a->ops->report(a->arg, text_of(f), false);
     filter_free(a, f);
 }
 
 static enum err route_make(struct announced *a, struct announced_actor *actor, struct filter *f,
                            struct bytes id)
 {
-    bool is_filter = bytes_eq(id, text_of(f));
-    struct route *r = malloc(sizeof(*r) + (is_filter ? 0 : id.n));
+    uint32_t id_n = bytes_eq(id, text_of(f)) ? ID_IS_FILTER : id.n;
+    struct route *r = NULL;
 
+    if (!hold(a, (int64_t)route_bytes(id_n)))
+        return ERR_MEMORY;
+    r = malloc(route_bytes(id_n));
     if (!r)
-        return ERR_MEMORY;
-    *r = (struct route){.filter = f, .actor = actor, .id_n = is_filter ? ID_IS_FILTER : id.n};
-    if (!is_filter)
+        goto no_memory;
+    *r = (struct route){.filter = f, .actor = actor, .id_n = id_n};
+    if (id_n != ID_IS_FILTER)
         bytes_put(r->id, id);
-    if (!table_insert(&a->routes, &r->node, route_hash(a, f->node.hash, actor->number, id))) {
-        free(r);
-        return ERR_MEMORY;
-    }
+    if (!table_insert(&a->routes, &r->node, route_hash(a, f->node.hash, actor->number, id)))
+        goto no_memory;
     route_append(r);
     f->route_count++;
     return OK;
+
+no_memory:
+    free(r);
+    let_go(a, route_bytes(id_n));
+    return ERR_MEMORY;
 }
 
 enum err announced_add(struct announced *a, struct announced_actor *actor, struct bytes filter,
@@ -231,7 +261,7 @@ enum err announced_add(struct announced *a, struct announced_actor *actor, struc
     if (e != OK && f->route_count == 0)
         filter_free(a, f);
     if (e == OK && f->route_count == 1)
-        a->report(a->arg, text_of(f), true);
+        a->ops->report(a->arg, text_of(f), true);
     return e;
 }
 
@@ -406,7 +436,8 @@ uint32_t announced_filter_count(const struct announced *a)
 /* ------------------------------------------------------------------------------ lifetime --- */
 
 struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uint32_t levels_max,
-                                   const struct hash_key *key, announced_report *report, void *arg)
+                                   const struct hash_key *key, const struct announced_ops *ops,
+                                   void *arg)
 {
     struct announced *a = calloc(1, sizeof(*a));
 
@@ -416,7 +447,7 @@ struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uin
                             .actors_max = actors_max,
                             .routes_max = routes_max,
                             .levels_max = levels_max,
-                            .report = report,
+                            .ops = ops,
                             .arg = arg};
     table_init(&a->filters);
     table_init(&a->routes);
@@ -432,9 +463,12 @@ static void report_nothing(void *arg, struct bytes filter, bool is_wanted)
 
 void announced_destroy(struct announced *a)
 {
+    struct announced_ops silent;
+
     if (!a)
         return;
-    a->report = report_nothing;
+    silent = (struct announced_ops){.report = report_nothing, .hold = a->ops->hold};
+    a->ops = &silent;
     announced_drop(a);
     table_fini(&a->filters);
     table_fini(&a->routes);

@@ -9,7 +9,8 @@
  * An actor that is not heard of until its expiry is gone with its routes.
  *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
- * Memory   a piece for each route and each distinct filter; bounded by `routes_max`.
+ * Memory   a piece for each route and each distinct filter; bounded by `routes_max`, and each asked
+ *          for before it is taken (announced_hold).
  */
 #ifndef LINK_ANNOUNCED_H
 #define LINK_ANNOUNCED_H
@@ -52,10 +53,22 @@ struct announced_actor; /* opaque; valid until announced_hello, _expire or _drop
  * that changes routes. It must not call back. */
 typedef void announced_report(void *arg, struct bytes filter, bool is_wanted);
 
+/* Counts bytes that routes take (negative: no longer). false with a positive number: they must not
+ * be taken, and nothing was counted. */
+typedef bool announced_hold(void *arg, int64_t bytes);
+
+/* What the owner is asked and told; `hold` may be NULL: all may be taken. */
+struct announced_ops {
+    announced_report *report;
+    announced_hold *hold;
+};
+
 /* At most `actors_max` actors, `routes_max` routes of all of them, filters of at most `levels_max`
- * levels. NULL when memory cannot be had. announced_destroy reports nothing. */
+ * levels. `ops` outlives it. NULL when memory cannot be had. announced_destroy reports nothing, but
+ * lets go what is held. */
 struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uint32_t levels_max,
-                                   const struct hash_key *key, announced_report *report, void *arg);
+                                   const struct hash_key *key, const struct announced_ops *ops,
+                                   void *arg);
 void announced_destroy(struct announced *a);
 
 /* What becomes of an actor's routes when it returns with a higher incarnation. */
@@ -80,7 +93,7 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry);
 
 /* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
  * ERR_FULL: `routes_max` reached, also without what earlier incarnations of the actor left.
- * ERR_MEMORY. In all these cases no route of the present incarnation was changed. */
+ * ERR_MEMORY: there is none, or it may not be held. In all these cases no route of the present incarnation was changed. */
 MUST_USE enum err announced_add(struct announced *a, struct announced_actor *actor,
                                 struct bytes filter, struct bytes id);
 void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,

@@ -163,6 +163,15 @@ static void on_filter(void *arg, struct bytes filter, bool is_wanted)
     p->due_last = &d->next;
 }
 
+static bool on_hold(void *arg, int64_t bytes)
+{
+    const struct peer *p = arg;
+
+    return shard_hold_routes(p->host->shard, bytes);
+}
+
+static const struct announced_ops announced_ops = {.report = on_filter, .hold = on_hold};
+
 static bool run_due(struct peer *p)
 {
     struct route_due *d;
@@ -222,18 +231,34 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation, bo
     return OK;
 }
 
-/* Says once that a route was not taken, in either direction. */
+static enum peer_refused count_refused(struct stats *stats, enum err err)
+{
+    switch (err) {
+    case ERR_FULL:
+        STAT_INC(stats, link_routes_over_limit);
+        return PEER_REFUSED_NUMBER;
+    case ERR_MEMORY:
+        STAT_INC(stats, link_routes_memory);
+        return PEER_REFUSED_MEMORY;
+    default:
+        STAT_INC(stats, link_routes_invalid);
+        return PEER_REFUSED_INVALID;
+    }
+}
+
+/* Counts a route that was not taken, in either direction, and says the first of each cause. */
 static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err)
 {
+    enum peer_refused why = count_refused(shard_count(p->host->shard), err);
     char detail[256];
 
-    if (p->routes_refused++)
+    if (p->routes_refused[why]++)
         return;
     snprintf(detail, sizeof(detail), "filter %.*s", (int)(filter.n < 200 ? filter.n : 200),
              (const char *)filter.p);
     host_log(p->host, 4, event, p->link->name, NULL,
              err == ERR_FULL     ? "the link has as many routes as it may"
-             : err == ERR_MEMORY ? "no memory"
+             : err == ERR_MEMORY ? "memory_limit is reached, or there is no memory"
                                  : "not a filter, or deeper than max_topic_levels",
              detail);
 }
@@ -319,7 +344,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->due_last = &p->due_first;
     p->interest = interest_create(link->topics, link->topic_count, PEER_ROUTES_MAX, &host->key);
     p->announced = announced_create(PEER_ACTORS_MAX, PEER_ROUTES_MAX, host->limits->topic_levels,
-                                    &host->key, on_filter, p);
+                                    &host->key, &announced_ops, p);
     if (!p->interest || !p->announced || !make_forwarders(p) ||
         announcer_init(&p->announcer, host, link, p->interest, &announcer_events) != OK) {
         peer_destroy(p);

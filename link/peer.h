@@ -15,7 +15,8 @@
 #include "link/announcer.h"
 #include "link/forwarder.h"
 
-/* Routes of one link, in each direction. Beyond: not announced, or not taken; counted and said. */
+/* Routes of one link, in each direction. Beyond: not announced, or not taken; counted and said.
+ * What the other side announces counts against memory_limit too, with the same end. */
 #define PEER_ROUTES_MAX (4u << 20)
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
 #define PEER_ACTORS_MAX 1024u
@@ -25,6 +26,14 @@
 #define PEER_SWEEP_MAX 1000u
 
 struct route_due;
+
+/* Why a route was not taken. */
+enum peer_refused {
+    PEER_REFUSED_NUMBER, /* PEER_ROUTES_MAX */
+    PEER_REFUSED_MEMORY, /* memory_limit */
+    PEER_REFUSED_INVALID,
+    PEER_REFUSED_COUNT
+};
 
 /* Lines about refused packets: at most one a second, which says how many were left out. */
 struct peer_refusals {
@@ -41,10 +50,10 @@ struct peer {
     struct announced *announced; /* what they want from us */
     struct forwarder *forwarders;
     uint32_t forwarder_count;
-    struct timer expiry;                     /* of the actor that is heard of least */
-    struct route_due *due_first, **due_last; /* changes the route index could not take yet */
-    uint64_t say_ms;                         /* no line about losses before */
-    uint64_t routes_refused;                 /* by PEER_ROUTES_MAX, in either direction */
+    struct timer expiry;                         /* of the actor that is heard of least */
+    struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
+    uint64_t say_ms;                             /* no line about losses before */
+    uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
     bool is_up, must_sweep; /* an actor has routes of an earlier life */
     char last_why[192];     /* the last failure that was said */

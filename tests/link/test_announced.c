@@ -10,6 +10,7 @@ static const struct hash_key key = {{5, 6, 7, 8}};
 struct index {
     char filter[256][16];
     uint32_t count, reports;
+    int64_t held, held_max; /* 0: no bound */
 };
 
 static int index_find(const struct index *x, const char *filter)
@@ -36,9 +37,22 @@ static void on_report(void *arg, struct bytes filter, bool is_wanted)
     x->reports++;
 }
 
+static bool on_hold(void *arg, int64_t bytes)
+{
+    struct index *x = arg;
+
+    if (bytes > 0 && x->held_max && x->held + bytes > x->held_max)
+        return false;
+    x->held += bytes;
+    assert_true(x->held >= 0);
+    return true;
+}
+
+static const struct announced_ops ops = {.report = on_report, .hold = on_hold};
+
 static struct announced *make(struct index *x, uint32_t actors_max, uint32_t routes_max)
 {
-    struct announced *a = announced_create(actors_max, routes_max, 8, &key, on_report, x);
+    struct announced *a = announced_create(actors_max, routes_max, 8, &key, &ops, x);
 
     assert_non_null(a);
     return a;
@@ -239,6 +253,33 @@ TEST(announced_keeps_its_bounds)
     assert_int_equal(announced_filter_count(a), 1);
     announced_destroy(a);
     free(long_text);
+}
+
+TEST(announced_asks_for_the_bytes_of_filters_and_ids)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 100);
+    struct announced_actor *n1 = hello(a, "n1", 1, 100, true);
+    int64_t one, two;
+
+    assert_int_equal(add(a, n1, "a/1", "a/1"), OK);
+    one = x.held;
+    assert_true(one > 0);
+    assert_int_equal(add(a, n1, "a/1", "123456789"), OK); /* no filter more, an id of 9 */
+    two = x.held - one;
+    assert_in_range(two, 10, one);
+    x.held_max = x.held + one - 1;
+    assert_int_equal(add(a, n1, "b/1", "b/1"), ERR_MEMORY);
+    assert_int_equal(add(a, n1, "b/1", "b/1"), ERR_MEMORY);
+    assert_int_equal(x.held, one + two); /* also what was held for its filter is let go */
+    assert_int_equal(add(a, n1, "a/1", "123456789"), OK); /* again: takes nothing */
+    assert_int_equal(announced_filter_count(a), 1);
+    assert_int_equal(x.reports, 1);
+    del(a, n1, "a/1", "123456789");
+    assert_int_equal(add(a, n1, "b/1", "b/1"), OK);
+    assert_int_equal(x.held, 2 * one);
+    announced_destroy(a);
+    assert_int_equal(x.held, 0);
 }
 
 TEST(announced_filters_can_be_walked)

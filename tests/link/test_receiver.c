@@ -360,6 +360,58 @@ TEST(receiver_leaves_out_a_filter_that_is_none)
     worlds_end();
 }
 
+/* Announces `count` routes with filters NUMBER/filler of `bytes` each, from number `from` on. */
+static void announce_long(struct wire *k, uint32_t from, uint32_t count, uint32_t bytes)
+{
+    uint32_t room = count * (2 * bytes + 64) + 512;
+    uint8_t *payload = malloc(room);
+    char *text = malloc(bytes + 16);
+    struct emqx_batch batch;
+
+    assert_non_null(payload);
+    assert_non_null(text);
+    assert_int_equal(emqx_batch_begin(&batch, BYTES_LIT("n1"), 1, count, payload, room), OK);
+    for (uint32_t i = from; i < from + count; i++) {
+        struct emqx_route_op op = {.is_add = true};
+
+        memset(text, 'x', bytes);
+        snprintf(text, 12, "%010u/", i);
+        text[11] = 'x';
+        op.filter = op.id = bytes_of(text, bytes);
+        assert_int_equal(emqx_batch_add(&batch, &op), OK);
+    }
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, emqx_batch_end(&batch)),
+        (struct bytes){0});
+    free(text);
+    free(payload);
+}
+
+TEST(receiver_takes_no_more_routes_than_memory_limit_allows)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k;
+    uint32_t taken;
+    uint64_t before;
+
+    world_link(w, "beta", 3000, "t/#");
+    w->cfg.limits.memory_bytes = 2u << 20;
+    world_start(w);
+    k = introduced(w, 1);
+    before = WORLD_COUNT(w, filter_bytes_held);
+    for (uint32_t i = 0; i < 4; i++)
+        announce_long(k, 10 * i, 10, 40000);
+    taken = wanted(w);
+    assert_in_range(taken, 10, 35); /* each is held twice: here and in the worker's filters */
+    assert_in_range(WORLD_COUNT(w, filter_bytes_held), taken * 80000, 3u << 20);
+    assert_int_equal(WORLD_COUNT(w, link_routes_memory), 40 - taken);
+    assert_true(world_said(w, "4 link route not taken|beta|memory_limit is reached"));
+    assert_non_null(k->stream[1]); /* the others must not suffer for one */
+    worlds_pass(40000);            /* it is silent: all are let go */
+    assert_int_equal(wanted(w), 0);
+    assert_int_equal(WORLD_COUNT(w, filter_bytes_held), before);
+    worlds_end();
+}
+
 /* ---- messages ---- */
 
 static struct bytes encode(const struct emqx_message *m, uint8_t to[1024])
