@@ -3,7 +3,8 @@
  * A route holds its filter by reference; the filter counts its routes and is reported with the
  * first and the last. An id that equals its filter, as of every plain subscription, is not stored
  * again. An actor's routes stand in a list ordered by generation: announcing one again moves it to
- * the end, so what an earlier incarnation left behind is always at the front.
+ * the end, so what an earlier incarnation left behind is always at the front. When an actor goes,
+ * all its routes become old in this sense, and the sweep finds them.
  */
 #include "link/announced.h"
 
@@ -39,6 +40,8 @@ struct announced_actor {
     uint64_t incarnation, expiry;
     uint32_t generation; /* counts incarnations seen */
     uint32_t number;     /* tells actors apart in hashes */
+    uint32_t route_count;
+    bool is_gone; /* expired: kept for its routes only */
     struct route *first, *last;
     uint32_t name_n;
     uint8_t name[];
@@ -49,7 +52,8 @@ struct announced {
     struct table filters, routes;
     struct filter *first, *last;
     struct announced_actor *actors;
-    uint32_t actor_count, actors_max, routes_max, levels_max, next_number;
+    uint32_t actor_count, gone_count; /* gone: not in actor_count */
+    uint32_t actors_max, routes_max, levels_max, next_number;
     const struct announced_ops *ops;
     void *arg;
 };
@@ -185,6 +189,7 @@ static void route_append(struct route *r)
     r->next = NULL;
     *(actor->last ? &actor->last->next : &actor->first) = r;
     actor->last = r;
+    actor->route_count++;
 }
 
 static void route_unlink(struct announced_actor *actor, struct route *r)
@@ -192,6 +197,7 @@ static void route_unlink(struct announced_actor *actor, struct route *r)
     CHECK(r->actor == actor);
     *(r->prev ? &r->prev->next : &actor->first) = r->next;
     *(r->next ? &r->next->prev : &actor->last) = r->prev;
+    actor->route_count--;
 }
 
 static void route_free(struct announced *a, struct announced_actor *actor, struct route *r)
@@ -293,14 +299,6 @@ bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_
     return sweep(a, actor, &count_max);
 }
 
-bool announced_sweep_all(struct announced *a, uint32_t count_max)
-{
-    for (struct announced_actor *actor = a->actors; actor; actor = actor->next)
-        if (sweep(a, actor, &count_max))
-            return true;
-    return false;
-}
-
 /* -------------------------------------------------------------------------------- actors --- */
 
 static struct announced_actor *actor_find(struct announced *a, struct bytes name)
@@ -316,6 +314,11 @@ static struct announced_actor *actor_find(struct announced *a, struct bytes name
 static void actor_renew(struct announced *a, struct announced_actor *actor, enum announced_old old)
 {
     actor->generation++;
+    if (actor->is_gone) {
+        actor->is_gone = false;
+        a->gone_count--;
+        a->actor_count++;
+    }
     if (old == ANNOUNCED_OLD_GO)
         (void)announced_sweep(a, actor, UINT32_MAX);
 }
@@ -327,11 +330,11 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
 
     if (name.n == 0 || name.n > ANNOUNCED_ACTOR_BYTES_MAX)
         return ERR_PEER;
-    if (actor && incarnation < actor->incarnation)
+    if (actor && !actor->is_gone && incarnation < actor->incarnation)
         return ERR_PEER;
-    *need_bootstrap = !actor || incarnation > actor->incarnation;
+    *need_bootstrap = !actor || actor->is_gone || incarnation > actor->incarnation;
     if (!actor) {
-        if (a->actor_count >= a->actors_max)
+        if (a->actor_count + a->gone_count >= a->actors_max)
             return ERR_FULL;
         actor = malloc(sizeof(*actor) + name.n);
         if (!actor)
@@ -353,7 +356,7 @@ struct announced_actor *announced_find(struct announced *a, struct bytes name, u
 {
     struct announced_actor *actor = actor_find(a, name);
 
-    return actor && actor->incarnation == incarnation ? actor : NULL;
+    return actor && !actor->is_gone && actor->incarnation == incarnation ? actor : NULL;
 }
 
 void announced_beat(struct announced_actor *actor, uint64_t expiry)
@@ -361,31 +364,45 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry)
     actor->expiry = expiry;
 }
 
-/* Removes the actor that *at points to. */
+/* Removes the actor that *at points to, which has no route any more. */
 static void actor_free(struct announced *a, struct announced_actor **at)
 {
     struct announced_actor *actor = *at;
 
-    while (actor->first) {
-        CHECK(actor->first->prev == NULL);
-        route_free(a, actor, actor->first);
-    }
+    CHECK(!actor->first && actor->route_count == 0);
     *at = actor->next;
-    a->actor_count--;
+    *(actor->is_gone ? &a->gone_count : &a->actor_count) -= 1;
     free(actor);
 }
 
-uint32_t announced_expire(struct announced *a, uint64_t now)
+bool announced_sweep_all(struct announced *a, uint32_t count_max)
 {
     struct announced_actor **at = &a->actors;
-    uint32_t gone = 0;
 
     while (*at) {
-        if ((*at)->expiry > now) {
+        if (sweep(a, *at, &count_max))
+            return true;
+        if ((*at)->is_gone)
+            actor_free(a, at);
+        else
             at = &(*at)->next;
+    }
+    return false;
+}
+
+uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes)
+{
+    uint32_t gone = 0;
+
+    *routes = 0;
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next) {
+        if (actor->is_gone || actor->expiry > now)
             continue;
-        }
-        actor_free(a, at);
+        actor->is_gone = true;
+        actor->generation++;
+        a->actor_count--;
+        a->gone_count++;
+        *routes += actor->route_count;
         gone++;
     }
     return gone;
@@ -396,15 +413,18 @@ uint64_t announced_next_expiry(const struct announced *a)
     uint64_t next = UINT64_MAX;
 
     for (const struct announced_actor *actor = a->actors; actor; actor = actor->next)
-        if (actor->expiry < next)
+        if (!actor->is_gone && actor->expiry < next)
             next = actor->expiry;
     return next;
 }
 
 void announced_drop(struct announced *a)
 {
-    while (a->actors)
+    while (a->actors) {
+        while (a->actors->first)
+            route_free(a, a->actors, a->actors->first);
         actor_free(a, &a->actors);
+    }
 }
 
 bool announced_next_filter(const struct announced *a, const void **cursor, struct bytes *filter)

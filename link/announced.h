@@ -6,7 +6,9 @@
  *
  * An actor comes with an incarnation. The same one again is the same life of that node and keeps
  * its routes; a higher one is a new life, whose routes are announced anew; a lower one is refused.
- * An actor that is not heard of until its expiry is gone with its routes.
+ * An actor that is not heard of until its expiry is gone; its routes go after it, in slices. If it
+ * comes back meanwhile it is a new one: what is left of its routes stays until announced again or
+ * swept, like those of an earlier life.
  *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
  * Memory   a piece for each route and each distinct filter; bounded by `routes_max`, and each asked
@@ -47,7 +49,7 @@ struct bytes handshake_reason(enum handshake h);
 /* ---- actors ---- */
 
 struct announced;       /* opaque */
-struct announced_actor; /* opaque; valid until announced_hello, _expire or _drop */
+struct announced_actor; /* opaque; valid until announced_hello, _expire, _sweep_all or _drop */
 
 /* A filter of this peer has become wanted or is no longer; called from within any function below
  * that changes routes. It must not call back. */
@@ -79,7 +81,8 @@ enum announced_old {
 
 /* actor_init. OK: *need_bootstrap says whether the peer must announce its routes (a new actor or a
  * new incarnation), and the actor expires at `expiry`. ERR_PEER: a lower incarnation than the one
- * we know, or an impossible name. ERR_FULL: too many actors. ERR_MEMORY. */
+ * we know, or an impossible name. ERR_FULL: too many actors, with those that are gone and not yet
+ * swept. ERR_MEMORY. */
 MUST_USE enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarnation,
                                   uint64_t expiry, enum announced_old old, bool *need_bootstrap);
 
@@ -93,7 +96,8 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry);
 
 /* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
  * ERR_FULL: `routes_max` reached, also without what earlier incarnations of the actor left.
- * ERR_MEMORY: there is none, or it may not be held. In all these cases no route of the present incarnation was changed. */
+ * ERR_MEMORY: there is none, or it may not be held. In all these cases no route of the present
+ * incarnation was changed. */
 MUST_USE enum err announced_add(struct announced *a, struct announced_actor *actor,
                                 struct bytes filter, struct bytes id);
 void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,
@@ -102,12 +106,13 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
 /* Removes up to `count_max` routes that the actor's present incarnation has not announced again.
  * Returns whether some are left. */
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max);
-/* The same for all actors together. */
+/* The same for all actors together, and for those that are gone: once their last route is removed
+ * they are forgotten. */
 bool announced_sweep_all(struct announced *a, uint32_t count_max);
 
-/* Removes every actor whose expiry is not after `now`, with its routes. Returns how many. Linear in
- * their routes. */
-uint32_t announced_expire(struct announced *a, uint64_t now);
+/* Every actor whose expiry is not after `now` is gone. Returns how many; *routes is how many routes
+ * announced_sweep_all will remove for it. */
+uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes);
 /* The earliest expiry of all actors, UINT64_MAX without any. */
 uint64_t announced_next_expiry(const struct announced *a);
 
@@ -118,7 +123,7 @@ void announced_drop(struct announced *a);
  * change meanwhile. */
 bool announced_next_filter(const struct announced *a, const void **cursor, struct bytes *filter);
 
-/* How many actors, routes of all of them, and distinct filters there are. */
+/* How many actors (without those that are gone), routes that are held, and distinct filters. */
 uint32_t announced_actor_count(const struct announced *a);
 uint32_t announced_route_count(const struct announced *a);
 uint32_t announced_filter_count(const struct announced *a);

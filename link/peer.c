@@ -202,13 +202,13 @@ static void arm_expiry(struct peer *p)
 static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
 {
     struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, expiry));
-    uint32_t before = announced_route_count(p->announced);
+    uint32_t routes;
     char detail[64];
 
     (void)owner;
-    if (announced_expire(p->announced, now_ms)) {
-        snprintf(detail, sizeof(detail), "%u routes are gone",
-                 before - announced_route_count(p->announced));
+    if (announced_expire(p->announced, now_ms, &routes)) {
+        p->must_sweep = true;
+        snprintf(detail, sizeof(detail), "%u routes go", routes);
         host_log(p->host, 4, "link routes expired", p->link->name, NULL,
                  "not heard of for too long", detail);
     }

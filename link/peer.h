@@ -22,7 +22,7 @@
 #define PEER_ACTORS_MAX 1024u
 /* Pause between two lines about lost messages of one link. */
 #define PEER_SAY_MS 10000u
-/* Routes of an actor's earlier life that are removed in one turn. */
+/* Routes of actors that are gone, or of an earlier life of one, that are removed in one turn. */
 #define PEER_SWEEP_MAX 1000u
 
 struct route_due;
@@ -55,7 +55,7 @@ struct peer {
     uint64_t say_ms;                             /* no line about losses before */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
-    bool is_up, must_sweep; /* an actor has routes of an earlier life */
+    bool is_up, must_sweep; /* an actor is gone, or has routes of an earlier life */
     char last_why[192];     /* the last failure that was said */
 };
 

@@ -201,6 +201,7 @@ TEST(announced_actors_expire_unless_they_beat)
     struct index x = {.count = 0};
     struct announced *a = make(&x, 4, 100);
     struct announced_actor *n1, *n2;
+    uint32_t routes;
 
     assert_true(announced_next_expiry(a) == UINT64_MAX);
     n1 = hello(a, "n1", 1, 100, true);
@@ -209,8 +210,11 @@ TEST(announced_actors_expire_unless_they_beat)
     assert_int_equal(add(a, n2, "a", "a"), OK);
     assert_int_equal(add(a, n2, "b", "b"), OK);
     announced_beat(n1, 200);
-    assert_int_equal(announced_expire(a, 99), 0);
-    assert_int_equal(announced_expire(a, 100), 1);
+    assert_int_equal(announced_expire(a, 99, &routes), 0);
+    assert_int_equal(announced_expire(a, 100, &routes), 1);
+    assert_int_equal(routes, 2);
+    assert_int_equal(announced_actor_count(a), 1);
+    assert_false(announced_sweep_all(a, 2));
     assert_null(announced_find(a, BYTES_LIT("n2"), 1));
     assert_int_equal(x.count, 1);
     assert_int_equal(announced_next_expiry(a), 200);
@@ -219,6 +223,66 @@ TEST(announced_actors_expire_unless_they_beat)
     assert_int_equal(x.count, 0);
     assert_int_equal(announced_actor_count(a), 0);
     announced_destroy(a);
+}
+
+TEST(announced_routes_of_who_is_gone_go_in_slices)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 100);
+    struct announced_actor *n1 = hello(a, "n1", 5, 100, true);
+    struct announced_actor *n2 = hello(a, "n2", 1, 200, true);
+    uint32_t routes;
+    bool need;
+
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n1, "b", "b"), OK);
+    assert_int_equal(add(a, n1, "c", "c"), OK);
+    assert_int_equal(add(a, n2, "b", "b"), OK);
+    assert_int_equal(announced_expire(a, 100, &routes), 1);
+    assert_int_equal(routes, 3);
+    assert_int_equal(x.count, 3); /* nothing has gone yet */
+    assert_null(announced_find(a, BYTES_LIT("n1"), 5));
+    assert_int_equal(announced_expire(a, 150, &routes), 0); /* only once */
+    assert_int_equal(announced_next_expiry(a), 200);
+    assert_true(announced_sweep_all(a, 2));
+    assert_int_equal(announced_route_count(a), 2);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n3"), 1, 300, ANNOUNCED_OLD_STAY, &need),
+                     ERR_FULL); /* n1 still takes its place */
+    assert_false(announced_sweep_all(a, 1));
+    assert_int_equal(announced_hello(a, BYTES_LIT("n3"), 1, 300, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_int_equal(x.count, 1);
+    assert_true(index_find(&x, "b") >= 0); /* n2's */
+    announced_destroy(a);
+}
+
+TEST(announced_actor_that_comes_back_while_its_routes_go_announces_anew)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 1, 100);
+    struct announced_actor *n1 = hello(a, "n1", 5, 100, true);
+    uint32_t routes;
+    bool need;
+
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n1, "b", "b"), OK);
+    assert_int_equal(add(a, n1, "c", "c"), OK);
+    assert_int_equal(announced_expire(a, 100, &routes), 1);
+    assert_true(announced_sweep_all(a, 1)); /* a */
+    /* the same life, or after a clock set back an earlier one: what is gone has no number */
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 4, 200, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_true(need);
+    assert_int_equal(announced_actor_count(a), 1);
+    assert_int_equal(announced_next_expiry(a), 200);
+    n1 = announced_find(a, BYTES_LIT("n1"), 4);
+    assert_non_null(n1);
+    assert_int_equal(add(a, n1, "a", "a"), OK);
+    assert_int_equal(add(a, n1, "c", "c"), OK);
+    assert_false(announced_sweep_all(a, 100));
+    assert_non_null(announced_find(a, BYTES_LIT("n1"), 4));
+    assert_int_equal(x.count, 2);
+    assert_true(index_find(&x, "a") >= 0 && index_find(&x, "c") >= 0);
+    announced_destroy(a);
+    assert_int_equal(x.held, 0);
 }
 
 TEST(announced_keeps_its_bounds)
@@ -360,7 +424,7 @@ static void model_hello(struct model *m, struct announced *a, int n, uint64_t in
 
 static void model_expire(struct model *m, struct announced *a)
 {
-    uint32_t gone = 0;
+    uint32_t gone = 0, routes;
 
     for (int n = 0; n < ACTORS; n++) {
         if (m->incarnation[n] == 0 || m->expiry[n] > m->now)
@@ -369,7 +433,13 @@ static void model_expire(struct model *m, struct announced *a)
         memset(m->has[n], 0, sizeof(m->has[n]));
         gone++;
     }
-    assert_int_equal(announced_expire(a, m->now), gone);
+    assert_int_equal(announced_expire(a, m->now, &routes), gone);
+    while (announced_sweep_all(a, 1 + routes / 2))
+        ;
+    for (int n = 0; n < ACTORS; n++)
+        for (int f = 0; f < FILTERS; f++)
+            for (int i = 0; i < IDS; i++)
+                m->has[n][f][i] &= 1; /* that sweeps what is old, too */
 }
 
 static void model_step(struct model *m, struct announced *a, uint64_t *seed)

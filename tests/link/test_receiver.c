@@ -115,6 +115,32 @@ static void routes(struct wire *k, const char *cluster, const char *actor, const
     say(k, topic, bytes_of(payload, emqx_batch_end(&batch)), (struct bytes){0});
 }
 
+/* Announces `count` routes with filters NUMBER/filler of `bytes` each, from number `from` on. */
+static void announce_long(struct wire *k, uint32_t from, uint32_t count, uint32_t bytes)
+{
+    uint32_t room = count * (2 * bytes + 64) + 512;
+    uint8_t *payload = malloc(room);
+    char *text = malloc(bytes + 16);
+    struct emqx_batch batch;
+
+    assert_non_null(payload);
+    assert_non_null(text);
+    assert_int_equal(emqx_batch_begin(&batch, BYTES_LIT("n1"), 1, count, payload, room), OK);
+    for (uint32_t i = from; i < from + count; i++) {
+        struct emqx_route_op op = {.is_add = true};
+
+        memset(text, 'x', bytes);
+        snprintf(text, 12, "%010u/", i);
+        text[11] = 'x';
+        op.filter = op.id = bytes_of(text, bytes);
+        assert_int_equal(emqx_batch_add(&batch, &op), OK);
+    }
+    say(k, "$LINK/cluster/route/beta", bytes_of(payload, emqx_batch_end(&batch)),
+        (struct bytes){0});
+    free(text);
+    free(payload);
+}
+
 static void beat(struct wire *k)
 {
     struct emqx_control c = {.op = EMQX_HEARTBEAT, .actor = BYTES_LIT("n1"), .incarnation = 1};
@@ -321,6 +347,35 @@ TEST(receiver_removes_the_routes_of_an_earlier_life_in_slices)
     worlds_end();
 }
 
+TEST(receiver_removes_the_routes_of_a_silent_actor_in_slices)
+{
+    enum { ROUTES = 2 * PEER_SWEEP_MAX + 500 };
+    struct world *w = alone();
+    struct wire *k = introduced(w, 1), *again = node(w, "beta");
+    uint32_t left, slices = 0;
+
+    announce_long(k, 0, ROUTES, 12);
+    assert_int_equal(wanted(w), ROUTES);
+    all.now_ms += ANNOUNCED_TTL_MS + 1000;
+    do {
+        left = wanted(w);
+        turn(w, WORLD_LINKS);
+        turn(w, WORLD_CLIENTS);
+        assert_true(left - wanted(w) <= PEER_SWEEP_MAX);
+        slices++;
+        if (slices == 1) /* it comes back */
+            put_introduction(again, "beta", "alpha", 1);
+    } while (wanted(w) && slices < 10);
+    assert_int_equal(slices, 3);
+    worlds_settle();
+    assert_int_equal(answer(again).need_bootstrap, EMQX_NEED_TRUE);
+    announce_long(again, 0, 7, 12);
+    assert_int_equal(wanted(w), 7);
+    assert_true(
+        world_said(w, "4 link routes expired|beta|not heard of for too long|2500 routes go"));
+    worlds_end();
+}
+
 /* ---- routes ---- */
 
 TEST(receiver_applies_routes_once)
@@ -358,32 +413,6 @@ TEST(receiver_leaves_out_a_filter_that_is_none)
     assert_non_null(k->stream[1]);
     assert_true(world_said(w, "4 link route not taken|beta|"));
     worlds_end();
-}
-
-/* Announces `count` routes with filters NUMBER/filler of `bytes` each, from number `from` on. */
-static void announce_long(struct wire *k, uint32_t from, uint32_t count, uint32_t bytes)
-{
-    uint32_t room = count * (2 * bytes + 64) + 512;
-    uint8_t *payload = malloc(room);
-    char *text = malloc(bytes + 16);
-    struct emqx_batch batch;
-
-    assert_non_null(payload);
-    assert_non_null(text);
-    assert_int_equal(emqx_batch_begin(&batch, BYTES_LIT("n1"), 1, count, payload, room), OK);
-    for (uint32_t i = from; i < from + count; i++) {
-        struct emqx_route_op op = {.is_add = true};
-
-        memset(text, 'x', bytes);
-        snprintf(text, 12, "%010u/", i);
-        text[11] = 'x';
-        op.filter = op.id = bytes_of(text, bytes);
-        assert_int_equal(emqx_batch_add(&batch, &op), OK);
-    }
-    say(k, "$LINK/cluster/route/beta", bytes_of(payload, emqx_batch_end(&batch)),
-        (struct bytes){0});
-    free(text);
-    free(payload);
 }
 
 TEST(receiver_takes_no_more_routes_than_memory_limit_allows)
