@@ -1,12 +1,15 @@
 /* link/receiver.c -- routes and messages of remote clusters.
  *
- * A packet that found no room is offered again, whole. So whatever was done before the place that
- * had no room must be harmless when it is done twice; the one thing that is not, the answer to an
- * introduction, is remembered in the binding (answer_due).
+ * A packet that found no room is offered again, whole, by core or from those that wait. So whatever
+ * was done before the place that had no room must be harmless when it is done twice; the one thing
+ * that is not, the answer to an introduction, is remembered in the binding (answer_due).
  *
  * Anybody who may publish under `$LINK/` can send a little that unpacks to much. So a payload is
  * unpacked last, when all else about it is known, and no more in a turn than leaves the link worker
- * time for its other work.
+ * time for its other work. While clients wait, a packet of another one that must be unpacked gets
+ * in line behind them, so what comes new cannot use up the turn before them. What only has no room
+ * does not wait here but in core's rings, as long as nothing else of its client waits: there its
+ * sender is slowed down, not disconnected.
  */
 #include "link/receiver.h"
 
@@ -16,6 +19,7 @@
 #include "core/base/check.h"
 #include "core/base/table.h"
 #include "core/mqtt/topic.h"
+#include "link/waiting.h"
 
 /* A client that speaks for an actor. Listed in the order in which they last spoke. */
 struct binding {
@@ -32,6 +36,7 @@ struct binding {
 /* A client that is disconnected. */
 struct kicked {
     struct client_name client;
+    enum reason reason;
     const char *why_due; /* it has not been told yet, there was no room; or NULL */
 };
 
@@ -46,8 +51,10 @@ struct receiver {
     uint32_t kicked_count;                     /* ever */
     struct peer *sender;                       /* of the packet at hand, or NULL: no link has it */
     struct peer_refusals strangers;
+    struct waiting waiting;
     uint32_t inflated_bytes; /* in this turn */
-    bool has_waiting;
+    bool is_behind;          /* the packet at hand came while others waited */
+    bool must_wait;          /* it must be unpacked, and may not be now */
 };
 
 /* ---- bindings ---- */
@@ -167,7 +174,7 @@ static bool tell_kicked(struct receiver *r, const struct link_packet *packet, st
                           .reason = k->why_due,
                           .detail = detail};
 
-    if (shard_link_kick(r->host->shard, packet->from, REASON_IMPLEMENTATION_SPECIFIC) == ERR_FULL)
+    if (shard_link_kick(r->host->shard, packet->from, (uint8_t)k->reason) == ERR_FULL)
         return false;
     k->why_due = NULL;
     if (count_refusal(r, left_out, sizeof(left_out)) && r->host->log) {
@@ -178,12 +185,19 @@ static bool tell_kicked(struct receiver *r, const struct link_packet *packet, st
 }
 
 /* Disconnects the sender, for a reason in fixed words. false: no room now. */
-static bool kick(struct receiver *r, const struct link_packet *packet, const char *why)
+static bool kick_for(struct receiver *r, const struct link_packet *packet, enum reason reason,
+                     const char *why)
 {
     struct kicked *k = &r->kicked[r->kicked_count++ % RECEIVER_KICKED_MAX];
 
-    *k = (struct kicked){.client = packet->from, .why_due = why};
+    *k = (struct kicked){.client = packet->from, .reason = reason, .why_due = why};
     return tell_kicked(r, packet, k);
+}
+
+/* Who broke the protocol. false: no room now. */
+static bool kick(struct receiver *r, const struct link_packet *packet, const char *why)
+{
+    return kick_for(r, packet, REASON_IMPLEMENTATION_SPECIFIC, why);
 }
 
 /* ---- answers ---- */
@@ -422,10 +436,10 @@ static bool take_plain(struct receiver *r, const struct addressed *a, struct byt
 /* Whether so much may be unpacked in this turn. */
 static bool may_inflate(struct receiver *r, uint32_t room)
 {
-    if (r->inflated_bytes && r->inflated_bytes + (uint64_t)room > RECEIVER_INFLATE_BYTES) {
-        r->has_waiting = true;
+    r->must_wait = r->is_behind || (r->inflated_bytes &&
+                                    r->inflated_bytes + (uint64_t)room > RECEIVER_INFLATE_BYTES);
+    if (r->must_wait)
         return false;
-    }
     r->inflated_bytes += room;
     return true;
 }
@@ -474,14 +488,24 @@ static bool take_addressed(struct receiver *r, const struct addressed *a)
     return take_plain(r, a, a->packet->payload);
 }
 
-bool receiver_take(struct receiver *r, const struct link_packet *packet)
+/* Also finds the peer that the packet is of, for what is said of it. */
+static struct addressed address(struct receiver *r, const struct link_packet *packet)
 {
     struct addressed a = {.packet = packet};
-    struct kicked *k = kicked_of(r, &packet->from);
     struct bytes actor;
 
     a.kind = emqx_topic_parse(packet->topic, &a.cluster, &actor);
     r->sender = a.cluster.n ? r->find(r->arg, a.cluster) : NULL;
+    return a;
+}
+
+/* Takes a packet now. false: it has no room, or must_wait. */
+static bool take(struct receiver *r, const struct link_packet *packet)
+{
+    struct addressed a = address(r, packet);
+    struct kicked *k = kicked_of(r, &packet->from);
+
+    r->must_wait = false;
     if (k && k->why_due) /* this very packet, offered again */
         return tell_kicked(r, packet, k);
     if (k) {
@@ -493,13 +517,116 @@ bool receiver_take(struct receiver *r, const struct link_packet *packet)
     return take_addressed(r, &a);
 }
 
+/* ---- packets that wait ---- */
+
+/* Drops what waits of a client: all, or what came first on one connection. */
+static void drop(struct receiver *r, struct waiting_client *c, const struct client_name *from)
+{
+    while (c && (!from || is_same(&waiting_front(c)->from, from))) {
+        c = waiting_pop(&r->waiting, c);
+        STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    }
+}
+
+/* false: no room now. */
+static bool disconnect_largest(struct receiver *r)
+{
+    struct waiting_client *c = waiting_largest(&r->waiting);
+    const struct link_packet *packet = waiting_back(c);
+    struct kicked *k = kicked_of(r, &packet->from);
+
+    (void)address(r, packet);
+    if (k ? k->why_due && !tell_kicked(r, packet, k)
+          : !kick_for(r, packet, REASON_QUOTA_EXCEEDED,
+                      "too much waits to be unpacked, and most of it is its own"))
+        return false;
+    STAT_INC(shard_count(r->host->shard), link_clients_over_limit);
+    drop(r, c, NULL);
+    return true;
+}
+
+/* Of the sender more waits than may, or than there is memory for. false: no room now. */
+static bool disconnect_sender(struct receiver *r, const struct link_packet *packet, const char *why)
+{
+    STAT_INC(shard_count(r->host->shard), link_clients_over_limit);
+    drop(r, waiting_of(&r->waiting, packet->client_id), NULL);
+    return kick_for(r, packet, REASON_QUOTA_EXCEEDED, why);
+}
+
+/* Lets a packet wait. false: no room now. */
+static bool take_later(struct receiver *r, const struct link_packet *packet)
+{
+    while (waiting_is_full(&r->waiting, packet))
+        if (!disconnect_largest(r))
+            return false;
+    (void)address(r, packet);
+    if (kicked_of(r, &packet->from)) { /* that was the sender itself */
+        STAT_INC(shard_count(r->host->shard), link_packets_refused);
+        return true;
+    }
+    switch (waiting_put(&r->waiting, packet)) {
+    case OK:
+        return true;
+    case ERR_FULL:
+        if (waiting_of(&r->waiting, packet->client_id)->lacks_room)
+            return false;
+        return disconnect_sender(r, packet, "too many of its packets wait to be unpacked");
+    default:
+        return disconnect_sender(r, packet, "no memory for its packets that wait");
+    }
+}
+
+bool receiver_take(struct receiver *r, const struct link_packet *packet)
+{
+    r->is_behind = r->waiting.first != NULL;
+    if (!kicked_of(r, &packet->from) && waiting_of(&r->waiting, packet->client_id))
+        return take_later(r, packet);
+    if (take(r, packet))
+        return true;
+    return r->must_wait && take_later(r, packet);
+}
+
+/* Tries the first packet of a client. Whether it was taken. */
+static bool work_off(struct receiver *r, struct waiting_client *c)
+{
+    struct client_name from = waiting_front(c)->from;
+
+    if (!take(r, waiting_front(c))) {
+        c->lacks_room = !r->must_wait;
+        if (c->lacks_room)
+            waiting_to_end(&r->waiting, c);
+        return false;
+    }
+    waiting_to_end(&r->waiting, c);
+    c = waiting_pop(&r->waiting, c);
+    if (kicked_of(r, &from))
+        drop(r, c, &from);
+    return true;
+}
+
+/* Goes once through all clients that wait. Whether anything was taken. */
+static bool work_off_all(struct receiver *r, uint32_t *looks)
+{
+    struct waiting_client *c = r->waiting.first, *next;
+    uint32_t count = r->waiting.clients.count;
+    bool is_any = false;
+
+    for (; c && count > 0 && *looks > 0; c = next, count--, --*looks) {
+        next = c->next;
+        is_any |= work_off(r, c);
+    }
+    return is_any;
+}
+
 bool receiver_turn(struct receiver *r)
 {
-    bool more = r->has_waiting;
+    uint32_t looks = RECEIVER_LOOKS_MAX;
 
+    r->is_behind = false;
+    while (work_off_all(r, &looks))
+        ;
     r->inflated_bytes = 0;
-    r->has_waiting = false;
-    return more;
+    return r->waiting.first != NULL;
 }
 
 /* ---- life ---- */
@@ -512,6 +639,7 @@ struct receiver *receiver_create(struct link_host *host, receiver_find *find, vo
         return NULL;
     *r = (struct receiver){.host = host, .find = find, .arg = arg};
     table_init(&r->table);
+    waiting_init(&r->waiting, host);
     r->inflate = inflate_create();
     if (!r->inflate) {
         receiver_destroy(r);
@@ -527,6 +655,7 @@ void receiver_destroy(struct receiver *r)
     while (r->first)
         forget(r, r->first);
     table_fini(&r->table);
+    waiting_fini(&r->waiting);
     inflate_destroy(r->inflate);
     free(r);
 }

@@ -9,6 +9,10 @@
  * longest silent first, when there are RECEIVER_BINDINGS_MAX; a client that is still there is then
  * disconnected at its next word, and begins again.
  *
+ * Little can unpack to much, so in a turn only so much is unpacked. A packet beyond that waits (see
+ * link/waiting.h) with all that its client sends after it; others are not held up. A client of
+ * which too much waits is disconnected with 0x97, and what waits of it is dropped.
+ *
  * Threads  the link worker.
  */
 #ifndef LINK_RECEIVER_H
@@ -23,6 +27,8 @@
 #define RECEIVER_KICKED_MAX 16u
 /* Bytes unpacked in one turn. The first packet of a turn may have more; the others wait. */
 #define RECEIVER_INFLATE_BYTES (4u << 20)
+/* Looks at packets that wait, in one turn. */
+#define RECEIVER_LOOKS_MAX 256u
 /* Bytes, unpacked, of a route payload before the introduction: it must be one, or a heartbeat. */
 #define RECEIVER_STRANGER_BYTES_MAX (16u << 10)
 /* How far an incarnation, which is a clock's time, may be ahead of our clock: as far as ours ever
@@ -40,10 +46,12 @@ typedef struct peer *receiver_find(void *arg, struct bytes cluster);
 struct receiver *receiver_create(struct link_host *host, receiver_find *find, void *arg);
 void receiver_destroy(struct receiver *r); /* NULL is fine */
 
-/* Takes a packet; false: something has no room now, offer it again. The hook `link_packet`. */
+/* Takes a packet, now or to let it wait; false: something has no room now, offer it again. The hook
+ * `link_packet`. */
 bool receiver_take(struct receiver *r, const struct link_packet *packet);
 
-/* Ends a turn. True: packets wait for the next one. */
+/* Takes what waits, a packet of each client after the other, and ends the turn. True: packets wait
+ * for the next one. */
 bool receiver_turn(struct receiver *r);
 
 #endif

@@ -1,5 +1,7 @@
 /* tests/link/test_receiver.c -- our server side of the link protocol: who may say what. */
 #include "link/receiver.h"
+
+#include "link/waiting.h"
 #include "tests/link/worlds.h"
 
 /* A world "alpha" that knows "beta" and wants t/# of it; nothing is dialled successfully. */
@@ -567,7 +569,7 @@ TEST(receiver_drops_what_a_disconnected_client_still_sends)
 TEST(receiver_unpacks_only_so_much_in_a_turn)
 {
     static const uint32_t claims[] = {3, 3, 1, 6, 1, 1}; /* MiB */
-    static const uint32_t done[] = {1, 3, 4, 6, 6};      /* after each turn */
+    static const uint32_t done[] = {2, 4, 5, 6, 6};      /* after each turn */
     struct world *w = world_make("alpha", 0);
     struct wire *k[6];
 
@@ -590,6 +592,322 @@ TEST(receiver_unpacks_only_so_much_in_a_turn)
     worlds_settle();
     for (uint32_t i = 0; i < 6; i++)
         expect_kicked(k[i]);
+    worlds_end();
+}
+
+/* ---- what waits ---- */
+
+/* A zlib stream with fixed codes [RFC 1951 3.2.6]; runs become lengths of 258. */
+struct deflate {
+    uint8_t *to;
+    uint32_t n, bit;
+};
+
+static void put_bits(struct deflate *z, uint32_t code, uint32_t count, bool is_huffman)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (z->bit == 0)
+            z->to[z->n++] = 0;
+        z->to[z->n - 1] |= (uint8_t)((code >> (is_huffman ? count - 1 - i : i) & 1) << z->bit);
+        z->bit = (z->bit + 1) % 8;
+    }
+}
+
+/* Whether the next 258 bytes are what the last one was. */
+static bool is_run(const uint8_t *p, uint32_t at, uint32_t n)
+{
+    for (uint32_t i = 0; i < 258; i++)
+        if (at == 0 || at + i >= n || p[at + i] != p[at - 1])
+            return false;
+    return true;
+}
+
+/* A compressed term out of a plain one. The caller frees it. */
+static struct bytes deflated(struct bytes plain)
+{
+    uint8_t *to = malloc(plain.n + plain.n / 4 + 64);
+    struct deflate z = {.to = to, .n = 8};
+    const uint8_t *p = plain.p + 1;
+    uint32_t n = plain.n - 1, a = 1, b = 0;
+
+    assert_non_null(to);
+    memcpy(to, "\x83\x50....\x78\x01", 8);
+    put_be32(to + 2, n);
+    put_bits(&z, 1, 1, false);
+    put_bits(&z, 1, 2, false);
+    for (uint32_t i = 0; i < n;) {
+        if (is_run(p, i, n)) {
+            put_bits(&z, 0xC0 + 285 - 280, 8, true);
+            put_bits(&z, 0, 5, true);
+            i += 258;
+        } else {
+            put_bits(&z, p[i] < 144 ? 0x30u + p[i] : 0x190u + p[i] - 144, p[i] < 144 ? 8 : 9, true);
+            i++;
+        }
+    }
+    put_bits(&z, 0, 7, true);
+    for (uint32_t i = 0; i < n; i++) {
+        a = (a + p[i]) % 65521;
+        b = (b + a) % 65521;
+    }
+    put_be32(to + z.n, b << 16 | a);
+    return bytes_of(to, z.n + 4);
+}
+
+/* A message of so many bytes, little when compressed. The caller frees it. */
+static struct bytes packed(const char *topic, uint32_t bytes)
+{
+    uint8_t *plain = malloc(bytes + 1024), behind[EMQX_TAIL_BYTES], *text = malloc(bytes);
+    struct emqx_message m = {.id = BYTES_LIT("0123456789abcdef"),
+                             .qos = 1,
+                             .from = BYTES_LIT("dev"),
+                             .topic = bytes_str(topic),
+                             .timestamp_ms = all.wall_ms};
+    uint32_t head, tail;
+    struct bytes z;
+
+    assert_true(plain && text);
+    memset(text, 'x', bytes);
+    m.payload = bytes_of(text, bytes);
+    assert_int_equal(emqx_message_encode(&m, plain, 1000, &head, behind, &tail), OK);
+    bytes_put(bytes_put(plain + head, m.payload), bytes_of(behind, tail));
+    z = deflated(bytes_of(plain, head + bytes + tail));
+    free(text);
+    free(plain);
+    return z;
+}
+
+static void put_packed(struct wire *k, const char *topic, uint32_t bytes, uint32_t count)
+{
+    struct bytes z = packed(topic, bytes);
+
+    while (count--)
+        put(k, MSG_TOPIC, z, (struct bytes){0});
+    free((void *)(uintptr_t)z.p);
+}
+
+static void put_message(struct wire *k, const char *topic)
+{
+    struct emqx_message m = {.id = BYTES_LIT("0123456789abcdef"),
+                             .qos = 1,
+                             .from = BYTES_LIT("dev"),
+                             .topic = bytes_str(topic),
+                             .payload = BYTES_LIT("hi"),
+                             .timestamp_ms = all.wall_ms};
+    uint8_t payload[1024];
+
+    put(k, MSG_TOPIC, encode(&m, payload), (struct bytes){0});
+}
+
+/* A world that lets clients send 16 MiB. */
+static struct world *roomy(void)
+{
+    struct world *w = world_make("alpha", 1001);
+
+    world_link(w, "beta", 3000, "t/#");
+    w->cfg.limits.packet_bytes = 16u << 20;
+    world_start(w);
+    worlds_settle();
+    return w;
+}
+
+/* All that is on the way to the clients' worker is with the link worker or in its ring. */
+static void hand_over(struct world *w)
+{
+    for (int i = 0; i < 100; i++)
+        turn(w, WORLD_CLIENTS);
+}
+
+TEST(receiver_answers_others_while_one_floods_bombs)
+{
+    enum { BOMBS = 60, BYTES = 3 << 20 };
+    struct world *w = roomy();
+    struct wire *k = introduced(w, 1), *again = node(w, "beta"), *publisher = client(w, "pub");
+    struct wire *bomber = client(w, "bomber");
+    struct announced *a = world_peer(w, "beta")->announced;
+    struct window *window = &world_peer(w, "beta")->forwarders[0].window;
+    struct emqx_control beat = {.op = EMQX_HEARTBEAT, .actor = BYTES_LIT("n1"), .incarnation = 1};
+    uint8_t payload[128];
+    uint64_t expiry;
+    uint32_t n;
+
+    routes(k, "beta", "n1", "a/+", "");
+    put_packed(bomber, "u/1", BYTES, BOMBS); /* not asked for: unpacked for nothing */
+    hand_over(w);
+    turn(w, WORLD_LINKS);
+    put_introduction(again, "beta", "alpha", 1);
+    wire_publish(publisher,
+                 &(struct publish_out){.topic = BYTES_LIT("a/1"), .payload = BYTES_LIT("x")});
+    for (int i = 0; i < 2; i++) {
+        turn(w, WORLD_CLIENTS);
+        turn(w, WORLD_LINKS);
+    }
+    turn(w, WORLD_CLIENTS);
+    assert_true(answer(again).is_accepted);
+    assert_int_equal(window_count(window), 1);
+    all.now_ms += 50;
+    expiry = announced_next_expiry(a);
+    assert_int_equal(emqx_control_encode(&beat, payload, sizeof(payload), &n), OK);
+    put(k, "$LINK/cluster/route/beta", bytes_of(payload, n), (struct bytes){0});
+    turn(w, WORLD_CLIENTS);
+    turn(w, WORLD_LINKS);
+    assert_true(announced_next_expiry(a) > expiry);
+    assert_in_range(WORLD_COUNT(w, link_messages_dropped), 3, 8); /* and the bombs wait */
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), BOMBS);
+    assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
+    assert_non_null(bomber->stream[1]);
+    worlds_end();
+}
+
+TEST(receiver_unpacks_of_one_client_after_the_other)
+{
+    enum { BOMBERS = 5 };
+    struct world *w = roomy();
+    struct wire *reader = client(w, "reader"), *k = client(w, "beta:msg:1"), *bomber[BOMBERS];
+    char id[24];
+    int turns = 0;
+
+    subscribe(reader, "t/#", 0);
+    for (int i = 0; i < BOMBERS; i++) {
+        snprintf(id, sizeof(id), "bomber%d", i);
+        bomber[i] = client(w, id);
+    }
+    for (int i = 0; i < BOMBERS; i++)
+        put_packed(bomber[i], "u/1", 4 << 20, 10);
+    hand_over(w);
+    turn(w, WORLD_LINKS);
+    put_packed(k, "t/1", 2000, 1);
+    for (const struct packet *p = NULL; !p && turns < 100; turns++) {
+        turn(w, WORLD_CLIENTS);
+        turn(w, WORLD_LINKS);
+        turn(w, WORLD_CLIENTS);
+        p = wire_next(reader);
+    }
+    assert_in_range(turns, 1, BOMBERS + 2);
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 10 * BOMBERS);
+    worlds_end();
+}
+
+TEST(receiver_keeps_the_order_of_a_client_that_waits)
+{
+    struct world *w = roomy();
+    struct wire *reader = client(w, "reader"), *k = client(w, "beta:msg:1");
+    struct wire *bomber = client(w, "bomber");
+
+    subscribe(reader, "t/#", 0);
+    put_packed(bomber, "u/1", 4 << 20, 4);
+    hand_over(w);
+    turn(w, WORLD_LINKS);
+    put_packed(k, "t/1", 300000, 1);
+    put_message(k, "t/2");
+    put_packed(k, "t/3", 1000, 1);
+    put_message(k, "t/4");
+    hand_over(w);
+    turn(w, WORLD_LINKS);
+    k = client(w, "beta:msg:1"); /* its next connection is still the same publisher */
+    put_message(k, "t/5");
+    worlds_settle();
+    assert_true(bytes_eq(wire_expect(reader, PACKET_PUBLISH)->publish.topic, BYTES_LIT("t/1")));
+    expect_publish(reader, "t/2", "hi");
+    assert_true(bytes_eq(wire_expect(reader, PACKET_PUBLISH)->publish.topic, BYTES_LIT("t/3")));
+    expect_publish(reader, "t/4", "hi");
+    expect_publish(reader, "t/5", "hi");
+    worlds_end();
+}
+
+static void expect_quota(struct wire *k)
+{
+    const struct packet *p;
+
+    while ((p = wire_next(k)) && p->type != PACKET_DISCONNECT)
+        ;
+    assert_non_null(p);
+    assert_int_equal(p->disconnect.reason, REASON_QUOTA_EXCEEDED);
+    assert_null(k->stream[1]);
+}
+
+TEST(receiver_disconnects_a_client_of_which_too_much_waits)
+{
+    struct world *w = roomy();
+    struct wire *reader = client(w, "reader"), *bomber = client(w, "bomber");
+    static uint8_t nothing[1 << 20];
+
+    subscribe(reader, "t/#", 0);
+    put_packed(bomber, "u/1", 3 << 20, 30);
+    for (int i = 0; i < 12; i++) /* not compressed, but behind the others */
+        put(bomber, MSG_TOPIC, bytes_of(nothing, sizeof(nothing)), (struct bytes){0});
+    hand_over(w);
+    worlds_settle();
+    expect_quota(bomber);
+    assert_int_equal(WORLD_COUNT(w, link_clients_over_limit), 1);
+    assert_true(WORLD_COUNT(w, link_messages_dropped) < 30);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped) + WORLD_COUNT(w, link_packets_refused),
+                     42);
+    assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
+    assert_true(world_said(w, "too many of its packets wait to be unpacked"));
+    message(client(w, "beta:msg:1"), "beta", "t/3", 0, 0);
+    expect_publish(reader, "t/3", "hi");
+    worlds_end();
+}
+
+TEST(receiver_disconnects_who_has_most_when_too_much_of_all_waits)
+{
+    enum { BOMBERS = 16 };
+    static uint8_t nothing[1 << 20];
+    struct world *w = roomy();
+    struct wire *bomber[BOMBERS], *k = introduced(w, 1);
+    uint32_t gone = 0;
+    char id[24];
+
+    for (int i = 0; i < BOMBERS; i++) {
+        snprintf(id, sizeof(id), "bomber%d", i);
+        bomber[i] = client(w, id);
+    }
+    for (int i = 0; i < BOMBERS; i++) { /* the first has most */
+        put_packed(bomber[i], "u/1", 4 << 20, 20);
+        for (int n = 0; n < 6; n++)
+            put(bomber[i], MSG_TOPIC, bytes_of(nothing, sizeof(nothing) - (i ? 200000 : 0)),
+                (struct bytes){0});
+    }
+    for (int i = 0; i < 15; i++) {
+        turn(w, WORLD_CLIENTS);
+        turn(w, WORLD_LINKS);
+        assert_true(WORLD_COUNT(w, input_bytes_held) <= WAITING_ALL_BYTES_MAX);
+    }
+    put_packed(k, "t/1", 1000, 1);
+    turn(w, WORLD_CLIENTS);
+    assert_in_range(WORLD_COUNT(w, link_clients_over_limit), 1, BOMBERS - 1);
+    expect_quota(bomber[0]);
+    for (int i = 0; i < BOMBERS; i++)
+        gone += !bomber[i]->stream[1];
+    assert_int_equal(gone, WORLD_COUNT(w, link_clients_over_limit));
+    assert_true(world_said(w, "too much waits to be unpacked"));
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), 1);
+    assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
+    assert_non_null(k->stream[1]);
+    worlds_end();
+}
+
+TEST(receiver_lets_nothing_wait_when_the_memory_is_used_up)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *bomber;
+
+    world_link(w, "beta", 3000, "t/#");
+    w->cfg.limits.packet_bytes = 16u << 20;
+    w->cfg.limits.memory_bytes = 1u << 20;
+    world_start(w);
+    bomber = client(w, "bomber");
+    put_packed(bomber, "u/1", 4 << 20, 100);
+    hand_over(w);
+    worlds_settle();
+    expect_quota(bomber);
+    assert_int_equal(WORLD_COUNT(w, link_clients_over_limit), 1);
+    assert_true(world_said(w, "no memory for its packets that wait"));
+    assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
     worlds_end();
 }
 
