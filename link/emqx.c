@@ -105,9 +105,34 @@ enum {
     OP_DELETE = 100, /* first of a delete op's three elements */
 };
 
+enum field {
+    FIELD_OP,
+    FIELD_ACTOR,
+    FIELD_INCARNATION,
+    FIELD_OPS,
+    FIELD_TARGET,
+    FIELD_VERSION,
+    FIELD_RESULT,
+    FIELD_NEED_BOOTSTRAP,
+    FIELD_CAPABILITY,
+    FIELD_COUNT
+};
+
+/* All but `$op`, which is an atom. */
+static const uint8_t field_keys[FIELD_COUNT] = {
+    [FIELD_ACTOR] = KEY_ACTOR,
+    [FIELD_INCARNATION] = KEY_INCARNATION,
+    [FIELD_OPS] = KEY_OPS,
+    [FIELD_TARGET] = KEY_TARGET,
+    [FIELD_VERSION] = KEY_VERSION,
+    [FIELD_RESULT] = KEY_RESULT,
+    [FIELD_NEED_BOOTSTRAP] = KEY_NEED_BOOTSTRAP,
+    [FIELD_CAPABILITY] = KEY_CAPABILITY,
+};
+
 /* Where the values of the keys we know stand; n is 0 for a key that was not there. */
 struct fields {
-    struct bytes op, actor, incarnation, ops, target, version, result, need, capability;
+    struct bytes at[FIELD_COUNT];
 };
 
 static const char *const op_names[EMQX_OP_COUNT] = {
@@ -117,44 +142,29 @@ static const char *const op_names[EMQX_OP_COUNT] = {
     [EMQX_HEARTBEAT] = "heartbeat",
 };
 
-/* The place for a key's value, or NULL for one we do not know. */
-static struct bytes *field_of(struct fields *f, const struct etf_term *key)
+/* Which field a key is of; FIELD_COUNT: none that we know. */
+static enum field field_of(const struct etf_term *key)
 {
+    int i = FIELD_ACTOR;
+
     if (etf_is_atom(key, "$op"))
-        return &f->op;
+        return FIELD_OP;
     if (key->kind != ETF_INTEGER || key->is_negative || key->is_wide)
-        return NULL;
-    switch (key->number) {
-    case KEY_ACTOR:
-        return &f->actor;
-    case KEY_INCARNATION:
-        return &f->incarnation;
-    case KEY_OPS:
-        return &f->ops;
-    case KEY_TARGET:
-        return &f->target;
-    case KEY_VERSION:
-        return &f->version;
-    case KEY_RESULT:
-        return &f->result;
-    case KEY_NEED_BOOTSTRAP:
-        return &f->need;
-    case KEY_CAPABILITY:
-        return &f->capability;
-    default:
-        return NULL;
-    }
+        return FIELD_COUNT;
+    while (i < FIELD_COUNT && field_keys[i] != key->number)
+        i++;
+    return (enum field)i;
 }
 
-/* Passes over the children of a key that is a container itself. */
-static enum err read_key(struct etf_reader *r, struct etf_term *key)
+/* Reads a key, passing over its children if it is a container itself, and views its value. */
+static enum err read_pair(struct etf_reader *r, struct etf_term *key, struct bytes *value)
 {
     struct etf_reader from = *r;
 
     if (etf_read(r, key) != OK)
         return ERR_PEER;
     *r = from;
-    return etf_skip(r);
+    return etf_skip(r) == OK ? etf_view(r, value) : ERR_PEER;
 }
 
 static enum err find_fields(struct etf_reader *r, struct fields *f)
@@ -167,16 +177,16 @@ static enum err find_fields(struct etf_reader *r, struct fields *f)
     for (uint32_t i = 0; i < pairs; i++) {
         struct etf_term key;
         struct bytes value;
-        struct bytes *field;
+        enum field field;
 
-        if (read_key(r, &key) != OK || etf_view(r, &value) != OK)
+        if (read_pair(r, &key, &value) != OK)
             return ERR_PEER;
-        field = field_of(f, &key);
-        if (!field)
+        field = field_of(&key);
+        if (field == FIELD_COUNT)
             continue;
-        if (field->n > 0) /* twice */
+        if (f->at[field].n > 0) /* twice */
             return ERR_PEER;
-        *field = value;
+        f->at[field] = value;
     }
     return OK;
 }
@@ -272,22 +282,24 @@ static enum err decode_by_op(const struct fields *f, struct emqx_control *c)
 {
     switch (c->op) {
     case EMQX_ACTOR_INIT:
-        if (binary_of(f->target, &c->target) != OK || version_of(f->version, &c->version) != OK)
+        if (binary_of(f->at[FIELD_TARGET], &c->target) != OK ||
+            version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->has_capability = binary_of(f->capability, &c->capability) == OK;
-        return uint_of(f->incarnation, &c->incarnation);
+        c->has_capability = binary_of(f->at[FIELD_CAPABILITY], &c->capability) == OK;
+        return uint_of(f->at[FIELD_INCARNATION], &c->incarnation);
     case EMQX_ACTOR_INIT_ACK:
-        if (decode_result(f->result, c) != OK || version_of(f->version, &c->version) != OK)
+        if (decode_result(f->at[FIELD_RESULT], c) != OK ||
+            version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->has_capability = binary_of(f->capability, &c->capability) == OK;
-        return decode_need(f->need, &c->need_bootstrap);
+        c->has_capability = binary_of(f->at[FIELD_CAPABILITY], &c->capability) == OK;
+        return decode_need(f->at[FIELD_NEED_BOOTSTRAP], &c->need_bootstrap);
     case EMQX_ROUTE:
-        c->ops = f->ops;
+        c->ops = f->at[FIELD_OPS];
         if (decode_ops(c) != OK)
             return ERR_PEER;
-        return uint_of(f->incarnation, &c->incarnation);
+        return uint_of(f->at[FIELD_INCARNATION], &c->incarnation);
     case EMQX_HEARTBEAT:
-        return uint_of(f->incarnation, &c->incarnation);
+        return uint_of(f->at[FIELD_INCARNATION], &c->incarnation);
     default:
         return ERR_PEER;
     }
@@ -302,7 +314,7 @@ enum err emqx_control_decode(struct bytes payload, struct emqx_control *out)
     *out = (struct emqx_control){.op = EMQX_OP_COUNT};
     if (etf_open(&r, payload) != OK || find_fields(&r, &f) != OK)
         return ERR_PEER;
-    if (binary_of(f.op, &name) != OK || binary_of(f.actor, &out->actor) != OK)
+    if (binary_of(f.at[FIELD_OP], &name) != OK || binary_of(f.at[FIELD_ACTOR], &out->actor) != OK)
         return ERR_PEER;
     for (int op = 0; op < EMQX_OP_COUNT; op++)
         if (bytes_eq(name, bytes_str(op_names[op])))
@@ -500,7 +512,7 @@ static enum err decode_flags(struct etf_reader *r, struct emqx_message *m)
         struct etf_reader v;
         bool is_set;
 
-        if (read_key(r, &key) != OK || etf_view(r, &all) != OK)
+        if (read_pair(r, &key, &all) != OK)
             return ERR_PEER;
         v = etf_reader_of(all);
         is_set = etf_read(&v, &value) == OK && etf_is_atom(&value, "true");
@@ -646,7 +658,7 @@ static enum err decode_properties(struct bytes map, struct record_props *p)
         struct etf_term key;
         struct bytes value;
 
-        if (read_key(&r, &key) != OK || etf_view(&r, &value) != OK)
+        if (read_pair(&r, &key, &value) != OK)
             return ERR_PEER;
         if (decode_property(&key, value, p) != OK)
             return ERR_PEER;
@@ -696,8 +708,7 @@ static enum err decode_headers(struct etf_reader *r, struct emqx_message *m)
         struct etf_term key;
         struct bytes value;
 
-        if (read_key(r, &key) != OK || etf_view(r, &value) != OK ||
-            decode_header(&key, value, m) != OK)
+        if (read_pair(r, &key, &value) != OK || decode_header(&key, value, m) != OK)
             return ERR_PEER;
     }
     return OK;
