@@ -557,39 +557,37 @@ static void decode_peername(struct bytes term, struct emqx_message *m)
         etf_read_uint(&r, UINT16_MAX, &port) != OK)
         return;
     decode_address(host, &m->peername);
-    m->peerport = (uint16_t)port;
+    if (m->peername.size > 0)
+        m->peerport = (uint16_t)port;
 }
 
 /* A text that MQTT can carry. */
-static bool is_text(const struct etf_term *t)
+static bool is_text(struct bytes b)
 {
-    return t->kind == ETF_BINARY && t->bytes.n <= UINT16_MAX && utf8_valid(t->bytes);
+    return b.n <= UINT16_MAX && utf8_valid(b);
 }
 
 /* Reads the next {name, value} of a User-Property list. */
 static enum err read_user_property(struct etf_reader *r, struct bytes *name, struct bytes *value)
 {
-    struct etf_term n, v;
     uint32_t count;
 
-    if (etf_read_tuple(r, &count) != OK || count != 2 || etf_read(r, &n) != OK || !is_text(&n) ||
-        etf_read(r, &v) != OK || !is_text(&v))
+    if (etf_read_tuple(r, &count) != OK || count != 2 || etf_read_binary(r, name) != OK)
         return ERR_PEER;
-    *name = n.bytes;
-    *value = v.bytes;
-    return OK;
+    return etf_read_binary(r, value);
 }
 
 /* The properties of a record, where their values stand. */
 struct record_props {
     bool has_format, has_expiry;
+    bool is_unfit; /* one of them is nothing that MQTT can carry */
     uint8_t format;
     uint32_t expiry;
     struct bytes content_type, response_topic, correlation; /* p NULL: not there */
     struct bytes users;                                     /* the list; n 0: not there */
 };
 
-static enum err decode_users(struct bytes term)
+static enum err decode_users(struct bytes term, struct record_props *p)
 {
     struct etf_reader r = etf_reader_of(term);
     struct bytes name, value;
@@ -598,52 +596,67 @@ static enum err decode_users(struct bytes term)
 
     if (etf_read_list(&r, &count, &has_tail) != OK)
         return ERR_PEER;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         if (read_user_property(&r, &name, &value) != OK)
             return ERR_PEER;
+        p->is_unfit |= !is_text(name) || !is_text(value);
+    }
     return has_tail ? etf_read_nil(&r) : OK;
+}
+
+static enum err decode_number(struct bytes term, uint32_t max, uint32_t *out, bool *is_unfit)
+{
+    uint64_t v;
+
+    if (uint_of(term, &v) != OK)
+        return ERR_PEER;
+    *is_unfit |= v > max;
+    *out = (uint32_t)v;
+    return OK;
+}
+
+/* Where the value of a property that is one binary belongs; NULL: another one. */
+static struct bytes *binary_place(const struct etf_term *key, struct record_props *p)
+{
+    if (etf_is_atom(key, etf_atom_name(ETF_A_CONTENT_TYPE)))
+        return &p->content_type;
+    if (etf_is_atom(key, etf_atom_name(ETF_A_RESPONSE_TOPIC)))
+        return &p->response_topic;
+    if (etf_is_atom(key, etf_atom_name(ETF_A_CORRELATION_DATA)))
+        return &p->correlation;
+    return NULL;
 }
 
 static enum err decode_property(const struct etf_term *key, struct bytes term,
                                 struct record_props *p)
 {
-    struct etf_reader r = etf_reader_of(term);
-    struct etf_term t;
-    struct bytes *into = NULL;
+    struct bytes *into = binary_place(key, p);
+    uint32_t format;
 
-    if (etf_read(&r, &t) != OK)
-        return ERR_PEER;
     if (etf_is_atom(key, etf_atom_name(ETF_A_PAYLOAD_FORMAT))) {
         p->has_format = true;
-        p->format = (uint8_t)t.number;
-        return t.kind == ETF_INTEGER && !t.is_negative && !t.is_wide && t.number <= 1 ? OK
-                                                                                      : ERR_PEER;
+        if (decode_number(term, 1, &format, &p->is_unfit) != OK)
+            return ERR_PEER;
+        p->format = (uint8_t)format;
+        return OK;
     }
     if (etf_is_atom(key, etf_atom_name(ETF_A_MESSAGE_EXPIRY))) {
         p->has_expiry = true;
-        p->expiry = (uint32_t)t.number;
-        return t.kind == ETF_INTEGER && !t.is_negative && !t.is_wide && t.number <= UINT32_MAX
-                   ? OK
-                   : ERR_PEER;
+        return decode_number(term, UINT32_MAX, &p->expiry, &p->is_unfit);
     }
     if (etf_is_atom(key, etf_atom_name(ETF_A_USER_PROPERTY))) {
         p->users = term;
-        return decode_users(term);
+        return decode_users(term, p);
     }
-    if (etf_is_atom(key, etf_atom_name(ETF_A_CONTENT_TYPE)))
-        into = &p->content_type;
-    else if (etf_is_atom(key, etf_atom_name(ETF_A_RESPONSE_TOPIC)))
-        into = &p->response_topic;
-    else if (etf_is_atom(key, etf_atom_name(ETF_A_CORRELATION_DATA)))
-        into = &p->correlation;
-    else
+    if (!into)
         return OK; /* a topic alias left over, a will's delay: nothing that travels */
-    *into = t.bytes;
-    if (into == &p->correlation)
-        return t.kind == ETF_BINARY && t.bytes.n <= UINT16_MAX ? OK : ERR_PEER;
-    if (into == &p->response_topic && topic_has_wildcard(t.bytes)) /* [MQTT-3.3.2-14] */
+    if (binary_of(term, into) != OK)
         return ERR_PEER;
-    return is_text(&t) ? OK : ERR_PEER;
+    if (into == &p->response_topic) /* [MQTT-3.3.2-14] */
+        p->is_unfit |= !topic_name_valid(*into, UINT32_MAX);
+    else
+        p->is_unfit |= into->n > UINT16_MAX || (into == &p->content_type && !utf8_valid(*into));
+    return OK;
 }
 
 static enum err decode_properties(struct bytes map, struct record_props *p)
@@ -681,6 +694,7 @@ static enum err decode_header(const struct etf_term *key, struct bytes term, str
         if (decode_properties(term, &p) != OK)
             return ERR_PEER;
         m->properties = term;
+        m->is_unfit |= p.is_unfit;
         m->has_expiry = p.has_expiry;
         m->message_expiry = p.expiry;
     } else if (etf_is_atom(key, "username") && t.kind == ETF_BINARY) {
@@ -724,7 +738,7 @@ static enum err decode_payload(struct etf_reader *r, struct emqx_message *m)
     return t.kind == ETF_BINARY || t.kind == ETF_STRING || t.kind == ETF_NIL ? OK : ERR_PEER;
 }
 
-enum err emqx_message_decode(struct bytes payload, struct emqx_message *out)
+static enum err decode_record(struct bytes payload, struct emqx_message *out)
 {
     struct etf_reader r;
     struct etf_term t;
@@ -741,8 +755,9 @@ enum err emqx_message_decode(struct bytes payload, struct emqx_message *out)
     out->qos = (uint8_t)qos;
     if (decode_from(&r, out) != OK || decode_flags(&r, out) != OK || decode_headers(&r, out) != OK)
         return ERR_PEER;
-    if (etf_read_binary(&r, &out->topic) != OK || !topic_name_valid(out->topic, TOPIC_LEVELS_MAX))
+    if (etf_read_binary(&r, &out->topic) != OK)
         return ERR_PEER;
+    out->is_unfit |= !topic_name_valid(out->topic, TOPIC_LEVELS_MAX);
     if (decode_payload(&r, out) != OK || etf_read_uint(&r, UINT64_MAX, &out->timestamp_ms) != OK)
         return ERR_PEER;
     if (etf_read_map(&r, &count) != OK) /* extra: whatever it holds */
@@ -751,6 +766,15 @@ enum err emqx_message_decode(struct bytes payload, struct emqx_message *out)
         if (etf_skip(&r) != OK)
             return ERR_PEER;
     return OK;
+}
+
+enum err emqx_message_decode(struct bytes payload, struct emqx_message *out)
+{
+    if (decode_record(payload, out) != OK) {
+        out->is_unfit = false;
+        return ERR_PEER;
+    }
+    return out->is_unfit ? ERR_PEER : OK;
 }
 
 /* ------------------------------------------------------------------------------ properties --- */
@@ -790,6 +814,7 @@ uint32_t emqx_props_put(const struct emqx_message *message, uint8_t *to)
     if (message->properties.n == 0)
         return 0;
     CHECK(decode_properties(message->properties, &p) == OK); /* emqx_message_decode saw it */
+    CHECK(!p.is_unfit);
     if (p.has_format) {
         *at++ = ID_PAYLOAD_FORMAT;
         *at++ = p.format;

@@ -146,11 +146,14 @@ struct emqx_message {
     /* decode: the checked property map for emqx_props_put; encode: an MQTT 5 property block as
      * props_forward makes it (core/mqtt/packet.h). Empty: none. */
     struct bytes properties;
+    /* decode, with ERR_PEER: the record is right, but its topic, or a property that subscribers
+     * would see, is nothing that MQTT can carry */
+    bool is_unfit;
 };
 
 /* Decodes a forwarded message. The topic is a valid name (its depth is the caller's), texts among
  * the properties are UTF-8 and short enough for MQTT. A payload given as a list of bytes (STRING)
- * is taken. ERR_PEER: not a record of ten, or one of them not right. */
+ * is taken. ERR_PEER: not a record of ten, or one of them not right; see is_unfit. */
 MUST_USE enum err emqx_message_decode(struct bytes payload, struct emqx_message *out);
 
 /* Writes the properties of a decoded message as an MQTT 5 block without its length: payload format,

@@ -397,16 +397,18 @@ static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t e
     return err != ERR_FULL;
 }
 
-/* Of a cluster that we have an enabled link with. */
+/* Of a cluster that we have an enabled link with. A broker that is not strict passes on what its
+ * clients send, so a message that is none of MQTT is not the fault of the link: it goes alone. */
 static bool on_message(struct receiver *r, const struct link_packet *packet, struct bytes plain)
 {
     struct stats *stats = shard_count(r->host->shard);
     struct emqx_message m;
     uint64_t expires_ms;
 
-    if (emqx_message_decode(plain, &m) != OK)
+    if (emqx_message_decode(plain, &m) != OK && !m.is_unfit)
         return kick(r, packet, "a message that cannot be understood");
-    if (!is_asked_for(r->sender, &m) || !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
+    if (m.is_unfit || !is_asked_for(r->sender, &m) ||
+        !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
         STAT_INC(stats, link_messages_dropped);
         return true;
     }

@@ -514,6 +514,20 @@ TEST(receiver_never_publishes_a_payload_it_cannot_read)
     worlds_end();
 }
 
+TEST(receiver_drops_a_message_that_is_none_of_mqtt_and_goes_on)
+{
+    struct world *w = alone();
+    struct wire *k = client(w, "beta:msg:1"), *reader = client(w, "reader");
+
+    subscribe(reader, "#", 1);
+    message(k, "beta", "t/\xff", 0, 0); /* a broker that is not strict lets its clients do so */
+    message(k, "beta", "t/1", 0, 0);
+    expect_publish(reader, "t/1", "hi");
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 1);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 0);
+    worlds_end();
+}
+
 /* ---- little that unpacks to much ---- */
 
 #define MSG_TOPIC "$LINK/cluster/msg/beta"
