@@ -17,21 +17,9 @@
 #include <stdlib.h>
 
 #include "core/base/check.h"
-#include "core/base/table.h"
 #include "core/mqtt/topic.h"
+#include "link/binding.h"
 #include "link/waiting.h"
-
-/* A client that speaks for an actor. Listed in the order in which they last spoke. */
-struct binding {
-    struct table_node node;
-    struct binding *prev, *next; /* longest silent first */
-    struct client_name client;
-    struct peer *peer;
-    uint64_t incarnation;
-    bool answer_due, need_bootstrap;
-    uint32_t actor_n;
-    uint8_t actor[];
-};
 
 /* A client that is disconnected. */
 struct kicked {
@@ -45,8 +33,7 @@ struct receiver {
     receiver_find *find;
     void *arg;
     struct inflate *inflate;
-    struct table table;
-    struct binding *first, *last;
+    struct bindings bindings;
     struct kicked kicked[RECEIVER_KICKED_MAX]; /* a ring */
     uint32_t kicked_count;                     /* ever */
     struct peer *sender;                       /* of the packet at hand, or NULL: no link has it */
@@ -56,79 +43,6 @@ struct receiver {
     bool is_behind;          /* the packet at hand came while others waited */
     bool must_wait;          /* it must be unpacked, and may not be now */
 };
-
-/* ---- bindings ---- */
-
-static uint64_t hash_client(const struct receiver *r, const struct client_name *c)
-{
-    uint32_t text[3] = {c->worker, c->slot, c->generation};
-
-    return hash_bytes(&r->host->key, bytes_of(text, sizeof(text)));
-}
-
-static bool is_same(const struct client_name *a, const struct client_name *b)
-{
-    return a->worker == b->worker && a->slot == b->slot && a->generation == b->generation;
-}
-
-static void unlist(struct receiver *r, struct binding *b)
-{
-    *(b->prev ? &b->prev->next : &r->first) = b->next;
-    *(b->next ? &b->next->prev : &r->last) = b->prev;
-}
-
-static void list_last(struct receiver *r, struct binding *b)
-{
-    b->prev = r->last;
-    b->next = NULL;
-    *(r->last ? &r->last->next : &r->first) = b;
-    r->last = b;
-}
-
-static void forget(struct receiver *r, struct binding *b)
-{
-    table_remove(&r->table, &b->node);
-    unlist(r, b);
-    free(b);
-}
-
-/* The binding of a client, which has just spoken; or NULL. */
-static struct binding *binding_of(struct receiver *r, const struct client_name *c)
-{
-    struct table_node *n = table_first(&r->table, hash_client(r, c));
-
-    for (; n; n = table_after(n)) {
-        struct binding *b = TABLE_OBJECT(n, struct binding, node);
-
-        if (is_same(&b->client, c)) {
-            unlist(r, b);
-            list_last(r, b);
-            return b;
-        }
-    }
-    return NULL;
-}
-
-static struct binding *bind(struct receiver *r, const struct client_name *c, struct peer *peer,
-                            const struct emqx_control *init)
-{
-    struct binding *b;
-
-    while (r->table.count >= RECEIVER_BINDINGS_MAX)
-        forget(r, r->first);
-    b = malloc(sizeof(*b) + init->actor.n);
-    if (!b)
-        return NULL;
-    *b = (struct binding){
-        .client = *c, .peer = peer, .incarnation = init->incarnation, .actor_n = init->actor.n};
-    bytes_put(b->actor, init->actor);
-    if (!table_insert(&r->table, &b->node, hash_client(r, c))) {
-        free(b);
-        return NULL;
-    }
-    list_last(r, b);
-    return b;
-}
 
 /* ---- refusals ---- */
 
@@ -158,7 +72,7 @@ static struct kicked *kicked_of(struct receiver *r, const struct client_name *c)
     uint32_t n = r->kicked_count < RECEIVER_KICKED_MAX ? r->kicked_count : RECEIVER_KICKED_MAX;
 
     for (uint32_t i = 0; i < n; i++)
-        if (is_same(&r->kicked[i].client, c))
+        if (client_name_eq(&r->kicked[i].client, c))
             return &r->kicked[i];
     return NULL;
 }
@@ -268,7 +182,7 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
         return refuse(r, packet, cluster, c, BYTES_LIT("too_many_actors"));
     if (err == ERR_PEER)
         return kick(r, packet, "its incarnation is lower than one we know");
-    b = err == OK ? bind(r, &packet->from, peer, c) : NULL;
+    b = err == OK ? bindings_add(&r->bindings, &packet->from, peer, c) : NULL;
     if (!b)
         return kick(r, packet, "no memory for its introduction");
     b->need_bootstrap = need_bootstrap;
@@ -279,7 +193,7 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
 static bool on_init(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                     struct peer *peer, const struct emqx_control *c)
 {
-    struct binding *b = binding_of(r, &packet->from);
+    struct binding *b = bindings_find(&r->bindings, &packet->from);
     enum handshake h;
 
     if (b && b->answer_due) { /* this very packet, offered again */
@@ -304,7 +218,7 @@ static bool on_init(struct receiver *r, const struct link_packet *packet, struct
 static bool on_actor(struct receiver *r, const struct link_packet *packet, struct peer *peer,
                      const struct emqx_control *c)
 {
-    struct binding *b = binding_of(r, &packet->from);
+    struct binding *b = bindings_find(&r->bindings, &packet->from);
     struct announced_actor *actor;
 
     if (!b && c->op == EMQX_HEARTBEAT)
@@ -454,7 +368,7 @@ static bool take_compressed(struct receiver *r, const struct addressed *a, uint3
     bool is_done;
 
     if (a->kind == EMQX_TOPIC_ROUTE && room > RECEIVER_STRANGER_BYTES_MAX &&
-        !binding_of(r, &a->packet->from))
+        !bindings_find(&r->bindings, &a->packet->from))
         return kick(r, a->packet, "a large compressed payload before an introduction");
     if (!may_inflate(r, room))
         return false;
@@ -524,7 +438,7 @@ static bool take(struct receiver *r, const struct link_packet *packet)
 /* Drops what waits of a client: all, or what came first on one connection. */
 static void drop(struct receiver *r, struct waiting_client *c, const struct client_name *from)
 {
-    while (c && (!from || is_same(&waiting_front(c)->from, from))) {
+    while (c && (!from || client_name_eq(&waiting_front(c)->from, from))) {
         c = waiting_pop(&r->waiting, c);
         STAT_INC(shard_count(r->host->shard), link_packets_refused);
     }
@@ -640,7 +554,7 @@ struct receiver *receiver_create(struct link_host *host, receiver_find *find, vo
     if (!r)
         return NULL;
     *r = (struct receiver){.host = host, .find = find, .arg = arg};
-    table_init(&r->table);
+    bindings_init(&r->bindings, &host->key);
     waiting_init(&r->waiting, host);
     r->inflate = inflate_create();
     if (!r->inflate) {
@@ -654,9 +568,7 @@ void receiver_destroy(struct receiver *r)
 {
     if (!r)
         return;
-    while (r->first)
-        forget(r, r->first);
-    table_fini(&r->table);
+    bindings_fini(&r->bindings);
     waiting_fini(&r->waiting);
     inflate_destroy(r->inflate);
     free(r);

@@ -5,9 +5,8 @@
  * are. Whoever breaks the protocol is disconnected with 0x83, as EMQX does it, and begins again.
  *
  * A client that has introduced an actor is bound to it: it may speak for that actor only, and
- * introduce no other. Core does not say when a client goes, so old bindings are forgotten, the one
- * longest silent first, when there are RECEIVER_BINDINGS_MAX; a client that is still there is then
- * disconnected at its next word, and begins again.
+ * introduce no other. A client whose binding was forgotten (link/binding.h) is disconnected at its
+ * next word, and begins again.
  *
  * Little can unpack to much, so in a turn only so much is unpacked. A packet beyond that waits (see
  * link/waiting.h) with all that its client sends after it; others are not held up. A client of
@@ -21,8 +20,6 @@
 #include "link/inflate.h"
 #include "link/peer.h"
 
-/* Clients bound to an actor at a time. Beyond: the one longest silent is forgotten. */
-#define RECEIVER_BINDINGS_MAX 4096u
 /* Clients that were disconnected last: what of theirs is still on its way is dropped unread. */
 #define RECEIVER_KICKED_MAX 16u
 /* Bytes unpacked in one turn. The first packet of a turn may have more; the others wait. */

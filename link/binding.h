@@ -1,0 +1,49 @@
+/* link/binding.h -- which client speaks for which actor of a remote cluster.
+ *
+ * Core does not say when a client goes, so old bindings are forgotten, the one longest silent
+ * first.
+ *
+ * Threads  the link worker.
+ * Memory   a piece for each; bounded by BINDINGS_MAX.
+ */
+#ifndef LINK_BINDING_H
+#define LINK_BINDING_H
+
+#include "core/base/table.h"
+#include "link/peer.h"
+
+/* Clients bound to an actor at a time. Beyond: the one longest silent is forgotten. */
+#define BINDINGS_MAX 4096u
+
+/* A client that speaks for an actor. Listed in the order in which they last spoke. */
+struct binding {
+    struct table_node node;
+    struct binding *prev, *next; /* longest silent first */
+    struct client_name client;
+    struct peer *peer;
+    uint64_t incarnation;
+    bool answer_due, need_bootstrap;
+    uint32_t actor_n;
+    uint8_t actor[];
+};
+
+struct bindings {
+    struct hash_key key;
+    struct table table;
+    struct binding *first, *last;
+};
+
+/* Whether two names are of one connection. */
+bool client_name_eq(const struct client_name *a, const struct client_name *b);
+
+/* None yet; bindings_fini forgets all. */
+void bindings_init(struct bindings *all, const struct hash_key *key);
+void bindings_fini(struct bindings *all);
+
+/* The binding of a client, which has just spoken; or NULL. */
+struct binding *bindings_find(struct bindings *all, const struct client_name *client);
+/* Binds a client, which is not bound, to the actor that it introduces. NULL: no memory. */
+struct binding *bindings_add(struct bindings *all, const struct client_name *client,
+                             struct peer *peer, const struct emqx_control *init);
+
+#endif
