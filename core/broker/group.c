@@ -201,14 +201,12 @@ static enum err dispatch(struct shard *s, struct group *g, const struct member *
     return err;
 }
 
-enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash,
-                       bool is_again)
+enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash)
 {
     struct group *g = slab_at(&s->groups, group);
     struct member *m;
     enum err err;
 
-    (void)is_again;
     if (!g)
         return ERR_NONE; /* its last member has left meanwhile */
     m = g->backlog_count ? NULL : choose(s, g, p, from_hash);
@@ -427,7 +425,6 @@ static void join(struct shard *s, uint32_t from, const struct msg_group_member *
     if (!g)
         return;
     x = find_member(g, from, m->session);
-    out->is_new = !x;
     if (!x)
         x = add_member(g);
     if (!x)

@@ -281,7 +281,6 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     m->type = MSG_DELIVER;
     m->slot_count = slots ? (uint8_t)slots : DELIVER_MATCH_AGAIN;
     m->done = 0;
-    m->is_again = false;
     m->topic_hash = p->topic_hash;
     m->from_hash = w->group_count ? hash_of(s, p->from_id) : 0;
     memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
@@ -296,7 +295,7 @@ static void publish_to_own_groups(struct shard *s, const struct handle *slots, u
     for (uint32_t i = 0; i < count; i++) {
         struct handle g = {slots[i].slot & ~DELIVER_GROUP, slots[i].generation};
 
-        if ((slots[i].slot & DELIVER_GROUP) && group_publish(s, g, p, from_hash, false) == ERR_FULL)
+        if ((slots[i].slot & DELIVER_GROUP) && group_publish(s, g, p, from_hash) == ERR_FULL)
             group_keep(s, g, p, from_hash);
     }
 }
@@ -424,7 +423,7 @@ static bool deliver_groups(struct shard *s, struct msg_deliver *m, struct publis
         if (!(g.slot & DELIVER_GROUP))
             continue;
         g.slot &= ~DELIVER_GROUP;
-        if (group_publish(s, g, p, m->from_hash, m->is_again) == ERR_FULL)
+        if (group_publish(s, g, p, m->from_hash) == ERR_FULL)
             return false;
     }
     return true;
@@ -522,7 +521,7 @@ static enum err post_to_group(struct shard *s, const struct due_publish *d, stru
     struct msg_deliver *m;
 
     if (d->group_home == s->number)
-        return group_publish(s, d->group, p, d->from_hash, true);
+        return group_publish(s, d->group, p, d->from_hash);
     if (!body_share(s, p))
         return ERR_MEMORY;
     bytes = (uint32_t)(sizeof *m + sizeof(struct handle)) + body_bytes(p, false);
@@ -532,7 +531,6 @@ static enum err post_to_group(struct shard *s, const struct due_publish *d, stru
     m->type = MSG_DELIVER;
     m->slot_count = 1;
     m->done = 0;
-    m->is_again = true;
     m->topic_hash = hash_of(s, p->topic);
     m->from_hash = d->from_hash;
     m->slots[0] = (struct handle){d->group.slot | DELIVER_GROUP, d->group.generation};

@@ -209,7 +209,7 @@ bool share_unsubscribe(struct shard *s, struct session *x, struct bytes group, s
 }
 
 /* Everybody who waits for the membership is told. */
-static void answer(struct shard *s, struct share *h, bool is_refused, bool is_new)
+static void answer(struct shard *s, struct share *h, bool is_refused)
 {
     struct filter_wait *w = h->waiting;
 
@@ -217,14 +217,14 @@ static void answer(struct shard *s, struct share *h, bool is_refused, bool is_ne
     while (w) {
         struct filter_wait *next = w->next;
 
-        suback_arrived(s, w->suback, w->at, is_refused, is_new);
+        suback_arrived(s, w->suback, w->at, is_refused);
         w = next;
     }
 }
 
 void share_leave(struct shard *s, struct share *h)
 {
-    answer(s, h, false, false);
+    answer(s, h, false);
     detach(s, h);
     share_sync(s, h);
 }
@@ -245,7 +245,7 @@ void shard_on_group_done(struct shard *s, const struct msg_group_done *m)
         detach(s, h);
     }
     if (!h->join_again)
-        answer(s, h, m->is_refused, m->is_new);
+        answer(s, h, m->is_refused);
     share_sync(s, h);
 }
 

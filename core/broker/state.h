@@ -279,7 +279,7 @@ void shard_on_route_done(struct shard *s, const struct msg_route_done *m);
 /* Tells the filter's owner what has changed, now or when there is room. */
 void filter_sync(struct shard *s, struct filter *f);
 bool subscribe_run(struct shard *s); /* requests that found no room; true: some are left */
-void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused, bool is_new);
+void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused);
 /* Tells link workers that a filter got its first local subscriber or lost its last. */
 void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added);
 
@@ -297,8 +297,7 @@ bool shard_on_group_member(struct shard *s, uint32_t from, const struct msg_grou
 void shard_on_group_done(struct shard *s, const struct msg_group_done *m);
 bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint8_t *body);
 /* One message for a group at home here. ERR_FULL: no room towards the member. */
-enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash,
-                       bool is_again);
+enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash);
 /* Keeps a message behind what the group already holds. */
 void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash);
 /* Whether groups at home here can take one more: no full backlog waits for room in a ring. */

@@ -87,7 +87,7 @@ static void answer_waiting(struct shard *s, struct filter *f, bool is_refused)
     while (w) {
         struct filter_wait *next = w->next;
 
-        suback_arrived(s, w->suback, w->at, is_refused, true);
+        suback_arrived(s, w->suback, w->at, is_refused);
         w = next;
     }
 }
@@ -291,9 +291,8 @@ static void suback_complete(struct shard *s, struct suback *a)
     free(a);
 }
 
-void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused, bool is_new)
+void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused)
 {
-    (void)is_new;
     if (is_refused) {
         a->entries[at].reason = REASON_QUOTA_EXCEEDED;
         a->entries[at].wants_retained = false;

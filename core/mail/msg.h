@@ -66,7 +66,6 @@ struct msg_deliver {
     uint8_t type;
     uint8_t slot_count; /* DELIVER_MATCH_AGAIN: too many, the receiver matches itself */
     uint8_t done;       /* the receiver's: slots dealt with when it had to stop */
-    bool is_again;      /* taken back from a member of a group */
     uint64_t topic_hash;
     uint64_t from_hash; /* of the publisher's client id */
     struct msg_body body;
@@ -133,7 +132,7 @@ struct msg_group_member {
 };
 struct msg_group_done {
     uint8_t type;
-    bool is_refused, is_new;
+    bool is_refused;
     struct handle share, group;
 };
 
