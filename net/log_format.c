@@ -76,46 +76,44 @@ static char short_escape(uint32_t code)
                           : 0;
 }
 
-static void put_text_escaped(struct writer *w, struct bytes b)
+/* How a form writes a letter that must not stand there as it is: `n` bytes at `p`, its code. */
+typedef void put_strange_fn(struct writer *w, const uint8_t *p, uint32_t n, uint32_t code);
+
+static void put_strange_text(struct writer *w, const uint8_t *p, uint32_t n, uint32_t code)
 {
     char e[8];
 
+    (void)code;
+    for (uint32_t k = 0; k < n; k++) {
+        snprintf(e, sizeof(e), "\\x%02x", p[k]);
+        put(w, e, 4);
+    }
+}
+
+static void put_strange_json(struct writer *w, const uint8_t *p, uint32_t n, uint32_t code)
+{
+    char e[8];
+
+    (void)p;
+    (void)n;
+    snprintf(e, sizeof(e), "\\u%04x", (unsigned)code);
+    put(w, e, 6);
+}
+
+/* Letters as they are, where they may be; bytes that are no letter are strange one by one. */
+static void put_escaped(struct writer *w, struct bytes b, put_strange_fn *put_strange)
+{
     for (uint32_t i = 0; i < b.n;) {
         uint32_t code = 0;
         uint32_t n = utf8_at(b.p + i, b.n - i, &code);
         char letter = n ? short_escape(code) : 0;
 
-        if (letter) {
+        if (letter)
             put(w, (char[]){'\\', letter}, 2);
-        } else if (n && !is_steering(code)) {
+        else if (n && !is_steering(code))
             put(w, (const char *)b.p + i, n);
-        } else {
-            for (uint32_t k = 0; k < (n ? n : 1); k++) {
-                snprintf(e, sizeof(e), "\\x%02x", b.p[i + k]);
-                put(w, e, 4);
-            }
-        }
-        i += n ? n : 1;
-    }
-}
-
-static void put_json_escaped(struct writer *w, struct bytes b)
-{
-    char e[8];
-
-    for (uint32_t i = 0; i < b.n;) {
-        uint32_t code = 0xFFFD;
-        uint32_t n = utf8_at(b.p + i, b.n - i, &code);
-        char letter = n ? short_escape(code) : 0;
-
-        if (letter) {
-            put(w, (char[]){'\\', letter}, 2);
-        } else if (n && !is_steering(code)) {
-            put(w, (const char *)b.p + i, n);
-        } else {
-            snprintf(e, sizeof(e), "\\u%04x", (unsigned)(n ? code : 0xFFFD));
-            put(w, e, 6);
-        }
+        else
+            put_strange(w, b.p + i, n ? n : 1, n ? code : 0xFFFD);
         i += n ? n : 1;
     }
 }
@@ -157,9 +155,9 @@ static void put_key(struct writer *w, enum cfg_log_format format, const char *ke
         return;
     w->max = w->count + VALUE_BYTES_MAX - VALUE_END_BYTES;
     if (format == LOG_JSON)
-        put_json_escaped(w, b);
+        put_escaped(w, b, put_strange_json);
     else if (quoted)
-        put_text_escaped(w, b);
+        put_escaped(w, b, put_strange_text);
     else
         put(w, (const char *)b.p, b.n < VALUE_BYTES_MAX / 2 ? b.n : VALUE_BYTES_MAX / 2);
     is_cut = w->is_full || (!quoted && b.n >= VALUE_BYTES_MAX / 2);
