@@ -9,7 +9,9 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 
-/* Payloads from this size are referred to, smaller ones copied (measured: see DESIGN of outq). */
+/* Payloads from this size are not copied into the connection's queue but referred to there: up to
+ * 512 bytes copying was faster, from 1 KiB on the vector of its own was (1.3 times at 2 KiB, 1.7
+ * times at 16 KiB), measured with sends over loopback. */
 #define REFER_BYTES_MIN 1024u
 
 /* ---- one PUBLISH packet ---- */
