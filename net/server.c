@@ -423,7 +423,7 @@ static uint32_t open_connections(const struct server *s)
     return count;
 }
 
-static void stop(struct server *s)
+void server_stop(struct server *s)
 {
     uint64_t until = clock_mono_ms() + SERVER_STOP_MS;
     struct heap_stats heap;
@@ -476,7 +476,7 @@ int server_run(const struct server_options *options)
     if (err == OK) {
         while (!serve_once(&s, -1))
             ;
-        stop(&s);
+        server_stop(&s);
         if (load_acquire(&s.net.has_failed)) /* pairs with store_release in worker.c */
             err = ERR_SYSTEM;
     } else {

@@ -38,6 +38,9 @@ struct server {
 /* Makes everything up to the workers, without threads. ERR_SYSTEM: `s->why`, and what was made is
  * to be given to server_fini. */
 MUST_USE enum err server_init(struct server *s, const struct server_options *options);
+/* Stops workers that run in their threads: tells the clients, waits for them to go, at most
+ * SERVER_STOP_MS or until a signal comes, and joins the threads. */
+void server_stop(struct server *s);
 /* Takes it down; no worker's thread runs any more. */
 void server_fini(struct server *s);
 
