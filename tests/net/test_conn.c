@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "net/resolver.h"
 #include "net/server.h"
+#include "tests/support/port.h"
 
 static const char *const masks[] = {NULL, "multishot_recv", "buffer_ring", "all",
                                     "cqe_skip,defer_taskrun"};
@@ -36,18 +37,6 @@ struct world {
     uint16_t port;
 };
 static struct world *world;
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static void world_begin(const char *mask, const char *more)
 {

@@ -14,6 +14,7 @@
 #include "cfg/parse.h"
 #include "net/clock.h"
 #include "net/server.h"
+#include "tests/support/port.h"
 
 struct world {
     struct cfg *cfg;
@@ -21,18 +22,6 @@ struct world {
     struct server_options options;
     uint16_t port;
 };
-
-static uint16_t free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static struct cfg *configure(uint32_t workers, uint16_t port)
 {
