@@ -242,17 +242,22 @@ void conn_join(struct conn *c)
     free_conn(c);
 }
 
+static void handoff_free(struct conn *c)
+{
+    (void)shard_hold_input(c->worker->shard, -(int64_t)handoff_bytes(c->u.handoff));
+    free(c->u.handoff->admission);
+    free(c->u.handoff);
+    c->u.handoff = NULL;
+}
+
 void conn_drop(struct conn *c, enum close_reason why)
 {
     struct worker *w = c->worker;
 
     if (c->state == CONN_JOINING)
         return;
-    if (c->state == CONN_LEAVING && c->u.handoff) { /* else it has been handed off */
-        free(c->u.handoff->admission);
-        free(c->u.handoff);
-        c->u.handoff = NULL;
-    }
+    if (c->state == CONN_LEAVING && c->u.handoff)
+        handoff_free(c);
     conn_dial_forget(c);
     conn_become(c, CONN_JOINING);
     c->why = (uint8_t)why;
@@ -438,10 +443,14 @@ void conn_retry_later(struct conn *c)
 
 void conn_leave(struct conn *c)
 {
-    if (shard_handoff(c->worker->shard, c->home, c->u.handoff) != OK) {
+    struct shard *s = c->worker->shard;
+    uint32_t bytes = handoff_bytes(c->u.handoff);
+
+    if (shard_handoff(s, c->home, c->u.handoff) != OK) {
         conn_retry_later(c);
         return;
     }
+    (void)shard_hold_input(s, -(int64_t)bytes); /* the mail counts them now */
     c->u.handoff = NULL; /* and the socket and its place among the connections go with it */
     c->fd = -1;
     c->is_counted = false;
@@ -475,10 +484,9 @@ void conn_abandon_all(struct worker *w)
     while ((c = slab_next(&w->conns, &slot)) != NULL) {
         c->recv = RECV_NONE; /* the ring is gone and with it what the kernel held */
         conn_held_free(c);
-        if (c->state == CONN_LEAVING) {
-            free(c->u.handoff->admission);
-            free(c->u.handoff);
-        } else if (c->u.dial && !c->u.dial->is_asked)
+        if (c->state == CONN_LEAVING)
+            handoff_free(c);
+        else if (c->u.dial && !c->u.dial->is_asked)
             free(c->u.dial);
         if (c->fd >= 0)
             close(c->fd);

@@ -336,6 +336,7 @@ static void send_home(struct conn *c, uint32_t home, struct bytes in)
     h->count = in.n;
     memcpy(h->bytes, in.p, in.n);
     conn_held_free(c);
+    STAT_ADD(shard_count(c->worker->shard), input_bytes_held, handoff_bytes(h)); /* they moved */
     c->u.handoff = h;
     c->home = (uint8_t)home;
     conn_become(c, CONN_LEAVING);

@@ -58,8 +58,8 @@
 #define KEEPALIVE_DEFAULT 65535u
 /* Messages a shared group keeps while none of its members can take one. Beyond: oldest dropped. */
 #define GROUP_QUEUED_DEFAULT 1000u
-/* Bytes of large messages that stand in the rings towards one worker. Beyond: publishers are
- * parked; one message is always taken. */
+/* Bytes of large messages and hand-offs that stand in the rings towards one worker. Beyond:
+ * publishers are parked; one message is always taken. */
 #define MAIL_BYTES_MAX (64u << 20)
 /* Bytes of payload by value in a ring between workers; larger ones are shared. */
 #define INLINE_BYTES_MAX 512u

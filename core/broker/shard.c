@@ -308,6 +308,7 @@ static bool on_link_packet(struct shard *s, const struct msg_link_packet *m)
 static bool on_handoff(struct shard *s, const struct msg_pointer *m)
 {
     STAT_INC(&s->stats, handoffs);
+    mail_count(s, s->number, -(int64_t)handoff_bytes(m->p));
     if (s->hooks.adopt)
         s->hooks.adopt(s->hooks.net, m->p);
     else
@@ -562,6 +563,7 @@ enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
 
     if (!m)
         return ERR_FULL;
+    mail_count(s, home, handoff_bytes(h));
     *m = (struct msg_pointer){.type = MSG_HANDOFF, .p = h};
     return OK;
 }

@@ -47,6 +47,12 @@ struct handoff {
     uint8_t bytes[];
 };
 
+/* What a hand-off holds of the memory of the process. */
+static inline uint32_t handoff_bytes(const struct handoff *h)
+{
+    return (uint32_t)sizeof(*h) + h->count;
+}
+
 /* How a log line leaves core. Levels as in syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug.
  * `client`, `user`, `link`, `peer` and `reason` may be empty or NULL. */
 struct log_event {
@@ -152,7 +158,8 @@ struct greeting {
  * it. OK: *g (on any fault g->home is this worker, whose client answers it). A packet larger than
  * limits.connect_bytes is a fault. */
 MUST_USE enum err shard_greet(struct shard *s, struct bytes in, struct greeting *g, uint32_t *need);
-/* Sends a connection to its home. ERR_FULL: not now, try again next turn; h stays the caller's. */
+/* Sends a connection to its home; its bytes count as mail from here to there. ERR_FULL: not now,
+ * try again next turn; h stays the caller's. */
 MUST_USE enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h);
 /* A client for a connection that has come home (or was at home). `peer` is copied; `admission` (may
  * be NULL) is taken over, also on failure.  NULL: no memory or the limit of connections (counted). */

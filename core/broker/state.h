@@ -146,7 +146,8 @@ struct shard {
     struct timer sys_timer;
     struct sys *sys; /* worker 0 */
     _Alignas(CACHE_LINE) _Atomic uint32_t fence;
-    /* bytes of large bodies that stand in the rings towards this worker; every sender adds */
+    /* bytes of large bodies and hand-offs that stand in the rings towards this worker; every sender
+     * adds */
     _Alignas(CACHE_LINE) _Atomic uint64_t mail_bytes;
     _Alignas(CACHE_LINE) struct stats stats;
 };

@@ -101,6 +101,37 @@ TEST(connection_is_handed_over_with_what_it_has_sent)
     assert_int_equal(sum, given);
 }
 
+TEST(bytes_of_a_hand_off_are_counted_as_mail)
+{
+    const uint32_t bytes = 3u << 20;
+    struct handoff *h = calloc(1, sizeof *h + bytes);
+    struct shard_hooks hooks = {.adopt = adopt};
+    struct shard *to;
+    struct broker b;
+    int sum = 0;
+
+    assert_non_null(h);
+    h->count = bytes;
+    hooks.net = &sum;
+    broker_init(&b, 2);
+    b.config.limits.memory_bytes = bytes;
+    broker_start(&b);
+    to = cluster_shard(b.cluster, 1);
+    shard_set_hooks(to, &hooks);
+    assert_int_equal(shard_handoff(cluster_shard(b.cluster, 0), 1, h), OK);
+    assert_int_equal(load_relaxed(&to->mail_bytes), handoff_bytes(h));
+    for (int i = 0; i < 17; i++)
+        broker_turn(&b, 0); /* it has looked at the memory of the process */
+    assert_false(shard_hold_input(cluster_shard(b.cluster, 0), 1));
+    broker_turn(&b, 1);
+    assert_int_equal(load_relaxed(&to->mail_bytes), 0);
+    for (int i = 0; i < 17; i++)
+        broker_turn(&b, 0);
+    assert_true(shard_hold_input(cluster_shard(b.cluster, 0), 1));
+    assert_true(shard_hold_input(cluster_shard(b.cluster, 0), -1));
+    broker_stop(&b);
+}
+
 /* ---- memory ---- */
 
 BROKER_TEST(messages_wait_only_up_to_the_limit_of_the_process)
