@@ -115,7 +115,8 @@ unit_src_core := $(sort $(wildcard tests/core/test_*.c tests/core/*/test_*.c))
 unit_src_cfg  := $(sort $(wildcard tests/cfg/test_*.c))
 unit_src_net  := $(sort $(wildcard tests/net/test_*.c))
 unit_src_link := $(sort $(wildcard tests/link/test_*.c))
-unit_src := $(unit_src_core) $(unit_src_cfg) $(unit_src_net) $(unit_src_link)
+unit_src_tools := $(sort $(wildcard tests/tools/test_*.c))
+unit_src := $(unit_src_core) $(unit_src_cfg) $(unit_src_net) $(unit_src_link) $(unit_src_tools)
 units    := $(unit_src:%.c=$B/%)
 race_src := $(sort $(wildcard tests/race/race_*.c))
 races    := $(race_src:%.c=$B/%)
@@ -178,6 +179,10 @@ $(foreach t,$(tool_names),$(eval $(call link_rule,$B/$(call program_name,$t),\
     tools/$t.c $(wildcard tools/$t_*.c),$(upto_link),$(lto) $(libs_link))))
 $(foreach l,core cfg net link,$(foreach s,$(unit_src_$l),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$B/libsupport.a $(upto_$l),$(no_lto) -lcmocka $(libs_$l)))))
+# Programs are no archive: a test of theirs is linked with the one file it is named after.
+$(foreach s,$(unit_src_tools),$(eval $(call link_rule,$(s:%.c=$B/%),\
+    $s $(patsubst tests/tools/test_%,tools/%,$s),$B/libsupport.a $(upto_link),\
+    $(no_lto) -lcmocka $(libs_link))))
 $(foreach s,$(race_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$B/libsupport.a $(upto_$(call layer_of,$s)),$(no_lto) -lcmocka $(libs_$(call layer_of,$s)))))
 $(foreach s,$(fuzz_src),$(eval $(call link_rule,$(s:%.c=$B/%),\

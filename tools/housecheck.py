@@ -128,7 +128,7 @@ class House:
         """tests/core/x sees core, tests/net sees net and below."""
         for path in self.sources(".c", ".h"):
             parts = path.split("/")
-            if parts[0] != "tests" or parts[1] not in ("core", "cfg", "net", "link"):
+            if parts[0] != "tests" or parts[1] not in ("core", "cfg", "net", "link", "tools"):
                 continue
             last = [f for f in FOLDERS if f.split("/")[0] == parts[1]][-1]
             for number, kind, name in self.includes(path):

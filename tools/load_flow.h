@@ -28,7 +28,7 @@ enum load_arrival {
 MUST_USE enum err load_flow_init(struct load_flow *f, uint32_t window);
 /* Frees what init took; a zeroed flow is fine. */
 void load_flow_fini(struct load_flow *f);
-/* Takes note of a message. */
+/* Takes note of a message; `sequence` is below UINT32_MAX. The time it takes grows with the gap. */
 enum load_arrival load_flow_take(struct load_flow *f, uint32_t sequence);
 
 #endif

@@ -21,7 +21,8 @@ struct load_hist {
 
 /* Counts one value. */
 void load_hist_add(struct load_hist *h, uint64_t value);
-/* The smallest value that `share` (0 to 1) of all are not above; 0 when there are none. */
+/* The value behind which `share` (0 to 1) of all lie when they stand in order: 0 is the smallest,
+ * 0.5 the median, 1 the largest. 0 when there are none. */
 uint64_t load_hist_at(const struct load_hist *h, double share);
 /* The mean of all values; 0 when there are none. */
 double load_hist_mean(const struct load_hist *h);
