@@ -30,7 +30,7 @@
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
     X(input_bytes_held) X(filter_bytes_held) X(message_bytes_held) X(queued_messages)              \
-    X(inflight_messages) X(retained) X(retained_bytes)                                             \
+    X(inflight_messages) X(retained) X(retained_bytes) X(output_bytes_queued)                      \
     /* retained messages but those of $SYS: what the bounds count */                               \
     X(retained_counted) X(retained_counted_bytes)
 /* clang-format on */

@@ -34,8 +34,11 @@ struct stream *shard_next_dirty(struct shard *shard)
 {
     struct stream *s = shard->dirty_first;
 
-    if (!s)
+    if (!s) { /* all of this turn are counted */
+        store_relaxed(&shard->stats.output_bytes_queued, shard->pool.queued_bytes);
         return NULL;
+    }
+    outq_count(&s->outq, &shard->pool);
     shard->dirty_first = s->dirty_next;
     if (!shard->dirty_first)
         shard->dirty_last = &shard->dirty_first;

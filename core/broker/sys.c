@@ -120,6 +120,7 @@ static void say_numbers(struct shard *s, const struct sums *t)
         {"publish/bytes/sent", t->publish_bytes_sent},
         {"bytes/received", t->bytes_received},
         {"bytes/sent", t->bytes_sent},
+        {"packet/out/bytes", t->output_bytes_queued}, /* packets are not counted while they wait */
         {"retained messages/count", t->retained},
         {"subscriptions/count", t->subscriptions + t->shared_subscriptions},
         {"shared_subscriptions/count", t->shared_subscriptions},

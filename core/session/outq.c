@@ -68,6 +68,7 @@ void outq_fini(struct outq *q, struct outq_pool *pool)
         give_back(s, pool);
         s = next;
     }
+    pool->queued_bytes -= q->counted;
     outq_init(q);
 }
 
@@ -150,4 +151,11 @@ void outq_sent(struct outq *q, struct outq_pool *pool, uint32_t n)
         give_back(s, pool);
     }
     q->head_sent += n;
+    outq_count(q, pool);
+}
+
+void outq_count(struct outq *q, struct outq_pool *pool)
+{
+    pool->queued_bytes += (uint64_t)q->bytes - q->counted;
+    q->counted = q->bytes;
 }

@@ -22,13 +22,15 @@ struct outq_segment;
 struct outq_pool {
     struct outq_segment *free;
     uint32_t free_count;
-    uint64_t held_bytes; /* in use and free */
+    uint64_t held_bytes;   /* in use and free */
+    uint64_t queued_bytes; /* waiting in its queues, as last counted */
 };
 
 struct outq {
     struct outq_segment *head, *tail;
     uint32_t head_sent; /* bytes of the head that are gone */
     uint32_t bytes;     /* waiting, in all */
+    uint32_t counted;   /* of them, what the pool knows of */
 };
 
 /* An empty queue owns nothing. */
@@ -55,5 +57,8 @@ uint32_t outq_front(const struct outq *q, struct outq_vec *v, uint32_t max);
 
 /* `n` bytes of the front have left. */
 void outq_sent(struct outq *q, struct outq_pool *pool, uint32_t n);
+
+/* Tells the pool how much waits. Once a turn: not each packet pays for it. */
+void outq_count(struct outq *q, struct outq_pool *pool);
 
 #endif

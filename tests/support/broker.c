@@ -318,6 +318,7 @@ void broker_stop(struct broker *b)
         peer_drop(p);
     broker_settle(b);
     broker_check_gauges(b);
+    assert_int_equal(BROKER_SUM(b, output_bytes_queued), 0);
     cluster_destroy(b->cluster);
     broker_forget_peers(b);
     check_set_handler(NULL);

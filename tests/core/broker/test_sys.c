@@ -91,6 +91,33 @@ BROKER_TEST(values_are_the_sums_of_all_workers)
     broker_stop(&b);
 }
 
+BROKER_TEST(output_that_waits_is_said_in_bytes)
+{
+    struct seen seen = {0};
+    struct broker b;
+    struct peer *p = start(&b, workers), *q = broker_client(&b, broker_id_at(&b, 0, 10));
+
+    peer_subscribed(q, "a", 0);
+    q->reads = false;
+    for (int i = 0; i < 100; i++)
+        peer_publish(p, "a", i % 2 ? "some bytes" : "some more bytes", 0);
+    broker_settle(&b);
+    assert_true(q->stream->outq.bytes > 1000);
+    broker_pass(&b, BROKER_LATE(10000));
+    look(p, &seen);
+    assert_int_equal(atoi(value_of(&seen, "packet/out/bytes")), q->stream->outq.bytes);
+    q->reads = true;
+    broker_settle(&b);
+    broker_pass(&b, BROKER_LATE(10000));
+    look(p, &seen);
+    assert_string_equal(value_of(&seen, "packet/out/bytes"), "0");
+    q->reads = false;
+    peer_publish(p, "a", "lost", 0);
+    broker_settle(&b);
+    peer_drop(q); /* and with it what waited */
+    broker_stop(&b);
+}
+
 TEST(value_that_has_not_changed_is_not_said_again)
 {
     struct seen seen = {0};

@@ -307,3 +307,31 @@ TEST(outq_cannot_send_more_than_it_holds)
     outq_pool_fini(&pool);
     free(p.bytes);
 }
+
+TEST(outq_pool_knows_what_waits_in_all_its_queues)
+{
+    struct outq_pool pool = {0};
+    struct plain p = {0};
+    struct outq a, b;
+
+    outq_init(&a);
+    outq_init(&b);
+    append(&a, &pool, &p, 100);
+    append(&b, &pool, &p, 30);
+    assert_int_equal(pool.queued_bytes, 0); /* nobody has counted yet */
+    outq_count(&a, &pool);
+    outq_count(&a, &pool);
+    assert_int_equal(pool.queued_bytes, 100);
+    append(&a, &pool, &p, 5);
+    outq_sent(&a, &pool, 60);
+    assert_int_equal(pool.queued_bytes, 45);
+    outq_sent(&b, &pool, 10);
+    assert_int_equal(pool.queued_bytes, 65);
+    outq_fini(&a, &pool);
+    assert_int_equal(pool.queued_bytes, 20);
+    append(&b, &pool, &p, 7); /* never counted */
+    outq_fini(&b, &pool);
+    assert_int_equal(pool.queued_bytes, 0);
+    outq_pool_fini(&pool);
+    free(p.bytes);
+}
