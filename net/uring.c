@@ -194,7 +194,7 @@ bool uring_has(const struct uring *u, enum uring_feature f)
 
 /* ---- requests ---- */
 
-static struct io_uring_sqe *next_sqe(struct uring *u, const struct uring_op *op)
+static struct io_uring_sqe *next_sqe(struct uring *u)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
@@ -203,7 +203,6 @@ static struct io_uring_sqe *next_sqe(struct uring *u, const struct uring_op *op)
         sqe = io_uring_get_sqe(&u->ring);
     }
     CHECK(sqe != NULL);
-    (void)op;
     return sqe;
 }
 
@@ -215,7 +214,7 @@ static void set_op(struct io_uring_sqe *sqe, const struct uring_op *op)
 
 void uring_accept(struct uring *u, int fd, bool is_multishot, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     if (is_multishot)
         io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
@@ -226,7 +225,7 @@ void uring_accept(struct uring *u, int fd, bool is_multishot, struct uring_op *o
 
 void uring_recv_buffer(struct uring *u, int fd, bool is_multishot, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     if (is_multishot)
         io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
@@ -239,7 +238,7 @@ void uring_recv_buffer(struct uring *u, int fd, bool is_multishot, struct uring_
 
 void uring_recv(struct uring *u, int fd, void *p, uint32_t n, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_recv(sqe, fd, p, n, 0);
     set_op(sqe, op);
@@ -247,7 +246,7 @@ void uring_recv(struct uring *u, int fd, void *p, uint32_t n, struct uring_op *o
 
 void uring_poll(struct uring *u, int fd, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_poll_add(sqe, fd, 0x001 /* POLLIN */);
     set_op(sqe, op);
@@ -255,7 +254,7 @@ void uring_poll(struct uring *u, int fd, struct uring_op *op)
 
 void uring_read(struct uring *u, int fd, void *p, uint32_t n, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_read(sqe, fd, p, n, 0);
     set_op(sqe, op);
@@ -263,7 +262,7 @@ void uring_read(struct uring *u, int fd, void *p, uint32_t n, struct uring_op *o
 
 void uring_send(struct uring *u, int fd, const void *p, size_t n, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_send(sqe, fd, p, n, MSG_NOSIGNAL);
     set_op(sqe, op);
@@ -271,7 +270,7 @@ void uring_send(struct uring *u, int fd, const void *p, size_t n, struct uring_o
 
 void uring_sendmsg(struct uring *u, int fd, const struct msghdr *m, struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_sendmsg(sqe, fd, m, MSG_NOSIGNAL);
     set_op(sqe, op);
@@ -280,7 +279,7 @@ void uring_sendmsg(struct uring *u, int fd, const struct msghdr *m, struct uring
 void uring_connect(struct uring *u, int fd, const struct sockaddr *a, socklen_t n,
                    struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, op);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_connect(sqe, fd, a, n);
     set_op(sqe, op);
@@ -288,7 +287,7 @@ void uring_connect(struct uring *u, int fd, const struct sockaddr *a, socklen_t 
 
 void uring_cancel(struct uring *u, const struct uring_op *op)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, NULL);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)op, 0);
     sqe->flags |= u->skip_success;
@@ -297,7 +296,7 @@ void uring_cancel(struct uring *u, const struct uring_op *op)
 
 void uring_close(struct uring *u, int fd)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, NULL);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_close(sqe, fd);
     sqe->flags |= u->skip_success;
@@ -306,7 +305,7 @@ void uring_close(struct uring *u, int fd)
 
 void uring_wake(struct uring *u, int ring_fd, struct uring_op *failed)
 {
-    struct io_uring_sqe *sqe = next_sqe(u, failed);
+    struct io_uring_sqe *sqe = next_sqe(u);
 
     io_uring_prep_msg_ring(sqe, ring_fd, 0, 0, 0);
     sqe->flags |= u->skip_success;
@@ -384,7 +383,8 @@ uint32_t uring_run(struct uring *u, uint32_t budget)
     uint32_t ran = 0;
 
     while (ran < budget) {
-        unsigned n = io_uring_peek_batch_cqe(&u->ring, cqes, 64);
+        uint32_t max = budget - ran < 64 ? budget - ran : 64;
+        unsigned n = io_uring_peek_batch_cqe(&u->ring, cqes, max);
 
         if (n == 0)
             break;

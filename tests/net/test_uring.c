@@ -168,6 +168,42 @@ TEST(uring_wake_of_a_closed_ring_is_reported)
     uring_destroy(waker);
 }
 
+static uint32_t completions;
+
+static void on_completion(struct uring_op *op, const struct uring_event *e)
+{
+    (void)op;
+    (void)e;
+    completions++;
+}
+
+/* The rest stays for the next turn, and the ring says that it is there. */
+TEST(uring_runs_no_more_completions_than_it_may)
+{
+    enum { COUNT = 200, BUDGET = 70 };
+    struct uring *u = uring_create(probed(NULL), why, sizeof(why));
+    struct uring_op op = {.done = on_completion};
+    int pair[2];
+
+    completions = 0;
+    assert_int_equal(uring_enable(u), OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(send(pair[1], "x", 1, MSG_NOSIGNAL), 1);
+    for (uint32_t i = 0; i < COUNT; i++)
+        uring_poll(u, pair[0], &op); /* readable at once */
+    uring_submit(u, 0);
+    for (uint32_t left = COUNT; left > 0; left -= left < BUDGET ? left : BUDGET) {
+        assert_true(uring_is_ready(u));
+        assert_int_equal(uring_run(u, BUDGET), left < BUDGET ? left : BUDGET);
+        assert_int_equal(completions, COUNT - left + (left < BUDGET ? left : BUDGET));
+    }
+    assert_false(uring_is_ready(u));
+    assert_int_equal(uring_run(u, 0), 0);
+    close(pair[0]);
+    close(pair[1]);
+    uring_destroy(u);
+}
+
 /* Counts what a multishot receive brings. */
 struct receiver {
     struct uring_op op;
