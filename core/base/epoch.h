@@ -35,7 +35,7 @@ void epoch_quiesce(struct epoch *e, uint32_t worker);
 
 /* Gives `p` (from malloc, `bytes` large) to be freed when nobody can see it any more. It must be
  * unreachable for new readers already. Never fails: should there be no memory for the note of 24
- * bytes, the block is never freed before epoch_destroy and counts as retired for good. */
+ * bytes, the block is lost, not even epoch_destroy frees it, and it counts as retired for good. */
 void epoch_retire(struct epoch *e, uint32_t worker, void *p, uint32_t bytes);
 
 /* Frees what may be freed of this worker's, oldest first, at most `budget` blocks; returns how many

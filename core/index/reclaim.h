@@ -16,10 +16,10 @@ struct reclaim {
     uint64_t bytes, bytes_max; /* what is reachable now; beyond the bound there is no more */
 };
 
-/* The allocator's own rounding, and the least that epoch_retire takes. */
+/* The allocator's own rounding, so that what is counted is what is used. */
 static inline size_t reclaim_round(size_t bytes)
 {
-    return bytes < 32 ? 32 : (bytes + 15) & ~(size_t)15;
+    return (bytes + 15) & ~(size_t)15;
 }
 
 /* `bytes` of uninitialised memory, or NULL. */
