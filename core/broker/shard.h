@@ -162,7 +162,8 @@ MUST_USE enum err shard_greet(struct shard *s, struct bytes in, struct greeting 
  * try again next turn; h stays the caller's. */
 MUST_USE enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h);
 /* A client for a connection that has come home (or was at home). `peer` is copied; `admission` (may
- * be NULL) is taken over, also on failure.  NULL: no memory or the limit of connections (counted). */
+ * be NULL) is taken over, also on failure.  NULL: no memory or the limit of connections (counted).
+ */
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
                            struct admission *admission, void *conn);
 struct stream *client_stream(struct client *c);

@@ -42,10 +42,11 @@ static uint32_t put_connect(uint8_t *to, uint32_t id)
 static uint32_t put_connect_from_afar(struct world *w, uint8_t *to)
 {
     for (uint32_t id = 0; id < 40; id++) {
-        uint32_t n = put_connect(to, id), home = 0, need = 0;
+        uint32_t n = put_connect(to, id), need = 0;
+        struct greeting g;
 
-        assert_int_equal(shard_place(w->from->shard, 0, bytes_of(to, n), &home, &need), OK);
-        if (home == 1)
+        assert_int_equal(shard_greet(w->from->shard, bytes_of(to, n), &g, &need), OK);
+        if (g.home == 1)
             return n;
     }
     fail_msg("no client id is at home there");

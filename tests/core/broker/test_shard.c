@@ -32,8 +32,7 @@ BROKER_TEST(connection_is_placed_by_its_client_id_when_that_is_whole)
 
         for (uint32_t n = 0; n < all.n; n++)
             assert_int_equal(
-                shard_greet(cluster_shard(b.cluster, 0), bytes_of(bytes, n), &g, &need),
-                ERR_MORE);
+                shard_greet(cluster_shard(b.cluster, 0), bytes_of(bytes, n), &g, &need), ERR_MORE);
         for (uint32_t from = 0; from < workers; from++) {
             assert_int_equal(shard_greet(cluster_shard(b.cluster, from), all, &g, &need), OK);
             assert_int_equal(g.home, w);
