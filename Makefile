@@ -83,6 +83,20 @@ link_flags := -pthread $(link_$(KIND)) $(LDFLAGS)
 # What a program outside the sanitizers allocates with.
 jemalloc := $(if $(filter release debug,$(KIND)),-l:libjemalloc.a -ldl -lm)
 
+# wolfSSL is built once from Debian's sources, static and small; WOLFSSL=system takes the
+# installed one.
+WOLFSSL ?= build
+wolfssl_dir := $(OUT)/wolfssl
+ifeq ($(WOLFSSL),system)
+wolfssl_done  :=
+wolfssl_flags  = $(shell pkg-config --cflags wolfssl)
+wolfssl_libs   = $(shell pkg-config --libs wolfssl)
+else
+wolfssl_done  := $(wolfssl_dir)/.stamp
+wolfssl_flags := -isystem $(wolfssl_dir)/include -DKEEP_PEER_CERT
+wolfssl_libs  := $(wolfssl_dir)/lib/libwolfssl.a -lm
+endif
+
 # ----------------------------------------------------------------------------------- sources ---
 
 src_core := $(sort $(wildcard core/*/*.c))
@@ -98,7 +112,7 @@ upto_link := $B/liblink.a $(upto_net)
 
 libs_core :=
 libs_cfg  := -linih
-libs_net  := -l:liburing.a $(jemalloc) $(libs_cfg)
+libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 $(jemalloc) $(libs_cfg)
 libs_link := -lz $(libs_net)
 
 # tools/x.c is a program; tools/x_*.c belong to it. causeway.c keeps its name, ctl.c is
@@ -147,7 +161,7 @@ if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 endef
 
 $B/flags: FORCE
-	$(call remember,$(CC) $(c_flags) $(cxx_flags) $(link_flags) $(jemalloc) $(VERSION))
+	$(call remember,$(CC) $(c_flags) $(cxx_flags) $(link_flags) $(wolfssl_flags) $(jemalloc) $(VERSION))
 
 $B/sources: FORCE
 	$(call remember,$(src_core) $(src_cfg) $(src_net) $(src_link) $(src_support) $(sim_src) $(bench_src))
@@ -161,6 +175,8 @@ $B/obj/%.o: %.cc $B/flags
 	$(call say,CXX,$<)$(CXX) $(cxx_flags) -MMD -MP -c -o $@ $<
 
 $B/obj/tools/%.o: extra_flags = -DCAUSEWAY_VERSION='"$(VERSION)"'
+$B/obj/net/crypt.o: extra_flags = $(wolfssl_flags)
+$B/obj/net/crypt.o: $(wolfssl_done)
 
 define archive_rule
 $B/lib$1.a: $$(src_$1:%.c=$B/obj/%.o) $B/sources
@@ -217,8 +233,9 @@ help: ## this list
 
 # What a program needs to be built, what the documentation's first steps need, what tests need.
 # gcc and clang only recommend libc6-dev and libclang-rt, so they are named.
-DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih-dev zlib1g-dev
 DEPS_TLS   := dpkg-dev autoconf automake libtool patch xz-utils ca-certificates
+DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih-dev zlib1g-dev \
+    libargon2-dev $(if $(wolfssl_done),$(DEPS_TLS),libwolfssl-dev)
 DEPS_DEMO  := mosquitto-clients procps
 DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev \
     python3 python3-paho-mqtt iproute2 npm
@@ -346,19 +363,6 @@ housecheck: ## the rules of the house: layers, headers, comments, words
 	@$(PYTHON) tools/housecheck.py
 
 # ------------------------------------------------------------------------------------ wolfSSL ---
-# Built once from Debian's sources, static and small; WOLFSSL=system takes the installed one.
-
-WOLFSSL ?= build
-wolfssl_dir := $(OUT)/wolfssl
-ifeq ($(WOLFSSL),system)
-wolfssl_done  :=
-wolfssl_flags  = $(shell pkg-config --cflags wolfssl)
-wolfssl_libs   = $(shell pkg-config --libs wolfssl)
-else
-wolfssl_done  := $(wolfssl_dir)/.stamp
-wolfssl_flags := -isystem $(wolfssl_dir)/include -DKEEP_PEER_CERT
-wolfssl_libs  := $(wolfssl_dir)/lib/libwolfssl.a -lm
-endif
 
 .PHONY: wolfssl wolfssl-run
 wolfssl: deps-tls ## builds wolfSSL into build/wolfssl and tries it (WOLFSSL=system: the installed one)

@@ -16,7 +16,7 @@
 #include "core/base/err.h"
 
 /* What a hash may cost whoever checks it. Beyond: the line is a mistake, and the file is refused.
- * 10,000,000 iterations are some ten seconds; argon2id holds its memory while it computes, so a
+ * 10,000,000 iterations are three to ten seconds; argon2id holds its memory while it computes, so a
  * server needs it times the checks that run at once. */
 #define PASSWD_ITERATIONS_MAX 10000000u
 #define PASSWD_ARGON2_KIB_MAX (256u << 10)
