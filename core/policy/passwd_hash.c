@@ -79,10 +79,10 @@ static void take_salt_and_hash(struct reader *r, enum base64_form form, struct p
     }
     out->salt = take_base64(r, form, room->salt, sizeof(room->salt), "the salt is not base64",
                             "the salt is too long");
+    if (r->rest.n > 0 && memchr(r->rest.p, '$', r->rest.n))
+        fail(r, "something follows the hash");
     out->hash = take_base64(r, form, room->hash, sizeof(room->hash), "the hash is not base64",
                             "the hash is too long");
-    if (!r->why && r->rest.n > 0)
-        fail(r, "something follows the hash");
 }
 
 /* The two kinds that have it give a hash of SHA-512's size. */

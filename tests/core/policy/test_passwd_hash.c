@@ -167,6 +167,7 @@ TEST(passwd_hash_refuses_bad_base64_and_missing_parts)
     assert_wrong("$6$", "salt and hash are not both there");
     assert_wrong("$7$101$" SALT12, "salt and hash are not both there");
     assert_wrong("$6$" SALT12 "$" HASH64 "$x", "something follows the hash");
+    assert_wrong("$6$" SALT12 "$" HASH64 "$", "something follows the hash");
     assert_wrong("$argon2id$v=19$m=47104,t=1,p=1$" BARE16 "$" BARE16 "==",
                  "the hash is not base64");
 }
