@@ -19,9 +19,10 @@ bool passwd_edit_delete(struct bytes old, struct bytes user, FILE *fresh, bool *
 /* Called for a password in plain text: writes its hash and a line feed.  false ends the edit. */
 typedef bool passwd_edit_hash(void *arg, struct bytes password, FILE *fresh);
 
-/* Hashes the passwords that are not hashed yet; blanks around them do not count.  false: the stream has no memory, or a user without
- * a password or `hash` ended it; *line is where. */
+/* Hashes the passwords that are not hashed yet; blanks around them do not count.  false: the
+ * stream has no memory (*number is 0), or a user without a password or `hash` ended it (in line
+ * *number). */
 bool passwd_edit_hash_all(struct bytes old, passwd_edit_hash *hash, void *arg, FILE *fresh,
-                          uint32_t *line);
+                          uint32_t *number);
 
 #endif

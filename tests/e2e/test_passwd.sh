@@ -19,7 +19,8 @@ verifies() {
 import base64, hashlib, sys
 path, user, password = sys.argv[1:]
 password = password.encode()
-lines = [l.rstrip("\n").split(":") for l in open(path, encoding="utf-8") if l[0] != "#" and ":" in l]
+text = open(path, encoding="utf-8").read().splitlines()
+lines = [line.split(":") for line in text if ":" in line and line[0] != "#"]
 found = [h for u, h in lines if u == user]
 assert len(found) == 1, lines
 part = found[0].split("$")[1:]
@@ -63,7 +64,7 @@ creates() {
     equal "$(stat -c %a "$file")" 600
     has "$(cat "$file")" '^alice:\$7\$210000\$[A-Za-z0-9+/]{16}\$[A-Za-z0-9+/]{86}==$'
     verifies alice 'wonder land'
-    equal "$(ls "$work" | grep -c passwd)" 1 # nothing left beside it
+    equal "$(echo "$file"*)" "$file" # nothing left beside it
 }
 check creates_a_file_for_its_owner_with_pbkdf2 creates
 
@@ -75,7 +76,8 @@ kinds() {
     verifies bob builder
     run -H argon2id -b "$file" carl x
     equal "$rc" 0
-    has "$(cat "$file")" '^carl:\$argon2id\$v=19\$m=47104,t=1,p=1\$[A-Za-z0-9+/]{86}\$[A-Za-z0-9+/]{86}$'
+    local b64='[A-Za-z0-9+/]{86}'
+    has "$(cat "$file")" "^carl:\\\$argon2id\\\$v=19\\\$m=47104,t=1,p=1\\\$$b64\\\$$b64\$"
     run -H sha512-pbkdf2 -I 1 -b "$file" 'zoë' 'pässwörd'
     equal "$rc" 0
     verifies 'zoë' 'pässwörd'
@@ -297,8 +299,9 @@ options() {
     fresh
     local before words
     before=$(cat "$file")
-    for words in '-c -D F u' '-D -U F' '-D -b F u p' '-b -U F' '-U F u' '-b F u' '-b F u p x' 'F' '' \
-        'F u x' '-H md5 F u' '-I 0 F u' '-I x F u' '-I 10000001 F u' '-I -1 F u' '-I 1x F u' '-x F u'; do
+    for words in '-c -D F u' '-D -U F' '-D -b F u p' '-b -U F' '-U F u' '-b F u' '-b F u p x' \
+        'F' '' 'F u x' '-H md5 F u' '-I 0 F u' '-I x F u' '-I 10000001 F u' '-I -1 F u' \
+        '-I 1x F u' '-x F u'; do
         # shellcheck disable=SC2086 # a list of words
         run ${words/F/$file} <<<typed
         equal "$words: $rc" "$words: 1"

@@ -15,6 +15,7 @@ struct fake_work {
 
 static struct fake_work fake;
 
+/* The sum of the parts and a number, as n bytes. */
 static inline void fake_sum(const struct bytes *parts, uint32_t count, uint32_t more, uint8_t *to,
                             uint32_t n)
 {
@@ -30,6 +31,7 @@ static inline void fake_sum(const struct bytes *parts, uint32_t count, uint32_t 
     }
 }
 
+/* SHA-512, as struct passwd_crypt has it; and so on. */
 static inline enum err fake_sha512(const struct bytes *parts, uint32_t count, uint8_t digest[64])
 {
     fake.sha512++;
@@ -37,6 +39,7 @@ static inline enum err fake_sha512(const struct bytes *parts, uint32_t count, ui
     return fake.answer;
 }
 
+/* HMAC. */
 static inline enum err fake_hmac(struct bytes key, const struct bytes *parts, uint32_t count,
                                  uint8_t mac[32])
 {
@@ -49,6 +52,7 @@ static inline enum err fake_hmac(struct bytes key, const struct bytes *parts, ui
     return fake.answer;
 }
 
+/* PBKDF2. */
 static inline enum err fake_pbkdf2(struct bytes password, struct bytes salt, uint32_t iterations,
                                    uint8_t *to, uint32_t n)
 {
@@ -60,6 +64,7 @@ static inline enum err fake_pbkdf2(struct bytes password, struct bytes salt, uin
     return fake.answer;
 }
 
+/* argon2id. */
 static inline enum err fake_argon2id(struct bytes password, struct bytes salt, uint32_t passes,
                                      uint32_t memory_kib, uint32_t lanes, uint8_t *to, uint32_t n)
 {
@@ -71,6 +76,7 @@ static inline enum err fake_argon2id(struct bytes password, struct bytes salt, u
     return fake.answer;
 }
 
+/* Comparing. */
 static inline bool fake_equal(const void *a, const void *b, size_t n)
 {
     fake.compared++;

@@ -216,8 +216,8 @@ TEST(passwd_hash_matches_the_password_it_was_made_of)
     bool matches;
 
     fake = (struct fake_work){0};
-    for (int kind = 0; kind < PASSWD_KIND_COUNT; kind++) {
-        make(kind, BYTES_LIT("secret"), &hash);
+    for (uint32_t kind = 0; kind < PASSWD_KIND_COUNT; kind++) {
+        make((enum passwd_kind)kind, BYTES_LIT("secret"), &hash);
         assert_int_equal(passwd_hash_check(&hash, BYTES_LIT("secret"), &fake_crypt, &matches), OK);
         assert_true(matches);
         assert_int_equal(passwd_hash_check(&hash, BYTES_LIT("secreu"), &fake_crypt, &matches), OK);
