@@ -58,6 +58,7 @@ enum ws_close_code {
 enum ws_why {
     WS_WHY_NONE,
     WS_WHY_CLOSE_FRAME, /* the peer asked for it, politely */
+    WS_WHY_OURS,        /* ws_close */
     WS_WHY_MEMORY,
     /* the request */
     WS_WHY_REQUEST_LINE,
@@ -126,17 +127,17 @@ struct ws {
     uint8_t why;      /* enum ws_why, with WS_CLOSED */
 
     uint8_t header_n;   /* bytes of `header` that are there; 0: between two frames */
-    uint8_t header[14]; /* of the frame under way */
+    uint8_t header[14]; /* of the frame under way; its last four bytes are the masking key */
+    uint8_t mask_idx;   /* the byte of the key that the next byte of the payload meets, 0..3 */
     bool in_payload;    /* the header is whole and was judged */
     bool in_message;    /* a fragmented message waits for its end */
-    uint64_t left;      /* bytes of the payload that are still to come */
-    uint64_t mask;      /* the key twice, turned so that it begins at the next byte */
-    const struct ws_rules *rules;
-    uint8_t *held; /* the start of the request, then that of a control frame's payload; or NULL */
+    bool in_headers;    /* WS_REQUEST: the first line is whole */
+    uint8_t last;       /* WS_REQUEST: the last byte seen */
+    uint32_t line_n;    /* WS_REQUEST: bytes of the line under way, without CR LF */
     uint32_t held_n, held_room;
-    uint32_t line_n; /* WS_REQUEST: bytes of the line under way */
-    uint8_t last;    /* WS_REQUEST: the last byte seen */
-    bool in_headers; /* WS_REQUEST: the first line is whole */
+    uint8_t *held; /* the start of the request, later of a control frame's payload; or NULL */
+    uint64_t left; /* bytes of the payload that are still to come */
+    const struct ws_rules *rules;
 };
 
 /* What is to be sent, complete frames or a complete answer. Everything in it goes before the next
