@@ -29,7 +29,7 @@ struct cidr {
 struct cidr_list {
     struct cidr *nets;
     uint32_t count, room;
-    bool is_sealed;
+    bool is_unsorted; /* entries were added since it was sealed */
 };
 
 /* Who may come: a network in `deny` may not; of the others all if `allow` is empty, else those in
@@ -38,7 +38,7 @@ struct cidr_rules {
     struct cidr_list allow, deny;
 };
 
-/* An empty list, which is sealed. */
+/* An empty list, which can be asked; all zeros are one, too. */
 void cidr_init(struct cidr_list *list);
 /* Frees the entries. */
 void cidr_fini(struct cidr_list *list);
