@@ -19,7 +19,7 @@
 /* Entries of one list. Beyond: cidr_add answers ERR_FULL. */
 #define CIDR_LIST_MAX 100000u
 
-/* One network: the bits of hi:lo (an IPv4 one: the upper 32 of hi) behind the first `bits` are 0. */
+/* One network. An IPv4 address is the upper 32 bits of hi. Bits behind the first `bits` are 0. */
 struct cidr {
     uint64_t hi, lo;
     uint8_t family; /* 4 or 6 */

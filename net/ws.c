@@ -504,9 +504,11 @@ static enum ws_why take_frames(struct ws *ws, struct cursor *c, struct ws_out *o
 
 enum err ws_input(struct ws *ws, uint8_t *p, uint32_t n, uint32_t *plain, struct ws_out *out)
 {
-    struct cursor c = {.at = p, .end = p + n, .to = p};
+    struct cursor c;
     enum ws_why why = WS_WHY_NONE;
 
+    c.at = c.to = p;
+    c.end = p + n;
     out->n = out->pong_at = 0;
     *plain = 0;
     if (ws->state == WS_CLOSED)

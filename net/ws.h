@@ -7,7 +7,7 @@
  * to a struct ws_out, which the caller sends between two whole frames of its own. What the broker
  * sends goes into binary frames: ws_frame_header in front of any number of bytes.
  *
- *     err = ws_input(&ws, buffer, n, &plain, &out);   buffer[0 .. plain) is MQTT, also when it failed
+ *     err = ws_input(&ws, buffer, n, &plain, &out);   buffer[0 .. plain) is MQTT, also at the end
  *     offer buffer[0 .. plain) to the stream; send out.p[0 .. out.n)
  *     if (err != OK) send nothing more, close the connection; ws_why_name(ws.why) is the reason
  *

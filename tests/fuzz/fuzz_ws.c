@@ -1,4 +1,4 @@
-/* tests/fuzz/fuzz_ws.c -- a WebSocket client gets the same stream and the same end however it is cut.
+/* tests/fuzz/fuzz_ws.c -- a WebSocket gives the same stream and the same end however it is cut.
  *
  * Input: a byte that seeds the cuts, a byte of flags (1: the handshake is over already; 2: a small
  * bound for the request; 4: only some origins may), then what the client sends. It is taken once

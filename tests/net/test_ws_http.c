@@ -542,7 +542,8 @@ TEST(ws_http_lets_in_only_pages_of_allowed_origins)
 
 static enum err no_sha1(const uint8_t *text, uint32_t n, uint8_t digest[WS_SHA1_BYTES])
 {
-    (void)text, (void)n, (void)digest;
+    (void)text, (void)n;
+    memset(digest, 0, WS_SHA1_BYTES);
     return ERR_SYSTEM;
 }
 
