@@ -96,12 +96,14 @@ TEST(proxy_v1_names_both_ends_of_ipv6)
     struct proxy out;
     char longest[PROXY_V1_BYTES_MAX + 1];
 
-    assert_int_equal(read_line("PROXY TCP6 2001:db8::1 ::1 1 0\r\n", &out), OK);
+    assert_int_equal(read_line("PROXY TCP6 2001:db8::1 ::1 1 59999\r\n", &out), OK);
     assert_int_equal(out.family, PROXY_IPV6);
     assert_memory_equal(out.source.ip, "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1", 16);
     assert_memory_equal(out.destination.ip, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1", 16);
     assert_int_equal(out.source.port, 1);
-    assert_int_equal(out.destination.port, 0);
+    assert_int_equal(out.destination.port, 59999);
+    assert_int_equal(read_line("PROXY TCP6 ::1 ::1 0 0\r\n", &out), OK);
+    assert_int_equal(out.source.port, 0);
     snprintf(longest, sizeof(longest), "PROXY TCP6 %s %s 65535 65535\r\n",
              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
     assert_int_equal(read_line(longest, &out), OK);
@@ -155,12 +157,16 @@ TEST(proxy_v1_refuses_lines_that_are_not_exact)
         {"PROXY TCP4 1.1.1.1 2.2.2.256 1 2\r\n", PROXY_WHY_ADDRESS},
         {"PROXY TCP4 ::1 ::2 1 2\r\n", PROXY_WHY_ADDRESS},
         {"PROXY TCP6 1.1.1.1 ::2 1 2\r\n", PROXY_WHY_ADDRESS},
+        {"PROXY TCP6 0000000000000000000000000000000000000000000001 ::2 1 2\r\n",
+         PROXY_WHY_ADDRESS},
         {"PROXY TCP6 00000000000000000000000000000000000000000000001 ::2 1 2\r\n",
          PROXY_WHY_ADDRESS},
         {"PROXY TCP4 1.1.1.1 2.2.2.2 65536 2\r\n", PROXY_WHY_PORT},
         {"PROXY TCP4 1.1.1.1 2.2.2.2 1 99999\r\n", PROXY_WHY_PORT},
         {"PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n", PROXY_WHY_PORT},
         {"PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n", PROXY_WHY_PORT},
+        {"PROXY TCP4 1.1.1.1 2.2.2.2 1a 2\r\n", PROXY_WHY_PORT},
+        {"PROXY TCP4 1.1.1.1 2.2.2.2 1 2:\r\n", PROXY_WHY_PORT},
         {"PROXY TCP4 1.1.1.1 2.2.2.2 1 4294967297\r\n", PROXY_WHY_PORT},
     };
 
@@ -197,6 +203,16 @@ TEST(proxy_refuses_what_is_no_header_at_its_first_byte)
     refuses("'proxy '", PROXY_WHY_ABSENT);
     refuses("0d0a0d0a000d0a515549540b", PROXY_WHY_ABSENT);
     refuses("0d0a0d0a0d", PROXY_WHY_ABSENT);
+}
+
+TEST(proxy_waits_for_a_first_byte)
+{
+    struct proxy out;
+    enum proxy_why why;
+    uint32_t need;
+
+    assert_int_equal(proxy_next((struct bytes){0}, PROXY_ANY, &out, &need, &why), ERR_MORE);
+    assert_int_equal(need, 1);
 }
 
 TEST(proxy_takes_only_versions_the_listener_wants)
@@ -335,7 +351,7 @@ TEST(proxy_v2_tells_what_the_balancer_knows_of_tls)
     struct bytes in;
 
     takes(SIGNATURE "21 11 0060 " IPV4 "01 0004 'mqtt' 02 000b 'example.org' 05 0003 aabbcc "
-                    "20 0036 03 00000000 21 0007 'TLSv1.3' 22 0006 'dev-17' "
+                    "20 0036 03 00000000 21 0007 'TLSv1.3' 22 0006 'dev 17' "
                     "23 000c 'TLS_AES_128_' 25 0003 'EC2' 28 0003 300100 fe 0000",
           &out, &in);
     assert_true(bytes_eq(out.alpn, BYTES_LIT("mqtt")));
@@ -343,7 +359,7 @@ TEST(proxy_v2_tells_what_the_balancer_knows_of_tls)
     assert_int_equal(out.unique_id.n, 3);
     assert_true(out.tls.is_tls && out.tls.has_certificate && out.tls.is_verified);
     assert_true(bytes_eq(out.tls.version, BYTES_LIT("TLSv1.3")));
-    assert_true(bytes_eq(out.tls.common_name, BYTES_LIT("dev-17")));
+    assert_true(bytes_eq(out.tls.common_name, BYTES_LIT("dev 17")));
     assert_true(bytes_eq(out.tls.cipher, BYTES_LIT("TLS_AES_128_")));
     assert_int_equal(out.tls.certificate.n, 3);
     assert_ptr_equal(out.tls.certificate.p, in.p + in.n - 6);
@@ -397,8 +413,6 @@ TEST(proxy_v2_refuses_values_that_do_not_fit)
 
 TEST(proxy_v2_refuses_values_that_cannot_be)
 {
-    char text[512] = SIGNATURE "21 11 0090 " IPV4 "05 0081 ";
-
     refuses(SIGNATURE "21 11 0016 " IPV4 "20 0007 03 00000000 220001", PROXY_WHY_VALUE);
     refuses(SIGNATURE "21 11 0011 " IPV4 "02 0002 'a' 00", PROXY_WHY_VALUE);
     refuses(SIGNATURE "21 11 0011 " IPV4 "02 0002 'a' 0a", PROXY_WHY_VALUE);
@@ -406,8 +420,22 @@ TEST(proxy_v2_refuses_values_that_cannot_be)
     refuses(SIGNATURE "21 11 001a " IPV4 "20 000b 03 00000000 22 0003 'a' 00 'b'", PROXY_WHY_VALUE);
     refuses(SIGNATURE "21 11 000f " IPV4 "01 0000", PROXY_WHY_VALUE);
     refuses(SIGNATURE "21 11 0011 " IPV4 "03 0002 0000", PROXY_WHY_VALUE);
-    for (uint32_t i = 0; i < 129; i++)
+}
+
+TEST(proxy_v2_bounds_a_unique_id)
+{
+    char text[512] = SIGNATURE "21 11 008f " IPV4 "05 0080 ";
+    struct proxy out;
+    struct bytes in;
+
+    for (uint32_t i = 0; i < 128; i++)
         strcat(text, "aa");
+    takes(text, &out, &in);
+    assert_int_equal(out.unique_id.n, 128);
+    wire_free(in);
+    memcpy(text + strlen(SIGNATURE), "21 11 0090", 10);
+    memcpy(text + strlen(SIGNATURE "21 11 008f " IPV4), "05 0081", 7);
+    strcat(text, "aa");
     refuses(text, PROXY_WHY_VALUE);
 }
 
