@@ -83,8 +83,8 @@ link_flags := -pthread $(link_$(KIND)) $(LDFLAGS)
 # What a program outside the sanitizers allocates with.
 jemalloc := $(if $(filter release debug,$(KIND)),-l:libjemalloc.a -ldl -lm)
 
-# wolfSSL is built once from Debian's sources, static and small; WOLFSSL=system takes the
-# installed one.
+# TLS. wolfSSL is built once from Debian's sources, static and small; WOLFSSL=system takes the
+# installed one (libwolfssl-dev), which is slower and needs more memory for each connection.
 WOLFSSL ?= build
 wolfssl_dir := $(OUT)/wolfssl
 ifeq ($(WOLFSSL),system)
@@ -93,7 +93,7 @@ wolfssl_flags  = $(shell pkg-config --cflags wolfssl)
 wolfssl_libs   = $(shell pkg-config --libs wolfssl)
 else
 wolfssl_done  := $(wolfssl_dir)/.stamp
-wolfssl_flags := -isystem $(wolfssl_dir)/include -DKEEP_PEER_CERT
+wolfssl_flags := -isystem $(wolfssl_dir)/include -DWOLFSSL_ALWAYS_VERIFY_CB
 wolfssl_libs  := $(wolfssl_dir)/lib/libwolfssl.a -lm
 endif
 
@@ -161,7 +161,7 @@ if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 endef
 
 $B/flags: FORCE
-	$(call remember,$(CC) $(c_flags) $(cxx_flags) $(link_flags) $(wolfssl_flags) $(jemalloc) $(VERSION))
+	$(call remember,$(CC) $(c_flags) $(cxx_flags) $(link_flags) $(wolfssl_flags) $(jemalloc) $(WOLFSSL) $(VERSION))
 
 $B/sources: FORCE
 	$(call remember,$(src_core) $(src_cfg) $(src_net) $(src_link) $(src_support) $(sim_src) $(bench_src))
@@ -174,9 +174,11 @@ $B/obj/%.o: %.cc $B/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(cxx_flags) -MMD -MP -c -o $@ $<
 
+tls_objects := $(patsubst net/%.c,$B/obj/net/%.o,$(wildcard net/tls*.c) net/crypt.c)
+$(tls_objects): extra_flags = $(wolfssl_flags)
+$(tls_objects): $(wolfssl_done)
+
 $B/obj/tools/%.o: extra_flags = -DCAUSEWAY_VERSION='"$(VERSION)"'
-$B/obj/net/crypt.o: extra_flags = $(wolfssl_flags)
-$B/obj/net/crypt.o: $(wolfssl_done)
 
 define archive_rule
 $B/lib$1.a: $$(src_$1:%.c=$B/obj/%.o) $B/sources
@@ -233,23 +235,22 @@ help: ## this list
 
 # What a program needs to be built, what the documentation's first steps need, what tests need.
 # gcc and clang only recommend libc6-dev and libclang-rt, so they are named.
-DEPS_TLS   := dpkg-dev autoconf automake libtool patch xz-utils ca-certificates
+DEPS_TLS   := $(if $(filter system,$(WOLFSSL)),libwolfssl-dev,dpkg-dev autoconf automake libtool \
+    patch xz-utils) ca-certificates
 DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih-dev zlib1g-dev \
-    libargon2-dev $(if $(wolfssl_done),$(DEPS_TLS),libwolfssl-dev)
+    libargon2-dev $(DEPS_TLS)
 DEPS_DEMO  := mosquitto-clients procps
-DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev \
+DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev openssl \
     python3 python3-paho-mqtt iproute2 npm
 
-.PHONY: deps deps-build deps-tls deps-demo run demo
+.PHONY: deps deps-build deps-demo run demo
 
 deps: ## installs the Debian packages that are missing, for building and testing
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS) $(DEPS_DEMO) $(DEPS_TEST)
 deps-build:
-	@tools/deps.sh $(DEPS_BUILD)
-deps-tls:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS)
 deps-demo:
-	@tools/deps.sh $(DEPS_BUILD) $(DEPS_DEMO)
+	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS) $(DEPS_DEMO)
 
 run: deps-build ## builds and starts the broker (ARGS='-p 1884')
 	+@$(MAKE) all
@@ -363,9 +364,10 @@ housecheck: ## the rules of the house: layers, headers, comments, words
 	@$(PYTHON) tools/housecheck.py
 
 # ------------------------------------------------------------------------------------ wolfSSL ---
+# Built once from Debian's sources, static and small; see the variables on top.
 
 .PHONY: wolfssl wolfssl-run
-wolfssl: deps-tls ## builds wolfSSL into build/wolfssl and tries it (WOLFSSL=system: the installed one)
+wolfssl: deps-build ## builds wolfSSL into build/wolfssl and tries it (WOLFSSL=system: the installed one)
 	+@$(MAKE) wolfssl-run
 
 wolfssl-run: $(B)/wolfssl_smoke

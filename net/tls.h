@@ -79,10 +79,10 @@ struct tls_settings {
      * client that offers only others is refused; one that offers none is taken. */
     const char *alpn;
 
-    bool no_tickets; /* server: no resumption. Implied by require_certificate. */
+    bool no_tickets; /* server: no resumption. Implied where certificate or PSK say who it is. */
 
-    /* Pre-shared keys. Server: a file of lines `identity:hexkey`, and a hint shown to clients (1.2).
-     * Client: its identity and key in hex digits. */
+    /* Pre-shared keys. Server: a file of lines `identity:hexkey`, and a hint shown to clients (1.2);
+     * it has then no certificate. Client: its identity and key in hex digits. */
     const char *psk_file, *psk_hint;
     const char *psk_identity, *psk_key;
 };

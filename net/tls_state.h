@@ -1,0 +1,88 @@
+/* net/tls_state.h -- what the files of net/tls*.c share: contexts and connections from inside.
+ *
+ * tls.c is the connection, tls_context.c reads settings into contexts, tls_psk.c holds pre-shared
+ * keys, tls_ticket.c the keys of tickets, tls_error.c has the words for what went wrong. tls_hello.c
+ * and tls_names.c do not know the library.
+ */
+#ifndef NET_TLS_STATE_H
+#define NET_TLS_STATE_H
+
+#include "core/base/atomic.h"
+#include "net/tls.h"
+#include "net/tls_hello.h"
+#include "net/tls_names.h"
+
+/* The library's, which only the .c files know. */
+struct WOLFSSL;
+struct WOLFSSL_CTX;
+struct WOLFSSL_SESSION;
+struct WOLFSSL_X509_STORE_CTX;
+struct tls_psks;
+
+/* Bytes of a pre-shared key at most. */
+#define TLS_PSK_BYTES_MAX 64u
+/* Bytes of an identity at most. */
+#define TLS_PSK_IDENTITY_BYTES_MAX 127u
+/* Bytes of a list of protocols at most. */
+#define TLS_ALPN_BYTES_MAX 63u
+
+struct tls_psk {
+    char identity[TLS_PSK_IDENTITY_BYTES_MAX + 1];
+    uint8_t key[TLS_PSK_BYTES_MAX];
+    uint8_t key_count;
+};
+
+struct tls_context {
+    _Atomic uint32_t holds;
+    /* nobody writes what follows, once it is made */
+    enum tls_side side;
+    bool checks_peer; /* the other side must prove a certificate (or a PSK) */
+    bool has_tickets;
+    struct WOLFSSL_CTX *ctx;
+    struct tls_psks *psks; /* a server's */
+    struct tls_psk *psk;   /* a client's */
+    int64_t expires;
+    char alpn[TLS_ALPN_BYTES_MAX + 1];
+};
+
+/* ---- tls_psk.c ---- */
+
+/* Reads a file of lines `identity:hexkey`. NULL: `why` says what is wrong with it. */
+struct tls_psks *tls_psks_read(const char *path, char *why, size_t why_bytes);
+/* Frees them.  NULL is fine. */
+void tls_psks_destroy(struct tls_psks *psks);
+/* The one of that identity, or NULL. */
+const struct tls_psk *tls_psks_find(const struct tls_psks *psks, const char *identity);
+/* Reads one pair. NULL, or what is wrong with it. */
+const char *tls_psk_parse(struct bytes identity, struct bytes hex, struct tls_psk *psk);
+
+/* ---- tls_ticket.c ---- */
+
+/* Lets a server's context give and take tickets under the keys of the process. */
+void tls_tickets_enable(struct WOLFSSL_CTX *ctx);
+/* Forgets the keys. */
+void tls_tickets_fini(void);
+/* Changes the key as if its time had come, `times` times. For tests. */
+void tls_tickets_rotate(uint32_t times);
+
+/* ---- tls_error.c ---- */
+
+/* Words for an error of the library; never NULL. */
+const char *tls_error_words(int code);
+/* Words for a fatal alert of the peer; never NULL. */
+const char *tls_alert_words(int alert);
+
+/* ---- tls.c: what contexts have the library call ---- */
+
+/* Reads from the input that tls_open was given, writes to the output. */
+int tls_on_recv(struct WOLFSSL *ssl, char *to, int bytes, void *user);
+int tls_on_send(struct WOLFSSL *ssl, char *from, int bytes, void *user);
+/* Is told of each certificate that is bad, and of the peer's own when it is good: 0 refuses. */
+int tls_on_certificate(int is_good, struct WOLFSSL_X509_STORE_CTX *store);
+/* Looks up the PSK of a client; tells our own. */
+unsigned int tls_on_psk(struct WOLFSSL *ssl, const char *identity, unsigned char *key,
+                        unsigned int key_max);
+unsigned int tls_on_psk_ask(struct WOLFSSL *ssl, const char *hint, char *identity,
+                            unsigned int identity_max, unsigned char *key, unsigned int key_max);
+
+#endif
