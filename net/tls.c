@@ -158,10 +158,17 @@ static bool hello_is_good(struct tls *t, struct bytes input)
         return true;
     if (t->hello->is_whole && wolfSSL_version(t->ssl) == TLS1_3_VERSION)
         tls_hello_init(t->hello);
-    if (tls_hello_look(t->hello, input) == OK)
-        return true;
-    fail(t, "hello malformed");
-    return false;
+    if (tls_hello_look(t->hello, input) != OK) {
+        fail(t, "hello malformed");
+        return false;
+    }
+    if (t->hello->is_whole && !t->server_name) {
+        struct bytes name = tls_hello_name(t->hello);
+
+        if (name.n > 0)
+            t->server_name = strndup((const char *)name.p, name.n);
+    }
+    return true;
 }
 
 static bool within_bounds(struct tls *t, int bytes)
@@ -246,8 +253,11 @@ int tls_on_certificate(int is_good, struct WOLFSSL_X509_STORE_CTX *store)
     }
     if (store->error_depth != 0)
         return 1;
-    if (store->totalCerts < 1 || !store->certs ||
-        !take_certificate(t, bytes_of(store->certs[0].buffer, store->certs[0].length)))
+    if (store->totalCerts < 1 || !store->certs) { /* TLS 1.2 finds an empty list good */
+        fail(t, tls_error_words(NO_PEER_CERT));
+        return 0;
+    }
+    if (!take_certificate(t, bytes_of(store->certs[0].buffer, store->certs[0].length)))
         return 0;
     t->saw_certificate = true;
     return 1;
@@ -382,15 +392,9 @@ static void fail_by_library(struct tls *t, int code)
 /* What is asked for later than the handshake, when the library has thrown it away. */
 static bool keep_texts(struct tls *t)
 {
-    struct bytes asked = t->hello ? tls_hello_name(t->hello) : bytes_of(NULL, 0);
     char *alpn = NULL;
     unsigned short alpn_count = 0;
 
-    if (asked.n > 0) {
-        t->server_name = strndup((const char *)asked.p, asked.n);
-        if (!t->server_name)
-            return false;
-    }
     if (t->context->alpn[0] &&
         wolfSSL_ALPN_GetProtocol(t->ssl, &alpn, &alpn_count) == WOLFSSL_SUCCESS) {
         t->alpn = strndup(alpn, alpn_count);

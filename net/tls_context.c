@@ -303,11 +303,25 @@ static bool use_versions(struct making *m)
                     (s->version_min == TLS_VERSION_UNSET && s->side == TLS_SERVER &&
                      s->require_certificate);
 
+    if (s->version_max == TLS_VERSION_1_2) {
+        if (only_1_3)
+            return fail(m, "TLS 1.2 at most and 1.3 at least exclude each other");
+        for (int i = 0; i < 3; i++)
+            (void)wolfSSL_CTX_UseSupportedCurve(m->context->ctx, (word16)groups[i]);
+        return true; /* the method is one of 1.2 alone */
+    }
     if (wolfSSL_CTX_SetMinVersion(m->context->ctx, only_1_3 ? WOLFSSL_TLSV1_3 : WOLFSSL_TLSV1_2) !=
             WOLFSSL_SUCCESS ||
         wolfSSL_CTX_set_groups(m->context->ctx, groups, 3) != WOLFSSL_SUCCESS)
         return fail(m, "this wolfSSL lacks TLS 1.3 or X25519");
     return true;
+}
+
+static WOLFSSL_METHOD *method_of(const struct tls_settings *s)
+{
+    if (s->version_max == TLS_VERSION_1_2)
+        return s->side == TLS_SERVER ? wolfTLSv1_2_server_method() : wolfTLSv1_2_client_method();
+    return s->side == TLS_SERVER ? wolfTLS_server_method() : wolfTLS_client_method();
 }
 
 /* ---- keys of both ---- */
@@ -348,7 +362,7 @@ static bool settings_agree(const struct making *m)
 
     if (s->side == TLS_SERVER && s->psk_file && (s->certificate_file || s->require_certificate))
         return fail(m, "psk_file and a certificate exclude each other on one listener");
-    if (s->side == TLS_SERVER && !s->psk_file && !s->certificate_file)
+    if (s->side == TLS_SERVER && !s->psk_file && !s->certificate_file && !s->key_file)
         return fail(m, "a TLS listener needs certfile and keyfile, or psk_file");
     if (s->alpn && strlen(s->alpn) > TLS_ALPN_BYTES_MAX)
         return fail(m, "alpn: the list is too long");
@@ -361,7 +375,7 @@ static void use_checks(struct making *m)
     bool is_server = c->side == TLS_SERVER;
     int mode = WOLFSSL_VERIFY_NONE;
 
-    if (c->checks_peer && !c->psks)
+    if (c->checks_peer && !(is_server && m->settings->psk_file))
         mode = WOLFSSL_VERIFY_PEER | (is_server ? WOLFSSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0);
     wolfSSL_CTX_set_verify(c->ctx, mode, mode == WOLFSSL_VERIFY_NONE ? NULL : tls_on_certificate);
     wolfSSL_CTX_SetIORecv(c->ctx, tls_on_recv);
@@ -392,8 +406,7 @@ static bool fill(struct making *m)
         return false;
     if (s->alpn)
         strcpy(c->alpn, s->alpn);
-    c->ctx = wolfSSL_CTX_new(s->side == TLS_SERVER ? wolfTLS_server_method()
-                                                   : wolfTLS_client_method());
+    c->ctx = wolfSSL_CTX_new(method_of(s));
     if (!c->ctx)
         return fail(m, "no memory");
     use_checks(m);

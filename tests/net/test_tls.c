@@ -227,12 +227,39 @@ TEST(tls_speaks_with_keys_of_each_kind)
 
 TEST(tls_speaks_1_2_with_those_who_know_no_better)
 {
+    static const char *const kinds[][2] = {{"server", "ECDHE_ECDSA"}, {"server_rsa", "ECDHE_RSA"}};
+
+    for (int i = 0; i < 2; i++) {
+        struct tls_settings s = server_settings();
+        struct tls_settings c = client_settings();
+        char certificate[64], key[64];
+
+        snprintf(certificate, sizeof(certificate), CERTS "%s.crt", kinds[i][0]);
+        snprintf(key, sizeof(key), CERTS "%s.key", kinds[i][0]);
+        s.certificate_file = certificate;
+        s.key_file = key;
+        c.version_max = TLS_VERSION_1_2;
+        assert_works(s, c, "localhost");
+        assert_string_equal(tls_version_name(server.tls), "TLSv1.2");
+        assert_non_null(strstr(tls_cipher_name(server.tls), kinds[i][1]));
+        assert_non_null(strstr(tls_cipher_name(server.tls), "AES_128_GCM"));
+        assert_string_equal(tls_server_name(server.tls), "localhost");
+        finish();
+    }
+}
+
+TEST(tls_ciphers_can_be_chosen)
+{
     struct tls_settings c = client_settings();
 
-    /* A cipher list with none of 1.3 cannot be had: so the server has only a 1.2 session to give. */
     c.ciphers_tls1_3 = "TLS_CHACHA20_POLY1305_SHA256";
+    c.ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384";
     assert_works(server_settings(), c, "localhost");
     assert_string_equal(tls_cipher_name(server.tls), "TLS_CHACHA20_POLY1305_SHA256");
+    finish();
+    c.version_max = TLS_VERSION_1_2;
+    assert_works(server_settings(), c, "localhost");
+    assert_non_null(strstr(tls_cipher_name(server.tls), "AES_256_GCM_SHA384"));
     finish();
 }
 
@@ -428,13 +455,19 @@ TEST(tls_client_that_accepts_any_takes_any)
     finish();
 }
 
-TEST(tls_client_refuses_what_is_revoked)
+TEST(tls_client_looks_into_the_revocation_list)
 {
     struct tls_settings s = server_settings();
     struct tls_settings c = client_settings();
 
     c.crl_file = CERTS "ca.crl";
     assert_works(s, c, "localhost");
+    finish();
+    s.certificate_file = CERTS "revoked_server.crt";
+    s.key_file = CERTS "revoked_server.key";
+    begin(s, c, "localhost");
+    talk();
+    assert_failed(&client, "certificate revoked");
     finish();
 }
 
@@ -473,7 +506,7 @@ TEST(tls_server_knows_its_clients_by_certificate)
     assert_string_equal(tls_peer_name(server.tls, TLS_NAME_DNS, 1), "pump-one.test");
     assert_null(tls_peer_name(server.tls, TLS_NAME_DNS, 2));
     assert_string_equal(tls_peer_name(server.tls, TLS_NAME_EMAIL, 0), "pump1@example.com");
-    assert_string_equal(tls_peer_name(server.tls, TLS_NAME_URI, 0), "urn:pump:1");
+    assert_string_equal(tls_peer_name(server.tls, TLS_NAME_URI, 0), "https://example.com/pump/1");
     finish();
     assert_works(strict_server(), client_named("client_rsa", files), "localhost");
     assert_string_equal(tls_peer_common_name(server.tls), "pump rsa");
@@ -523,6 +556,7 @@ TEST(tls_server_refuses_a_client_it_should_not_trust)
 
 TEST(tls_refuses_where_nothing_is_shared)
 {
+    static const char version[] = "no shared version, or no shared cipher of it";
     struct tls_settings s = server_settings();
     struct tls_settings c = client_settings();
 
@@ -531,8 +565,47 @@ TEST(tls_refuses_where_nothing_is_shared)
     c.version_min = TLS_VERSION_1_3;
     begin(s, c, "localhost");
     talk();
-    assert_failed(&server, "no shared cipher");
+    assert_failed(&server, version);
     assert_int_equal(client.verdict, TLS_FAILED);
+    finish();
+    c = client_settings();
+    c.version_max = TLS_VERSION_1_2;
+    c.ciphers = "ECDHE-RSA-AES128-GCM-SHA256"; /* the key is EC */
+    begin(s, c, "localhost");
+    talk();
+    assert_failed(&server, "no shared cipher");
+    finish();
+    s.version_min = TLS_VERSION_1_3;
+    c.ciphers = NULL;
+    begin(s, c, "localhost");
+    talk();
+    assert_failed(&server, version);
+    finish();
+}
+
+/* Where certificates decide, 1.2 is spoken only if somebody has written it. */
+TEST(tls_client_certificates_want_1_3)
+{
+    struct tls_settings s = strict_server();
+    char files[2][64];
+    struct tls_settings c = client_named("client", files);
+
+    c.version_max = TLS_VERSION_1_2;
+    begin(s, c, "localhost");
+    talk();
+    assert_failed(&server, "no shared version, or no shared cipher of it");
+    finish();
+    s.version_min = TLS_VERSION_1_2;
+    assert_works(s, c, "localhost");
+    assert_string_equal(tls_version_name(server.tls), "TLSv1.2");
+    assert_string_equal(tls_peer_common_name(server.tls), "pump 1");
+    assert_null(tls_session_create(client.tls));
+    finish();
+    c = client_settings();
+    c.version_max = TLS_VERSION_1_2;
+    begin(s, c, "localhost");
+    talk();
+    assert_failed(&server, "client gave no certificate");
     finish();
 }
 
@@ -590,6 +663,18 @@ TEST(tls_resumes_with_any_context_of_the_process)
     server_context = make(s); /* as after a reload */
     again("localhost");
     assert_true(tls_was_resumed(server.tls));
+    finish();
+}
+
+TEST(tls_resumes_1_2_too)
+{
+    struct tls_settings c = client_settings();
+
+    c.version_max = TLS_VERSION_1_2;
+    assert_works(server_settings(), c, "localhost");
+    again("localhost");
+    assert_true(tls_was_resumed(server.tls));
+    assert_true(tls_was_resumed(client.tls));
     finish();
 }
 
@@ -939,8 +1024,8 @@ TEST(tls_settings_that_are_wrong_are_explained)
     s = server_settings();
     s.require_certificate = true;
     refuses_settings(s, "require_certificate needs the CAs");
-    s.ca_file = CERTS "server.crt";
-    refuses_settings(s, "certificate is no CA's");
+    s.ca_file = CERTS "server.key";
+    refuses_settings(s, "server.key: has no CA certificates");
     s.ca_file = CERTS "ca.crt";
     s.crl_file = CERTS "ca.crt";
     refuses_settings(s, "ca.crt: has no revocation list");

@@ -4,7 +4,8 @@
 # Usage: tests/support/certs.sh DIR. Leaves PEM files in DIR, NAME.crt (a chain where there is one)
 # and NAME.key, and makes nothing when DIR has a whole set of this script already.
 #
-#   ca, other_ca         two that know nothing of each other; ca.crl revokes `revoked`
+#   ca, other_ca         two that know nothing of each other; ca.crl revokes `revoked` and
+#                        `revoked_server`
 #   middle               an intermediate of ca, chain_server below it
 #   server               EC, localhost, *.example.com, broker.test, 127.0.0.1 and ::1
 #   server_rsa, server_ed25519, cn_server (a common name and nothing else), wrong_host, expired,
@@ -86,11 +87,12 @@ sign server_ed25519 ed25519 ca '/CN=localhost' "$server\n$names"
 sign cn_server ec ca '/CN=broker.test' "$server"
 sign wrong_host ec ca '/CN=localhost' "$server\nsubjectAltName=DNS:elsewhere.test,IP:192.0.2.1"
 sign expired ec ca '/CN=localhost' "$server\n$names" -30 -10
+sign revoked_server ec ca '/CN=localhost' "$server\n$names"
 sign chain_server ec middle '/CN=localhost' "$server\n$names"
 cat middle.crt >>chain_server.crt
 sign other_server ec other_ca '/CN=localhost' "$server\n$names"
 sign client ec ca '/C=DE/O=Test/OU=Pumps/CN=pump 1' \
-    "$client\nsubjectAltName=DNS:pump1.test,email:pump1@example.com,URI:urn:pump:1,DNS:pump-one.test"
+    "$client\nsubjectAltName=DNS:pump1.test,email:pump1@example.com,URI:https://example.com/pump/1,DNS:pump-one.test"
 sign client_rsa rsa ca '/CN=pump rsa' "$client"
 sign client_ed25519 ed25519 ca '/CN=pump ed25519' "$client"
 sign client_odd ec ca '/DC=test/O=Wind, "Wasser" \+ <Söhne>;/OU=#first+UID=u1/CN= pump =2 ' "$client"
@@ -99,7 +101,9 @@ sign expired_client ec ca '/CN=pump 8' "$client" -30 -10
 sign other_client ec other_ca '/CN=pump 1' "$client"
 
 {
-    openssl ca -config ca.cnf -name ca -keyfile ca.key -cert ca.crt -revoke revoked.crt
+    for name in revoked revoked_server; do
+        openssl ca -config ca.cnf -name ca -keyfile ca.key -cert ca.crt -revoke $name.crt
+    done
     openssl ca -config ca.cnf -name ca -keyfile ca.key -cert ca.crt -gencrl -crldays 3650 \
         -out ca.crl
 } 2>crl.log || { cat crl.log >&2; exit 1; }
