@@ -466,7 +466,8 @@ enum tls_verdict tls_open(struct tls *t, struct bytes *input, uint8_t *plain, ui
 
     CHECK(room > 0);
     *count = 0;
-    t->input_left = *input;
+    if (t->phase != PHASE_FAILED)
+        t->input_left = *input;
     if (t->phase == PHASE_HANDSHAKE)
         shake(t);
     if (t->phase == PHASE_OPEN)
@@ -479,8 +480,7 @@ enum tls_verdict tls_open(struct tls *t, struct bytes *input, uint8_t *plain, ui
     t->input_left = bytes_of(NULL, 0);
     if (verdict != TLS_DATA) {
         CHECK(verdict != TLS_MORE || input->n == 0);
-        input->p += input->n;
-        input->n = 0;
+        *input = bytes_of(NULL, 0);
     }
     return verdict;
 }
