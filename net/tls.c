@@ -77,7 +77,11 @@ void tls_fini(void)
 
 const char *tls_library(void)
 {
+#ifdef OPENSSL_EXTRA
+    return "wolfSSL " LIBWOLFSSL_VERSION_STRING " with OpenSSL layer";
+#else
     return "wolfSSL " LIBWOLFSSL_VERSION_STRING;
+#endif
 }
 
 /* Where the library keeps a list of errors per thread, nothing of it may meet the next connection. */
@@ -247,10 +251,8 @@ int tls_on_certificate(int is_good, struct WOLFSSL_X509_STORE_CTX *store)
 {
     struct tls *t = store->userCtx;
 
-    if (!is_good) {
-        fail(t, tls_error_words(store->error));
-        return 0;
-    }
+    if (!is_good)
+        return 0; /* the library says itself what is wrong */
     if (store->error_depth != 0)
         return 1;
     if (store->totalCerts < 1 || !store->certs) { /* TLS 1.2 finds an empty list good */
@@ -594,7 +596,11 @@ const char *tls_version_name(const struct tls *t)
 
 const char *tls_cipher_name(const struct tls *t)
 {
-    return tls_is_established(t) ? wolfSSL_get_cipher(t->ssl) : NULL;
+    int suite = tls_is_established(t) ? wolfSSL_get_current_cipher_suite(t->ssl) : 0;
+
+    if (suite == 0)
+        return NULL;
+    return wolfSSL_get_cipher_name_iana_from_suite((byte)(suite >> 8), (byte)suite);
 }
 
 const char *tls_server_name(const struct tls *t)

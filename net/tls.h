@@ -94,7 +94,8 @@ struct tls_settings {
 MUST_USE enum err tls_init(void);
 /* Ends it; nothing of here may be in use. */
 void tls_fini(void);
-/* "wolfSSL 5.5.4". */
+/* "wolfSSL 5.5.4"; "... with OpenSSL layer" is one that was not built for us: slower, larger, and it
+ * may not notice that a key is not its certificate's before the first handshake. */
 const char *tls_library(void);
 
 /* ---- contexts ---- */
