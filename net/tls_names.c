@@ -298,26 +298,32 @@ static uint32_t next_character(uint8_t tag, struct bytes *s, uint8_t to[4])
     return utf8_encode(code, to);
 }
 
-/* A name as it is, with its NUL. False, and nothing is put: it has bytes no name has. */
-static bool put_name(struct text *t, uint8_t tag, struct bytes s)
+/* Whether it can be read to its end as text without control characters. */
+static bool is_name(uint8_t tag, struct bytes s)
 {
-    uint32_t start = t->n;
     uint8_t utf8[4];
 
-    if (tag != DER_T61 && character_bytes(tag) == 1 && !utf8_valid(s))
+    if (s.n == 0 || (tag != DER_T61 && character_bytes(tag) == 1 && !utf8_valid(s)))
         return false;
+    while (s.n > 0) {
+        if (next_character(tag, &s, utf8) == 0 || is_control(utf8[0]))
+            return false;
+    }
+    return true;
+}
+
+/* A name as it is, with its NUL. */
+static void put_name(struct text *t, uint8_t tag, struct bytes s)
+{
+    uint8_t utf8[4];
+
     while (s.n > 0) {
         uint32_t n = next_character(tag, &s, utf8);
 
-        if (n == 0 || is_control(utf8[0])) {
-            t->n = start;
-            return false;
-        }
         for (uint32_t i = 0; i < n; i++)
             put(t, utf8[i]);
     }
     put(t, 0);
-    return true;
 }
 
 static void put_escaped(struct text *t, uint8_t byte, bool is_first, bool is_last)
@@ -446,11 +452,10 @@ static void put_alternatives(struct text *t, const struct certificate *c)
     while (der_next(&rest, &name)) {
         uint8_t kind = kind_of_tag(name.tag);
 
-        if (kind == 0 || name.body.n == 0)
+        if (kind == 0 || !is_name(DER_IA5, name.body))
             continue;
         put(t, kind);
-        if (!put_name(t, DER_IA5, name.body))
-            t->n -= 1;
+        put_name(t, DER_IA5, name.body);
     }
     put(t, 0);
 }
@@ -473,10 +478,11 @@ static void put_all(struct text *t, const struct certificate *c, struct tls_name
     put(t, 0); /* so that no text stands at 0 */
     names->subject_at = t->n;
     put_subject(t, c);
-    names->common_at = t->n;
-    if (!common || common->value.body.n == 0 ||
-        !put_name(t, common->value.tag, common->value.body))
-        names->common_at = 0;
+    names->common_at = 0;
+    if (common && is_name(common->value.tag, common->value.body)) {
+        names->common_at = t->n;
+        put_name(t, common->value.tag, common->value.body);
+    }
     names->alternatives_at = t->n;
     put_alternatives(t, c);
 }
