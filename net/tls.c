@@ -46,10 +46,10 @@ struct tls {
     struct buffer gather, lent;
     uint32_t handshake_bytes; /* received before it was done */
     uint16_t quiet_records;
-    uint8_t phase;         /* enum tls_phase */
-    bool has_closed;       /* we sent close_notify */
-    bool saw_certificate;  /* the peer's own, and it was good */
-    bool is_out_of_memory; /* the output could not grow */
+    uint8_t phase;           /* enum tls_phase */
+    bool has_closed;         /* we sent close_notify */
+    bool saw_certificate;    /* the peer's own, and it was good */
+    bool is_out_of_memory;   /* the output could not grow */
     struct tls_hello *hello; /* a server's, during the handshake */
     struct tls_names *names;
     char *server_name; /* a client's: whom it wants; a server's: whom it was asked for */

@@ -73,8 +73,8 @@ struct tls_settings {
     /* UNSET: 1.2, and 1.3 where require_certificate is set. A written 1.2 holds for both. */
     enum tls_version version_min;
     enum tls_version version_max; /* 1.2: for peers that stumble over 1.3; else 1.3 */
-    const char *ciphers;        /* up to TLS 1.2, OpenSSL's names with ':'; NULL: a good list */
-    const char *ciphers_tls1_3; /* the same for TLS 1.3 */
+    const char *ciphers;          /* up to TLS 1.2, OpenSSL's names with ':'; NULL: a good list */
+    const char *ciphers_tls1_3;   /* the same for TLS 1.3 */
 
     /* Protocols, best first, with ',' between: "mqtt", "http/1.1". NULL: ALPN is not spoken. A
      * client that offers only others is refused; one that offers none is taken. */

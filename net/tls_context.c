@@ -282,8 +282,7 @@ static bool use_ciphers(struct making *m)
     char list_1_3[512] = LIST_1_3;
     char list[4096];
 
-    if (s->ciphers_tls1_3 &&
-        !put_ciphers_1_3(m, s->ciphers_tls1_3, list_1_3, sizeof(list_1_3)))
+    if (s->ciphers_tls1_3 && !put_ciphers_1_3(m, s->ciphers_tls1_3, list_1_3, sizeof(list_1_3)))
         return false;
     /* First alone, since of a list the library takes what it knows. */
     if (s->ciphers && wolfSSL_CTX_set_cipher_list(m->context->ctx, s->ciphers) != WOLFSSL_SUCCESS)
@@ -299,9 +298,9 @@ static bool use_versions(struct making *m)
 {
     const struct tls_settings *s = m->settings;
     int groups[] = {WOLFSSL_ECC_X25519, WOLFSSL_ECC_SECP256R1, WOLFSSL_ECC_SECP384R1};
-    bool only_1_3 = s->version_min == TLS_VERSION_1_3 ||
-                    (s->version_min == TLS_VERSION_UNSET && s->side == TLS_SERVER &&
-                     s->require_certificate);
+    bool only_1_3 =
+        s->version_min == TLS_VERSION_1_3 ||
+        (s->version_min == TLS_VERSION_UNSET && s->side == TLS_SERVER && s->require_certificate);
 
     if (s->version_max == TLS_VERSION_1_2) {
         if (only_1_3)

@@ -34,17 +34,10 @@ enum hello_field {
 
 /* Bytes of the fields that have a fixed size; the others take theirs from the number before. */
 static const uint8_t field_bytes[] = {
-    [FIELD_TYPE] = 1,
-    [FIELD_LENGTH] = 3,
-    [FIELD_FIXED] = FIXED_BYTES,
-    [FIELD_SESSION_LENGTH] = 1,
-    [FIELD_CIPHERS_LENGTH] = 2,
-    [FIELD_COMPRESSION_LENGTH] = 1,
-    [FIELD_LIST_LENGTH] = 2,
-    [FIELD_EXTENSION] = 2,
-    [FIELD_EXTENSION_LENGTH] = 2,
-    [FIELD_ALPN_LENGTH] = 2,
-    [FIELD_NAME_LENGTH] = 1,
+    [FIELD_TYPE] = 1,           [FIELD_LENGTH] = 3,         [FIELD_FIXED] = FIXED_BYTES,
+    [FIELD_SESSION_LENGTH] = 1, [FIELD_CIPHERS_LENGTH] = 2, [FIELD_COMPRESSION_LENGTH] = 1,
+    [FIELD_LIST_LENGTH] = 2,    [FIELD_EXTENSION] = 2,      [FIELD_EXTENSION_LENGTH] = 2,
+    [FIELD_ALPN_LENGTH] = 2,    [FIELD_NAME_LENGTH] = 1,
 };
 
 void tls_hello_init(struct tls_hello *h)

@@ -223,8 +223,8 @@ static void put_text(struct text *t, const char *s)
 
 static void put_hex(struct text *t, uint8_t byte)
 {
-    put(t, (uint8_t)"0123456789ABCDEF"[byte >> 4]);
-    put(t, (uint8_t)"0123456789ABCDEF"[byte & 15]);
+    put(t, (uint8_t) "0123456789ABCDEF"[byte >> 4]);
+    put(t, (uint8_t) "0123456789ABCDEF"[byte & 15]);
 }
 
 static bool is_control(uint32_t code)

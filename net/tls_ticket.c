@@ -92,8 +92,8 @@ static bool find_key(const uint8_t *name, struct ticket_key *found)
     return has;
 }
 
-static bool crypt_ticket(const struct ticket_key *key, bool seal, byte *nonce, byte *tag, byte *body,
-                         word32 count)
+static bool crypt_ticket(const struct ticket_key *key, bool seal, byte *nonce, byte *tag,
+                         byte *body, word32 count)
 {
     Aes aes;
     bool good;
@@ -120,8 +120,8 @@ static int seal_ticket(byte *name, byte *nonce, byte *tag, byte *body, word32 co
         memset(nonce, 0, WOLFSSL_TICKET_IV_SZ);
         memset(tag, 0, WOLFSSL_TICKET_MAC_SZ);
         memcpy(name, key.name, NAME_BYTES);
-        good = random_bytes(nonce, NONCE_BYTES) &&
-               crypt_ticket(&key, true, nonce, tag, body, count);
+        good =
+            random_bytes(nonce, NONCE_BYTES) && crypt_ticket(&key, true, nonce, tag, body, count);
     }
     explicit_bzero(&key, sizeof(key));
     return good ? WOLFSSL_TICKET_RET_OK : WOLFSSL_TICKET_RET_REJECT;

@@ -48,9 +48,8 @@ static bool is_our_library(void)
 static struct tls_settings server_settings(void)
 {
     start_library();
-    return (struct tls_settings){.side = TLS_SERVER,
-                                 .certificate_file = CERTS "server.crt",
-                                 .key_file = CERTS "server.key"};
+    return (struct tls_settings){
+        .side = TLS_SERVER, .certificate_file = CERTS "server.crt", .key_file = CERTS "server.key"};
 }
 
 static struct tls_settings client_settings(void)
@@ -115,8 +114,8 @@ static void feed(struct end *e, struct bytes input)
 
     do {
         assert_true(e->received_count + e->plain_room <= RECEIVED_BYTES_MAX);
-        e->verdict = tls_open(e->tls, &input, e->received + e->received_count, e->plain_room,
-                              &count);
+        e->verdict =
+            tls_open(e->tls, &input, e->received + e->received_count, e->plain_room, &count);
         e->received_count += count;
     } while (e->verdict == TLS_DATA);
     assert_int_equal(input.n, 0);
@@ -761,8 +760,7 @@ static struct tls_settings psk_server(void)
 
 static struct tls_settings psk_client(const char *identity, const char *key)
 {
-    return (struct tls_settings){
-        .side = TLS_CLIENT, .psk_identity = identity, .psk_key = key};
+    return (struct tls_settings){.side = TLS_CLIENT, .psk_identity = identity, .psk_key = key};
 }
 
 TEST(tls_psk_tells_who_the_client_is)
