@@ -64,10 +64,10 @@
 /* Bytes of payload by value in a ring between workers; larger ones are shared. */
 #define INLINE_BYTES_MAX 512u
 
-/* An ACL file: bytes, rules, bytes of a line, levels of a filter. Beyond: the file is not taken, and
- * the mistake is told with its line. Of more mistakes only the number is told. */
-#define ACL_BYTES_MAX (256u << 20)
-#define ACL_RULES_MAX 2000000u
+/* An ACL file: bytes, rules, bytes of a line, levels of a filter. Beyond: the file is not taken,
+ * and the mistake is told with its line. Of more mistakes only the number is told. */
+#define ACL_BYTES_MAX (64u << 20)
+#define ACL_RULES_MAX 1000000u
 #define ACL_LINE_BYTES_MAX (TOPIC_BYTES_MAX + 64u)
 #define ACL_LEVELS_MAX 200u
 #define ACL_MISTAKES_MAX 100u

@@ -1,9 +1,11 @@
 /* core/policy/acl.h -- who may read and write what: mosquitto's ACL file, compiled.
  *
- *     user NAME                               the rules below are NAME's, until the next `user`
- *     topic [read|write|readwrite|deny] FILTER    for that user; above the first `user`: for
- *                                                 clients without a user name, and only for them
- *     pattern [read|write|readwrite|deny] FILTER  for every client; %c is its id, %u its user name
+ *     user NAME                 the rules below are NAME's, until the next `user`
+ *     topic [ACCESS] FILTER     for that user; above the first `user`: for clients without a user
+ *                               name, and only for them
+ *     pattern [ACCESS] FILTER   for every client; %c is its id, %u its user name
+ *
+ * ACCESS is read, write, readwrite (also if it is left out) or deny.
  *
  * A client's own rules are asked first, then the patterns; in each, a `deny` that matches refuses,
  * then a rule with the wanted access allows; who is granted nothing is refused. A topic that begins
@@ -11,8 +13,8 @@
  * nothing to a client without a user name.
  *
  * Names cannot widen a pattern (CVE-2017-7650): where it comes to the patterns, a client whose name
- * or id holds `+` or `#` is refused. With a `/` in it, a pattern that uses it grants nothing, as the
- * name would reach into another's branch; a `deny` still counts.
+ * or id holds `+` or `#` is refused. With a `/` in it, a pattern that uses it grants nothing, as
+ * the name would reach into another's branch; a `deny` still counts.
  *
  * There are two kinds of object. A `struct acl` is a whole file, never changed and counted, so that
  * workers go on with the old one while a new one is read. A `struct acl_subject` is one client to
@@ -22,8 +24,9 @@
  *
  * Threads  any may hold a reference and ask; a subject belongs to one thread.
  * Cost     one look-up of the whole topic, and a walk by levels through the client's rules with
- *          wildcards and through the patterns; it grows with the levels, not with the rules. No walk
- *          visits a rule twice, whatever the topic.
+ *          wildcards and through the patterns. It grows with the levels and with the `+` and
+ *          placeholders that stand beside them, not with the number of rules. A question about a
+ *          filter with `+` or `#` may go through all rules of the client. None visits a rule twice.
  */
 #ifndef CORE_POLICY_ACL_H
 #define CORE_POLICY_ACL_H
@@ -32,8 +35,7 @@
 #include "core/base/err.h"
 #include "core/base/hash.h"
 
-struct acl;       /* opaque: the fields live in acl.c */
-struct acl_rules; /* the rules of one user, or the patterns */
+struct acl; /* opaque: the fields live in acl.c */
 
 enum acl_access {
     ACL_READ = 1, /* a message is delivered to the client */
@@ -59,11 +61,11 @@ void acl_release(struct acl *acl);
 uint32_t acl_rule_count(const struct acl *acl);
 uint64_t acl_bytes(const struct acl *acl);
 
-/* One client. A zeroed one is allowed nothing. The fields are acl.c's; others may compare `acl` with
- * the current one to see that the subject must be made anew. */
+/* One client. A zeroed one is allowed nothing. The fields are acl.c's; others may compare `acl`
+ * with the current one to see that the subject must be made anew. */
 struct acl_subject {
-    struct acl *acl;             /* one reference, or NULL */
-    const struct acl_rules *own; /* of its user name; NULL: it has none of its own */
+    struct acl *acl; /* one reference, or NULL */
+    uint32_t own;    /* the rules of its user name; 0: it has none */
     struct bytes user, client_id;
     bool is_open; /* made without an ACL: everything is allowed */
     bool has_user;
@@ -85,17 +87,17 @@ bool acl_check(const struct acl_subject *s, enum acl_access access, struct bytes
 
 /* Whether every topic that matches `filter` passes acl_check, so that none needs to be asked about.
  * Never wrongly true. It may be false for a filter that is only allowed by several rules together,
- * or where a `deny` and the filter meet in what the rules after it allow anyway. `filter` is a valid
- * one without a share prefix. */
+ * or where a `deny` and the filter meet in what the rules after it allow anyway. `filter` is a
+ * valid one without a share prefix. */
 bool acl_covers(const struct acl_subject *s, enum acl_access access, struct bytes filter);
 
 /* Whether to accept a subscription to `filter`, for those who set acl_check_subscribe: false if
  * nothing that it matches could ever be delivered to this client. Without wildcards that is just
  * acl_check. With wildcards it is refused if no rule that grants reading has a topic in common with
- * it, or one `deny` covers all of it. So a dashboard that subscribes to `#` and may read a part goes
- * on working as without the setting (deliveries are checked one by one), and a refusal always says
- * the truth. Where several rules together leave nothing, it is accepted and stays silent. `filter`
- * is a valid one without a share prefix. */
+ * it, or one `deny` covers all of it. So a dashboard that subscribes to `#` and may read a part
+ * goes on working as without the setting (deliveries are checked one by one), and a refusal always
+ * says the truth. Where several rules together leave nothing, it is accepted and stays silent.
+ * `filter` is a valid one without a share prefix. */
 bool acl_check_subscribe(const struct acl_subject *s, struct bytes filter);
 
 #endif
