@@ -56,17 +56,20 @@ void blob_home_collect(struct blob_home *home)
  * each worker that holds it: the bound is on what waits, and it waits once for each. */
 uint32_t message_cost(const struct message *m)
 {
-    return (uint32_t)sizeof *m + m->topic_count + m->props_count + m->payload_count;
+    return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->topic_count +
+           m->props_count + m->payload_count;
 }
 
 struct message *publish_message(struct publish *p, uint64_t *waiting)
 {
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
+    uint32_t names = p->source ? p->from_id.n + p->from_user.n : 0;
     struct message *m = p->message;
+    uint8_t *to;
 
     if (m)
         return m;
-    m = malloc(sizeof *m + (p->blob ? 0 : body));
+    m = malloc(sizeof *m + names + (p->blob ? 0 : body));
     if (!m)
         return NULL;
     *m = (struct message){.refs = 1,
@@ -77,9 +80,16 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
                           .retain = p->retain,
                           .from_link = p->from_link,
                           .protocol = p->protocol,
+                          .source = p->source,
                           .expires_ms = p->expires_ms,
                           .stamp_ms = p->stamp_ms,
                           .waiting_bytes = waiting};
+    to = (uint8_t *)(m + 1);
+    if (p->source) {
+        m->from_id_count = (uint16_t)p->from_id.n;
+        m->from_user_count = (uint16_t)p->from_user.n;
+        to = bytes_put(bytes_put(to, p->from_id), p->from_user);
+    }
     if (p->blob) {
         /* The body lies in the blob in one piece, so the topic is its beginning. */
         DCHECK(p->topic.p >= p->blob->bytes &&
@@ -88,8 +98,6 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
         m->blob = p->blob;
         m->body = p->topic.p;
     } else {
-        uint8_t *to = (uint8_t *)(m + 1);
-
         m->body = to;
         to = bytes_put(to, p->topic);
         to = bytes_put(to, p->props);
@@ -111,6 +119,9 @@ void publish_of_message(struct publish *p, struct message *m)
     *p = (struct publish){.topic = message_topic(m),
                           .props = message_props(m),
                           .payload = message_payload(m),
+                          .from_id = message_from_id(m),
+                          .from_user = message_from_user(m),
+                          .source = m->source,
                           .expires_ms = m->expires_ms,
                           .stamp_ms = m->stamp_ms,
                           .qos = m->qos,
@@ -150,4 +161,14 @@ struct bytes message_props(const struct message *m)
 struct bytes message_payload(const struct message *m)
 {
     return bytes_of(m->body + m->topic_count + m->props_count, m->payload_count);
+}
+
+struct bytes message_from_id(const struct message *m)
+{
+    return bytes_of(m + 1, m->from_id_count);
+}
+
+struct bytes message_from_user(const struct message *m)
+{
+    return bytes_of((const uint8_t *)(m + 1) + m->from_id_count, m->from_user_count);
 }

@@ -41,6 +41,9 @@ void blob_home_collect(struct blob_home *home);
 struct session;
 struct message;
 
+/* Whether a message remembers who published it: its client id, and its user name if it gave one. */
+enum source { SOURCE_UNKNOWN, SOURCE_NAMELESS, SOURCE_USER };
+
 /* A message on its way through one worker's turn. All views live for the call. */
 struct publish {
     struct bytes topic, props, payload;
@@ -54,8 +57,9 @@ struct publish {
     bool is_will;
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */
     struct session *from; /* publisher, if its session lives on this worker; else NULL */
-    struct bytes from_id; /* publisher's client id and user name, for links */
+    struct bytes from_id; /* publisher's client id and user name, for links and for `source` */
     struct bytes from_user;
+    uint8_t source;          /* enum source: what publish_message keeps of these two */
     struct blob *blob;       /* holds the body, if it is large; one reference is the caller's */
     struct message *message; /* made on demand by publish_message; released by the caller */
 };
@@ -70,10 +74,12 @@ struct message {
     bool retain;
     bool from_link;
     uint8_t protocol;
+    uint8_t source; /* enum source */
+    uint16_t from_id_count, from_user_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;
     uint64_t sequence; /* in the retained store: which publish it came with */
-    struct blob *blob; /* NULL: the body follows */
+    struct blob *blob; /* NULL: the body follows, behind the names of the source */
     const uint8_t *body;
     uint64_t *waiting_bytes; /* the worker's sum, minus which it is freed */
 };
@@ -95,6 +101,10 @@ void message_release(struct message *m);
 struct bytes message_topic(const struct message *m);
 struct bytes message_props(const struct message *m);
 struct bytes message_payload(const struct message *m);
+/* The names of its source: empty if it is unknown. */
+struct bytes message_from_id(const struct message *m);
+/* See message_from_id. */
+struct bytes message_from_user(const struct message *m);
 /* Bytes it is counted with in queues. */
 uint32_t message_cost(const struct message *m);
 
