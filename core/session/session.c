@@ -6,9 +6,47 @@
 #include "core/base/check.h"
 #include "core/session/share.h"
 
+bool session_set_id(struct session *s, struct bytes id)
+{
+    CHECK(!s->id);
+    s->id = malloc(id.n ? id.n : 1);
+    if (!s->id)
+        return false;
+    bytes_put(s->id, id);
+    s->id_count = (uint16_t)id.n;
+    return true;
+}
+
 struct bytes session_id(const struct session *s)
 {
     return bytes_of(s->id, s->id_count);
+}
+
+bool session_set_user(struct session *s, const struct bytes *user)
+{
+    uint32_t n = user ? user->n : 0;
+    uint8_t *id = s->id;
+
+    if (n != s->user_count)
+        id = realloc(s->id, s->id_count + n + 1ul);
+    if (!id)
+        return false;
+    if (n)
+        bytes_put(id + s->id_count, *user);
+    s->id = id;
+    s->user_count = (uint16_t)n;
+    s->has_user = user != NULL;
+    return true;
+}
+
+struct bytes session_user(const struct session *s)
+{
+    return bytes_of(s->id + s->id_count, s->user_count);
+}
+
+bool session_has_user(const struct session *s, const struct bytes *user)
+{
+    return s->has_user == (user != NULL) && (!user || bytes_eq(session_user(s), *user));
 }
 
 uint32_t session_add_subscription(struct session *s, struct subscription sub)

@@ -65,7 +65,7 @@ struct session {
     uint16_t *resend;          /* packet ids to be sent again, oldest first; NULL: none */
     struct will *will;
     struct ask *asks; /* questions for retained messages; the first is under way */
-    uint8_t *id;
+    uint8_t *id;        /* the client identifier, then the user name */
     struct timer timer; /* end of an absent session */
     struct timer will_timer;
     uint64_t publish_mark; /* the publish it was last met in */
@@ -79,13 +79,25 @@ struct session {
     uint32_t next_sequence;
     uint32_t ask_count;
     uint16_t next_packet_id;
-    uint16_t id_count;
+    uint16_t id_count, user_count;
+    uint16_t acl_version; /* of what is known about its rights: see core/broker/access.c */
     uint8_t protocol;
-    bool is_ending; /* session_end is running */
+    bool is_ending : 1;      /* session_end is running */
+    bool has_user : 1;       /* its client gave a user name; an empty one is a name */
+    bool is_local : 1;       /* its client's listener is on a loopback address */
+    bool is_queue_stale : 1; /* some of what waits was judged by other rights */
 };
 
-/* Its client identifier, as long as it lives. */
+/* Gives it its client identifier, before anything else. false: no memory. */
+bool session_set_id(struct session *s, struct bytes id);
+/* Its client identifier, until session_set_user. */
 struct bytes session_id(const struct session *s);
+/* The user name its client goes by; NULL: it gave none. false: no memory, nothing changed. */
+bool session_set_user(struct session *s, const struct bytes *user);
+/* See session_set_user; lives until the next one. Empty also where there is none. */
+struct bytes session_user(const struct session *s);
+/* Whether its client goes by this name (or by none). */
+bool session_has_user(const struct session *s, const struct bytes *user);
 
 /* Remembers a subscription.  UINT32_MAX: no memory. Its place otherwise. */
 uint32_t session_add_subscription(struct session *s, struct subscription sub);
