@@ -20,6 +20,8 @@
     X(dropped_qos0_slow) X(dropped_queue_full) X(dropped_queue_bytes) X(dropped_expired)           \
     X(dropped_too_large) X(dropped_offline_qos0) X(dropped_group_full) X(dropped_memory)           \
     X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels)                        \
+    /* what authorization refused */                                                               \
+    X(denied_publish) X(denied_delivery) X(denied_subscribe)                                       \
     /* limits hit */                                                                               \
     X(subscriptions_refused) X(packets_too_large) X(receive_maximum_exceeded) X(sessions_refused)  \
     X(parked)                                                                                      \

@@ -40,15 +40,20 @@ uint8_t *client_room(struct client *c, uint32_t n)
 
 void client_log(struct client *c, int level, const char *event, const char *reason)
 {
-    struct shard *s = c->stream.shard;
-    struct log_event e = {.level = level,
-                          .event = event,
-                          .user = bytes_of(c->user, c->user_count),
-                          .peer = c->peer,
-                          .reason = reason};
+    client_log_detail(c, level, event, reason, NULL);
+}
 
-    if (c->session)
+void client_log_detail(struct client *c, int level, const char *event, const char *reason,
+                       const char *detail)
+{
+    struct shard *s = c->stream.shard;
+    struct log_event e = {
+        .level = level, .event = event, .peer = c->peer, .reason = reason, .detail = detail};
+
+    if (c->session) {
         e.client = session_id(c->session);
+        e.user = session_user(c->session);
+    }
     if (s->hooks.log)
         s->hooks.log(s->hooks.net, &e);
 }
@@ -503,7 +508,6 @@ static void closed(struct stream *st, enum close_reason why)
     outq_fini(&st->outq, &s->pool);
     free_aliases(s, c);
     free(c->admission);
-    free(c->user);
     free(c->peer);
     slab_free(&s->clients, c);
 }

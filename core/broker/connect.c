@@ -22,20 +22,18 @@ struct session *session_find(struct shard *s, struct bytes id)
     return NULL;
 }
 
-static struct session *create_session(struct shard *s, struct bytes id)
+static struct session *create_session(struct shard *s, struct bytes id, const struct bytes *user)
 {
     struct session *x = slab_alloc(&s->sessions);
 
     if (!x)
         return NULL;
-    x->id = malloc(id.n ? id.n : 1);
-    if (!x->id || !table_insert(&s->session_table, &x->node, hash_of(s, id))) {
+    if (!session_set_id(x, id) || !session_set_user(x, user) ||
+        !table_insert(&s->session_table, &x->node, hash_of(s, id))) {
         free(x->id);
         slab_free(&s->sessions, x);
         return NULL;
     }
-    bytes_put(x->id, id);
-    x->id_count = (uint16_t)id.n;
     STAT_INC(&s->stats, sessions);
     return x;
 }
@@ -79,6 +77,13 @@ void will_publish(struct shard *s, struct session *x)
     p.is_will = true;
     p.from = x;
     p.from_id = session_id(x);
+    p.from_user = session_user(x);
+    p.source = access_source(s, x, p.retain);
+    if (!access_may_write(s, x, p.topic, 0)) { /* it was, when the will was left */
+        STAT_INC(&s->stats, denied_publish);
+        drop_will(s, x);
+        return;
+    }
     err = route_publish(s, &p, NULL);
     if (err == ERR_MEMORY)
         STAT_INC(&s->stats, dropped_memory);
@@ -124,6 +129,7 @@ void session_end(struct shard *s, struct session *x)
     STAT_ADD(&s->stats, queued_messages, -(int64_t)x->queue_count);
     STAT_ADD(&s->stats, inflight_messages, -(int64_t)x->inflight_count);
     STAT_ADD(&s->stats, dropped_session_end, x->queue_count);
+    access_drop(s, x);
     note_session(s, x, true);
     table_remove(&s->session_table, &x->node);
     session_fini(x);
@@ -229,7 +235,8 @@ static void refuse(struct client *c, enum reason reason, enum close_reason why)
 }
 
 /* Everything that can be said against it before there is a session. */
-static enum reason judge(const struct client *c, const struct packet_connect *p)
+static enum reason judge(const struct client *c, const struct packet_connect *p, struct bytes id,
+                         const struct bytes *user)
 {
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
@@ -253,7 +260,7 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (!client_may_publish(c, p->will_topic))
+    if (!client_may_publish(c, p->will_topic) || !access_by_name(s, user, id, p->will_topic))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }
@@ -346,9 +353,9 @@ static void end_taken_over(struct client *old)
     client_leave_session(old, true);
 }
 
-/* The session of this CONNECT. *present: it was there [MQTT-3.2.2-2]. */
+/* The session of this CONNECT. *present: it was there [MQTT-3.2.2-2]. NULL: no memory. */
 static struct session *open_session(struct client *c, const struct packet_connect *p,
-                                    struct bytes id, bool *present)
+                                    struct bytes id, const struct bytes *user, bool *present)
 {
     struct shard *s = c->stream.shard;
     struct session *x = session_find(s, id);
@@ -363,12 +370,17 @@ static struct session *open_session(struct client *c, const struct packet_connec
     }
     *present = x != NULL;
     if (x) {
+        if (!session_has_user(x, user)) {
+            access_forget(s, x); /* what the other one was allowed counts no more */
+            if (!session_set_user(x, user))
+                return NULL;
+        }
         STAT_ADD(&s->stats, sessions_offline, -1);
         timer_cancel(&s->timers, &x->timer);
         drop_will(s, x); /* [MQTT-3.1.3-9]: back before the delay has passed */
         return x;
     }
-    return create_session(s, id);
+    return create_session(s, id, user);
 }
 
 static uint32_t expiry_of(const struct shard *s, const struct packet_connect *p)
@@ -432,27 +444,13 @@ static void negotiate(struct client *c, const struct packet_connect *p, struct c
     }
 }
 
-/* The name the client goes by: what was proven, or what it says of itself. */
-static struct bytes user_of(const struct client *c, const struct packet_connect *p)
+/* The name the client goes by: what was proven, or what it says of itself. false: none. */
+static bool user_of(const struct client *c, const struct packet_connect *p, struct bytes *user)
 {
     const struct admission *a = c->admission;
 
-    if (a && a->has_user)
-        return bytes_of(a->user, a->user_count);
-    return p->has_username ? p->username : bytes_of("", 0);
-}
-
-static bool keep_user(struct client *c, struct bytes user)
-{
-    if (!user.n)
-        return true;
-    c->user = malloc(user.n + 1u);
-    if (!c->user)
-        return false;
-    memcpy(c->user, user.p, user.n);
-    c->user[user.n] = 0;
-    c->user_count = (uint16_t)user.n;
-    return true;
+    *user = a && a->has_user ? bytes_of(a->user, a->user_count) : p->username;
+    return (a && a->has_user) || p->has_username;
 }
 
 /* Joins connection and session, answers, and goes on where the session stopped. */
@@ -468,6 +466,9 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     c->session = x;
     c->state = CLIENT_CONNECTED;
     x->client = c;
+    if (!is_present || x->is_local != s->cluster->config.listeners[c->listener].is_loopback)
+        access_forget(s, x);
+    x->is_local = s->cluster->config.listeners[c->listener].is_loopback;
     x->protocol = (uint8_t)p->protocol;
     x->expiry = expiry_of(s, p);
     idset_mark_all(&x->received); /* the receive window begins anew */
@@ -494,7 +495,8 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
 {
     struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
-    struct bytes id = p->client_id, assigned = {0};
+    struct bytes id = p->client_id, assigned = {0}, name;
+    const struct bytes *user = user_of(c, p, &name) ? &name : NULL;
     enum reason reason;
     struct session *x;
     bool is_present;
@@ -504,17 +506,17 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
     c->is_bridge = p->is_bridge;
     c->may_link = s->cluster->config.link_workers && rules->links != LISTENER_LINKS_NO;
     c->is_link_only = rules->links == LISTENER_LINKS_ONLY;
-    reason = judge(c, p);
-    if (reason != REASON_SUCCESS) {
-        refuse(c, reason, close_for(reason));
-        return;
-    }
     if (id.n == 0) {
         id = assign_id(s, fresh);
         if (p->protocol == MQTT_5)
             assigned = id;
     }
-    x = keep_user(c, user_of(c, p)) ? open_session(c, p, id, &is_present) : NULL;
+    reason = judge(c, p, id, user);
+    if (reason != REASON_SUCCESS) {
+        refuse(c, reason, close_for(reason));
+        return;
+    }
+    x = open_session(c, p, id, user, &is_present);
     if (!x) {
         refuse(c, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
         return;

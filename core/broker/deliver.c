@@ -234,6 +234,8 @@ static void wait(struct shard *s, struct session *to, struct delivery *d)
         delivery_fini(d);
         return;
     }
+    if (to->queue_count == 0)
+        to->is_queue_stale = false;
     if (!session_push(to, d)) {
         STAT_INC(&s->stats, dropped_memory);
         delivery_fini(d);
@@ -302,6 +304,10 @@ void deliver(struct shard *s, struct session *to, struct publish *p, const struc
         qos = p->qos; /* [MQTT-3.8.4-8]: the lower of the two */
     if (p->retain && to->asks && !w->is_retained)
         asks_note(to, p);
+    if (!access_may_deliver(s, to, p, w->options)) {
+        STAT_INC(&s->stats, denied_delivery);
+        return;
+    }
     if (is_expired(s, p->expires_ms)) {
         STAT_INC(&s->stats, dropped_expired);
         return;
@@ -328,8 +334,15 @@ void deliver(struct shard *s, struct session *to, struct publish *p, const struc
         wait(s, to, &d);
 }
 
+/* One of those in flight leaves without its acknowledgement. */
+static void abandon(struct shard *s, struct session *to, struct delivery *d)
+{
+    STAT_ADD(&s->stats, inflight_messages, -1);
+    session_done(to, d);
+}
+
 /* Sends one that was in flight when the last connection ended [MQTT-4.4.0-1]. What has expired goes
- * all the same: its delivery has begun. */
+ * all the same: its delivery has begun. But it may have begun to somebody else. */
 static void resend(struct shard *s, struct session *to, struct delivery *d)
 {
     struct client *c = to->client;
@@ -341,6 +354,11 @@ static void resend(struct shard *s, struct session *to, struct delivery *d)
     enum sent sent;
 
     publish_of_message(&p, d->message);
+    if (!access_may_read(s, to, &p)) {
+        STAT_INC(&s->stats, denied_delivery);
+        abandon(s, to, d);
+        return;
+    }
     if (is_expired(s, p.expires_ms))
         p.expires_ms = s->now_ms + 1;
     ids_of(d, &o);
@@ -352,8 +370,13 @@ static void resend(struct shard *s, struct session *to, struct delivery *d)
         return;
     }
     STAT_INC(&s->stats, dropped_too_large);
-    STAT_ADD(&s->stats, inflight_messages, -1);
-    session_done(to, d);
+    abandon(s, to, d);
+}
+
+/* What waits was judged when it came: again, if rights have changed since. */
+static bool may_still_read(struct shard *s, struct session *to, const struct publish *p)
+{
+    return (!to->is_queue_stale && to->acl_version == s->acl_version) || access_may_read(s, to, p);
 }
 
 static void send_waiting(struct shard *s, struct session *to, struct delivery *d)
@@ -365,6 +388,9 @@ static void send_waiting(struct shard *s, struct session *to, struct delivery *d
     publish_of_message(&p, d->message);
     if (is_expired(s, p.expires_ms)) {
         STAT_INC(&s->stats, dropped_expired); /* [MQTT-3.3.2-5] */
+        delivery_fini(d);
+    } else if (!may_still_read(s, to, &p)) {
+        STAT_INC(&s->stats, denied_delivery);
         delivery_fini(d);
     } else if (d->qos) {
         send_delivery(s, to, &p, d);

@@ -172,7 +172,10 @@ static void deliver_to_member(struct shard *s, struct session *x, struct publish
                        .options = m->options,
                        .group = m->group,
                        .group_home = m->group_home};
+    const struct share *h = slab_at(&s->shares, m->share);
 
+    if (h)
+        w.options |= h->options & SUB_COVERED;
     deliver(s, x, p, &w);
 }
 
@@ -182,6 +185,7 @@ static enum err dispatch(struct shard *s, struct group *g, const struct member *
     struct msg_dispatch here = {.options = m->options,
                                 .group_home = (uint16_t)s->number,
                                 .subscription_id = m->subscription_id,
+                                .share = m->share,
                                 .group = slab_handle(&s->groups, g)};
     struct blob *given = p->blob;
     struct publish copy = *p;

@@ -108,6 +108,19 @@ bool client_may_publish(const struct client *c, struct bytes topic)
     return !c->is_link_only && !bytes_begin(topic, BYTES_LIT("$LINK/"));
 }
 
+/* Says and counts that a publish is not allowed. */
+static void note_denied(struct client *c, struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    char text[128];
+    uint32_t n = topic.n < sizeof text ? topic.n : (uint32_t)sizeof text - 1;
+
+    STAT_INC(&s->stats, denied_publish);
+    memcpy(text, topic.p, n);
+    text[n] = 0;
+    client_log_detail(c, 7, "publish denied", "not authorized", text);
+}
+
 /* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
 static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
                       uint8_t *reason)
@@ -121,15 +134,19 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
                           .protocol = c->protocol,
                           .from = c->session,
                           .from_id = session_id(c->session),
-                          .from_user = bytes_of(c->user, c->user_count)};
+                          .from_user = session_user(c->session),
+                          .source = access_source(s, c->session, p->retain)};
     bool matched = false;
     enum err err;
 
     *reason = REASON_SUCCESS;
     if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
         return pass_to_link(c, p, topic);
-    if (!client_may_publish(c, topic)) {
+    if (s->acl)
+        out.topic_hash = hash_of(s, topic);
+    if (!client_may_publish(c, topic) || !access_may_write(s, c->session, topic, out.topic_hash)) {
         *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
+        note_denied(c, topic);
         return OK;
     }
     if (p->props.present & PROP_BIT(PROP_MESSAGE_EXPIRY)) {

@@ -78,7 +78,9 @@ static bool is_old(const struct shard *s, const struct publish *p, const struct 
 
 void retained_put(struct shard *s, struct publish *p)
 {
-    uint32_t cost = (uint32_t)sizeof(struct message) + p->topic.n + p->props.n + p->payload.n;
+    uint32_t names = p->source ? p->from_id.n + p->from_user.n : 0;
+    uint32_t cost =
+        (uint32_t)sizeof(struct message) + names + p->topic.n + p->props.n + p->payload.n;
     struct message *m = retain_get(s->retain, p->topic);
     void *old = NULL;
 
@@ -150,6 +152,12 @@ static void post_retained(struct shard *s, struct query *q, struct message *m)
     struct msg_retained *to;
     struct publish p;
 
+    q->sent++; /* also if it is not: one slice looks at so many */
+    q->sent_bytes += message_cost(m);
+    if (!access_source_stands(s, m)) {
+        STAT_INC(&s->stats, denied_delivery);
+        return;
+    }
     publish_of_message(&p, m);
     if (!body_share(s, &p)) {
         STAT_INC(&s->stats, dropped_memory);
@@ -164,8 +172,6 @@ static void post_retained(struct shard *s, struct query *q, struct message *m)
     body_put(s, q->from, &to->body, (uint8_t *)(to + 1), &p, false);
     if (p.blob != m->blob)
         blob_release(p.blob);
-    q->sent++;
-    q->sent_bytes += message_cost(m);
 }
 
 /* A slice fits where deliver_has_room says yes: half of a queue's bounds. */
@@ -563,7 +569,7 @@ void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8
         STAT_INC(&s->stats, dropped_memory);
         return;
     }
-    a->options = options;
+    a->options = (uint8_t)(options & ~SUB_COVERED); /* the subscription knows it, as it is then */
     a->subscription_id = subscription_id;
     if (!is_new) {
         if (a == first)
@@ -600,26 +606,32 @@ void asks_drop(struct shard *s, struct session *x)
     }
 }
 
-/* Whether the subscription that asked is still there. */
-static bool is_subscribed(const struct shard *s, const struct session *x, const struct ask *a)
+/* The subscription that asked, or NULL when it is not there any more. */
+static const struct subscriber *asker(const struct shard *s, const struct session *x,
+                                      const struct ask *a)
 {
     struct bytes text = bytes_of(a->filter, a->filter_count);
     const struct filter *f = filters_find(&s->filters, text, hash_of(s, text));
 
-    return f && session_find_filter(x, f) != UINT32_MAX;
+    uint32_t at = f ? session_find_filter(x, f) : UINT32_MAX;
+
+    return at == UINT32_MAX ? NULL : &f->v[x->subs[at].at];
 }
 
 void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body)
 {
     struct ask *a = slab_at(&s->asks, m->ask);
+    const struct subscriber *by = NULL;
     struct session *x;
 
     CHECK(a); /* an ask is not freed while an answer is due */
     x = slab_at(&s->sessions, a->session);
-    if (x && !a->is_over && !seen_has(&a->seen, m->topic_hash | 1) && is_subscribed(s, x, a)) {
+    if (x && !a->is_over && !seen_has(&a->seen, m->topic_hash | 1))
+        by = asker(s, x, a);
+    if (by) {
         struct wanted w = {.ids = &a->subscription_id,
                            .id_count = a->subscription_id != 0,
-                           .options = a->options,
+                           .options = a->options | (by->options & SUB_COVERED),
                            .is_retained = true};
         struct publish p;
 

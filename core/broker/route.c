@@ -149,7 +149,7 @@ static void gather(struct shard *s, struct gathered *v, uint32_t *n, const struc
     g = &v[to->gather_at];
     if ((x->options & SUB_QOS) > (g->options & SUB_QOS))
         g->options = (uint8_t)((g->options & ~SUB_QOS) | (x->options & SUB_QOS));
-    g->options |= x->options & SUB_RETAIN_AS_PUBLISHED;
+    g->options |= x->options & (SUB_RETAIN_AS_PUBLISHED | SUB_COVERED);
     if (!x->subscription_id)
         return;
     if (g->id_count == g->id_max) {
@@ -339,30 +339,59 @@ static bool travels(const struct shard *s, const struct plan *plan, const struct
     return false;
 }
 
+/* Whose message it is, for a mail. *source: NULL if nobody has to know. */
+static enum err pack_source(const struct publish *p, struct retain_source **source)
+{
+    *source = NULL;
+    if (!p->source || !p->payload.n)
+        return OK;
+    *source = malloc(sizeof **source + p->from_id.n + p->from_user.n);
+    if (!*source)
+        return ERR_MEMORY;
+    **source = (struct retain_source){.kind = p->source,
+                                      .id_count = (uint16_t)p->from_id.n,
+                                      .user_count = (uint16_t)p->from_user.n};
+    bytes_put(bytes_put((*source)->bytes, p->from_id), p->from_user);
+    return OK;
+}
+
+static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner)
+{
+    struct retain_source *source;
+    struct msg_retain *m;
+
+    if (p->payload.n > INLINE_BYTES_MAX && !mail_takes(s, owner, p->payload.n))
+        return ERR_FULL;
+    if (!body_share(s, p) || pack_source(p, &source) != OK)
+        return ERR_MEMORY;
+    m = mail_post(s->cluster->mail, s->number, owner, MAIL_PUBLISH,
+                  (uint32_t)sizeof *m + body_bytes(p, false));
+    if (!m) {
+        free(source);
+        return ERR_FULL;
+    }
+    m->type = MSG_RETAIN;
+    m->source = source;
+    m->topic_hash = p->topic_hash;
+    m->sequence = p->sequence;
+    body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
+    mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
+    return OK;
+}
+
 /* Stores a retained message at its owner before anything is matched. */
 static enum err retain_first(struct shard *s, struct publish *p)
 {
     uint32_t owner = owner_of_topic(s->cluster, p->topic_hash);
-    struct msg_retain *m;
+    enum err err = OK;
 
     p->sequence = add_acq_rel(&s->cluster->retain_sequence, 1) + 1;
-    if (owner == s->number) {
+    if (owner == s->number)
         retained_put(s, p);
-    } else {
-        if (p->payload.n > INLINE_BYTES_MAX && !mail_takes(s, owner, p->payload.n))
-            return ERR_FULL;
-        if (!body_share(s, p))
-            return ERR_MEMORY;
-        m = mail_post(s->cluster->mail, s->number, owner, MAIL_PUBLISH,
-                      (uint32_t)sizeof *m + body_bytes(p, false));
-        if (!m)
-            return ERR_FULL;
-        m->type = MSG_RETAIN;
-        m->topic_hash = p->topic_hash;
-        m->sequence = p->sequence;
-        body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
-        mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
-    }
+    else
+        err = post_retain(s, p, owner);
+    if (err != OK)
+        return err;
     fence_full(&s->fence); /* pairs with the one in mail_mark's caller: see the head of this file */
     return OK;
 }
@@ -400,7 +429,8 @@ enum err route_publish(struct shard *s, struct publish *p, bool *matched)
     bool is_wanted_somewhere = false;
     enum err err;
 
-    p->topic_hash = hash_of(s, p->topic);
+    if (!p->topic_hash)
+        p->topic_hash = hash_of(s, p->topic);
     err = publish_planned(s, p, &is_wanted_somewhere);
     if (matched)
         *matched = is_wanted_somewhere;

@@ -41,6 +41,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     table_init(&s->share_table);
     filters_init(&s->filters, SLOTS_MAX);
     groups_init(s);
+    access_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
     s->topics = topic_cache_create();
     return retained_init(s) && s->topics;
@@ -59,6 +60,7 @@ static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint
         return s;
     topic_cache_destroy(s->topics);
     retained_fini(s);
+    access_fini(s);
     free(s);
     return NULL;
 }
@@ -68,8 +70,10 @@ static void end_sessions(struct shard *s)
     uint32_t slot = 0;
     struct session *x;
 
-    while ((x = slab_next(&s->sessions, &slot)))
+    while ((x = slab_next(&s->sessions, &slot))) {
+        access_drop(s, x);
         session_fini(x);
+    }
     slab_fini(&s->sessions);
     table_fini(&s->session_table);
 }
@@ -114,6 +118,7 @@ static void shard_destroy(struct shard *s)
     retained_fini(s);
     groups_fini(s);
     end_sessions(s);
+    access_fini(s);
     while ((h = slab_next(&s->shares, &slot)))
         free(h->text);
     slab_fini(&s->shares);
@@ -193,6 +198,8 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
     (void)from;
     (void)kind;
     (void)bytes;
+    if (*type == MSG_RETAIN)
+        free(((struct msg_retain *)record)->source);
     if (*type == MSG_DELIVER && ((struct msg_deliver *)record)->body.blob)
         blob_release(((struct msg_deliver *)record)->body.blob);
     else if (*type == MSG_RETAIN && ((struct msg_retain *)record)->body.blob)
@@ -276,8 +283,14 @@ static bool on_retain(struct shard *s, const struct msg_retain *m)
     body_get(&p, &m->body, (const uint8_t *)(m + 1));
     p.topic_hash = m->topic_hash;
     p.sequence = m->sequence;
+    if (m->source) {
+        p.source = m->source->kind;
+        p.from_id = bytes_of(m->source->bytes, m->source->id_count);
+        p.from_user = bytes_of(m->source->bytes + p.from_id.n, m->source->user_count);
+    }
     retained_put(s, &p);
     publish_fini(&p);
+    free(m->source);
     body_done(s, &m->body);
     return true;
 }
@@ -482,6 +495,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     bool waits = false;
     uint64_t wake;
 
+    waits |= access_run(s);
     waits |= subscribe_run(s);
     waits |= shares_run(s);
     waits |= groups_run(s);

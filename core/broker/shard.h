@@ -24,6 +24,7 @@
 struct cluster_state; /* what all shards of the process share: mail, index, epoch; opaque */
 struct shard;         /* opaque outside core/broker */
 struct client;
+struct acl;
 
 /* What authentication has found out about a connection whose CONNECT is not answered yet. Made with
  * malloc by whoever authenticates; client_open takes it over. A connection without one is judged by
@@ -120,6 +121,10 @@ struct cluster_config {
     uint32_t ring_bytes[4];   /* 0: mail_default_sizes */
     const char *version;      /* for $SYS/broker/version */
     uint64_t connections_max; /* that descriptors allow */
+    struct acl *acl;          /* NULL: everything is allowed. Every shard takes a reference */
+    bool acl_check_subscribe; /* a subscription that could never bring anything is refused */
+    bool check_retain_source; /* retained messages vanish with their publisher's right to write;
+                               * what was retained while there was no ACL is taken as allowed */
 };
 
 /* Everything shared, and the shards of all workers.  NULL: no memory.  Boot only. */
@@ -129,6 +134,11 @@ void cluster_destroy(struct cluster_state *c); /* no worker runs any more */
 struct shard *cluster_shard(struct cluster_state *c, uint32_t worker);
 /* Sets the hooks of one shard; before its worker starts. */
 void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
+
+/* From now on this ACL counts, or none (NULL); takes a reference of its own. Nobody is disconnected;
+ * what sessions were found to be allowed counts no more, and they are judged anew: when next one
+ * publishes or gets something, at the latest after some turns. */
+void shard_set_acl(struct shard *s, struct acl *acl);
 
 /* ---- the turn ---- */
 void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms);

@@ -36,7 +36,7 @@ static bool tell(struct shard *s, struct share *h, const struct msg_group_member
 static bool join(struct shard *s, struct share *h)
 {
     struct msg_group_member m = {.type = MSG_GROUP_JOIN,
-                                 .options = h->options,
+                                 .options = (uint8_t)(h->options & ~SUB_COVERED),
                                  .is_connected = h->session->client != NULL,
                                  .session = h->session_handle,
                                  .share = slab_handle(&s->shares, h),

@@ -143,6 +143,12 @@ struct shard {
     struct pending_ack *acks;
     uint32_t ack_count, ack_capacity;
     struct topic_cache *topics;
+    /* authorization (access.c) */
+    struct acl *acl;        /* one reference, or NULL */
+    struct access **access; /* by slot of the session; NULL: none there, or there is no ACL */
+    uint32_t access_capacity;
+    uint32_t access_cursor; /* slot of the next session to be judged anew; UINT32_MAX: none */
+    uint16_t acl_version;   /* other than this: what is known about a session's rights is old */
     struct timer sys_timer;
     struct sys *sys; /* worker 0 */
     _Alignas(CACHE_LINE) _Atomic uint32_t fence;
@@ -171,7 +177,6 @@ struct client {
     struct timer keepalive_timer;
     struct bytes *aliases_in; /* by alias - 1; owned texts */
     struct aliases_out *aliases_out;
-    char *user; /* user name, NUL-terminated; NULL: none */
     char *peer;
     struct admission *admission; /* until the CONNECT is judged; NULL: nobody was asked */
     uint64_t last_input_ms;
@@ -180,7 +185,6 @@ struct client {
     uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
     uint32_t answer_bytes;   /* answers written since the output was last low */
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
-    uint16_t user_count;
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
@@ -332,6 +336,55 @@ bool removed_later(const struct removed *r, uint64_t topic_hash, uint64_t sequen
 /* Lets go of removals that nothing older can follow any more; once per turn. */
 void removed_run(struct shard *s);
 
+/* ---- who may read and write what (access.c) ---- */
+
+void access_init(struct shard *s);
+void access_fini(struct shard *s); /* after the sessions have gone */
+/* Goes on judging sessions anew after a change of the ACL; true: some are left. */
+bool access_run(struct shard *s);
+/* The session's client is another one now: nothing that is known about its rights counts any more.
+ * It is judged anew when that is needed. */
+void access_forget(struct shard *s, struct session *x);
+/* Frees what is kept of it. */
+void access_drop(struct shard *s, struct session *x);
+/* SUB_COVERED if the session may read all that the filter matches, else 0. */
+uint8_t access_covers(struct shard *s, struct session *x, struct bytes filter);
+/* Whether a subscription is accepted. */
+bool access_may_subscribe(struct shard *s, struct session *x, struct bytes filter);
+/* Whether messages of p->topic may go to the session. */
+bool access_may_read(struct shard *s, struct session *x, const struct publish *p);
+/* The same for one with the ACL; `hash` of the topic, or 0: not known. See access_may_write. */
+bool access_ask_write(struct shard *s, struct session *x, struct bytes topic, uint64_t hash);
+/* The same for somebody who has no session; `user` NULL: without a user name. */
+bool access_by_name(const struct shard *s, const struct bytes *user, struct bytes client_id,
+                    struct bytes topic);
+/* Whether the publisher of a retained message may still write to its topic. */
+bool access_source_stands(const struct shard *s, const struct message *m);
+
+/* Whether a message may go to a session whose matching subscriptions have these options. */
+static inline bool access_may_deliver(struct shard *s, struct session *x, const struct publish *p,
+                                      uint8_t options)
+{
+    if ((options & SUB_COVERED) && x->acl_version == s->acl_version)
+        return true;
+    return access_may_read(s, x, p);
+}
+
+/* Whether the session's client may publish to a topic. */
+static inline bool access_may_write(struct shard *s, struct session *x, struct bytes topic,
+                                    uint64_t hash)
+{
+    return !s->acl || access_ask_write(s, x, topic, hash);
+}
+
+/* What a message of this session keeps of it (enum source). */
+static inline uint8_t access_source(const struct shard *s, const struct session *x, bool retain)
+{
+    if (!retain || !s->acl || !s->cluster->config.check_retain_source)
+        return SOURCE_UNKNOWN;
+    return x->has_user ? SOURCE_USER : SOURCE_NAMELESS;
+}
+
 /* ---- what clients publish (publish.c) ---- */
 /* ERR_FULL: not now; nothing was changed. */
 MUST_USE enum err client_on_publish(struct client *c, const struct packet_publish *p);
@@ -358,6 +411,9 @@ void session_end(struct shard *s, struct session *x);
 /* The session of this client id, or NULL. */
 struct session *session_find(struct shard *s, struct bytes id);
 void client_log(struct client *c, int level, const char *event, const char *reason);
+/* The same with free text. */
+void client_log_detail(struct client *c, int level, const char *event, const char *reason,
+                       const char *detail);
 extern const struct stream_ops client_ops;
 
 /* Publishes the will now; it is gone afterwards. */

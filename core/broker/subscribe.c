@@ -352,18 +352,19 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
 }
 
 /* What a filter may not be, apart from its form. */
-static uint8_t refuse_filter(const struct client *c, struct bytes filter)
+static uint8_t refuse_filter(struct client *c, struct bytes filter)
 {
-    const struct shard *s = c->stream.shard;
-    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+    struct shard *s = c->stream.shard;
 
     if (!topic_filter_valid(filter, s->limits->topic_levels))
         return REASON_TOPIC_FILTER_INVALID;
     if ((c->is_link_only || bytes_begin(filter, BYTES_LIT("$LINK/"))) &&
         !(c->may_link && bytes_begin(filter, BYTES_LIT("$LINK/cluster/resp/"))))
         return REASON_NOT_AUTHORIZED;
-    if (bytes_begin(filter, BYTES_LIT("$SYS/")) && !rules->is_loopback)
+    if (!access_may_subscribe(s, c->session, filter)) {
+        STAT_INC(&s->stats, denied_subscribe);
         return REASON_NOT_AUTHORIZED;
+    }
     return REASON_SUCCESS;
 }
 
@@ -403,8 +404,11 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
     }
     e->reason = refuse_filter(c, filter);
     if (e->reason == REASON_SUCCESS) {
-        uint8_t reason = is_shared ? subscribe_shared(c, a, at, group, filter)
-                                   : subscribe_one(c, a, at, filter, r);
+        uint8_t reason;
+
+        e->options |= access_covers(c->stream.shard, c->session, filter);
+        reason = is_shared ? subscribe_shared(c, a, at, group, filter)
+                           : subscribe_one(c, a, at, filter, r);
 
         if (e->reason == REASON_SUCCESS) /* an owner that is here may have refused it already */
             e->reason = reason;

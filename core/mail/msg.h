@@ -72,8 +72,15 @@ struct msg_deliver {
     struct handle slots[];
 };
 
+/* Whose message it is: one block from malloc, given away. */
+struct retain_source {
+    uint8_t kind; /* enum source */
+    uint16_t id_count, user_count;
+    uint8_t bytes[]; /* client id, user name */
+};
 struct msg_retain {
     uint8_t type;
+    struct retain_source *source; /* NULL: nobody has to know */
     uint64_t topic_hash;
     uint64_t sequence; /* rings have no order among each other; this number has */
     struct msg_body body;

@@ -25,6 +25,9 @@ enum filter_state { FILTER_IDLE, FILTER_ADDING, FILTER_VISIBLE, FILTER_REMOVING 
 #define SUB_QOS 0x03u
 #define SUB_NO_LOCAL 0x04u
 #define SUB_RETAIN_AS_PUBLISHED 0x08u
+/* And one that does not travel: its session may read all that the filter matches, as far as the
+ * session's acl_version is the worker's. */
+#define SUB_COVERED 0x10u
 
 struct subscriber {
     struct session *session;

@@ -64,7 +64,7 @@ struct session {
     struct idset received;     /* incoming QoS 2 ids not released; marked: of earlier connections */
     uint16_t *resend;          /* packet ids to be sent again, oldest first; NULL: none */
     struct will *will;
-    struct ask *asks; /* questions for retained messages; the first is under way */
+    struct ask *asks;   /* questions for retained messages; the first is under way */
     uint8_t *id;        /* the client identifier, then the user name */
     struct timer timer; /* end of an absent session */
     struct timer will_timer;
