@@ -205,6 +205,11 @@ bool access_run(struct shard *s)
             return true;
     }
     s->access_cursor = UINT32_MAX;
+    if (!s->acl) { /* all have been dropped */
+        free(s->access);
+        s->access = NULL;
+        s->access_capacity = 0;
+    }
     return false;
 }
 

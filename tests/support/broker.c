@@ -6,6 +6,7 @@
 
 #include "core/base/check.h"
 #include "core/broker/state.h"
+#include "core/policy/acl.h"
 #include "tests/support/test.h"
 
 /* Rounds after which a broker that is still busy never rests. */
@@ -30,6 +31,7 @@ void broker_init(struct broker *b, uint32_t workers)
     b->config.listener_count = 2;
     b->config.version = "test";
     b->config.connections_max = 1000;
+    b->config.check_retain_source = true;
     b->config.limits = (struct limits){
         .packet_bytes = PACKET_BYTES_DEFAULT,
         .connect_bytes = CONNECT_BYTES_DEFAULT,
@@ -66,6 +68,22 @@ void broker_start(struct broker *b)
     assert_non_null(b->cluster);
     for (uint32_t i = 0; i < b->worker_count; i++)
         b->is_woken[i] = true;
+}
+
+void broker_set_acl(struct broker *b, const char *text)
+{
+    static const struct hash_key key = {{1, 2, 3, 4}};
+    struct acl *acl = NULL;
+
+    if (text)
+        assert_int_equal(acl_create(bytes_str(text), &key, NULL, NULL, &acl), OK);
+    for (uint32_t i = 0; b->cluster && i < b->worker_count; i++) {
+        shard_set_acl(cluster_shard(b->cluster, i), acl);
+        b->is_woken[i] = true;
+    }
+    b->config.acl = acl;
+    acl_release(b->acl);
+    b->acl = acl;
 }
 
 /* ---- connections ---- */
@@ -320,6 +338,7 @@ void broker_stop(struct broker *b)
     broker_check_gauges(b);
     assert_int_equal(BROKER_SUM(b, output_bytes_queued), 0);
     cluster_destroy(b->cluster);
+    acl_release(b->acl);
     broker_forget_peers(b);
     check_set_handler(NULL);
 }
@@ -415,6 +434,24 @@ struct peer *broker_client(struct broker *b, const char *id)
     struct connect_out c = {.protocol = MQTT_5, .clean_start = true, .client_id = bytes_str(id)};
 
     return broker_connect(b, &c);
+}
+
+struct peer *broker_client_as(struct broker *b, uint16_t listener, enum protocol protocol,
+                              const char *id, const char *user, bool stays)
+{
+    struct connect_out c = {.protocol = protocol,
+                            .clean_start = !stays,
+                            .client_id = bytes_str(id),
+                            .has_session_expiry = stays,
+                            .session_expiry = 3600};
+    struct peer *p;
+
+    if (user)
+        c.username = bytes_str(user);
+    p = broker_dial(b, listener, &c);
+    broker_settle(b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    return p;
 }
 
 struct peer *broker_durable(struct broker *b, const char *id, enum protocol protocol)

@@ -34,6 +34,7 @@ struct broker {
     struct cluster_state *cluster;
     struct peer *peers;
     struct admission *admission; /* of the next connection, which takes it; NULL: none */
+    struct acl *acl;             /* of broker_set_acl */
     uint64_t now_ms, wall_ms;
     uint32_t worker_count; /* link workers included */
     bool is_asleep[BROKER_WORKERS_MAX];
@@ -81,6 +82,9 @@ struct peer {
 /* A configuration with wide limits and `workers` workers; nothing runs yet. */
 void broker_init(struct broker *b, uint32_t workers);
 void broker_start(struct broker *b);
+/* This ACL counts from now on, in words of its file; NULL: none. Before broker_start or after it;
+ * what the workers have to do about it comes with their next turns. */
+void broker_set_acl(struct broker *b, const char *text);
 /* Closes all connections, lets everything come to rest, compares gauges, frees. */
 void broker_stop(struct broker *b);
 
@@ -114,6 +118,10 @@ struct peer *broker_open(struct broker *b, uint16_t listener, const char *id);
 struct peer *broker_dial(struct broker *b, uint16_t listener, const struct connect_out *c);
 /* Connects with MQTT 5 and clean start; the CONNACK has come and is a success. */
 struct peer *broker_client(struct broker *b, const char *id);
+/* The same at a listener, for a user (NULL: without a name); `stays`: not clean, and the session
+ * outlives the connection. */
+struct peer *broker_client_as(struct broker *b, uint16_t listener, enum protocol protocol,
+                              const char *id, const char *user, bool stays);
 /* The same with a session that stays, and MQTT 3.1.1; not clean. */
 struct peer *broker_durable(struct broker *b, const char *id, enum protocol protocol);
 /* Connects as `c` says; the CONNACK has come, is a success, and stands in peer->packet. */
