@@ -176,7 +176,6 @@ void access_forget(struct shard *s, struct session *x)
 {
     access_drop(s, x);
     x->acl_version = (uint16_t)(s->acl_version - 1);
-    x->is_queue_stale = x->queue_count > 0;
 }
 
 void shard_set_acl(struct shard *s, struct acl *acl)
@@ -285,7 +284,7 @@ bool access_source_stands(const struct shard *s, const struct message *m)
 {
     struct bytes user;
 
-    if (!s->acl || !s->cluster->config.check_retain_source || m->source == SOURCE_UNKNOWN)
+    if (!s->acl || m->source == SOURCE_UNKNOWN)
         return true;
     user = message_from_user(m);
     return access_by_name(s, m->source == SOURCE_USER ? &user : NULL, message_from_id(m),

@@ -146,11 +146,15 @@ TEST(many_topics_of_one_client_are_each_judged_rightly)
 TEST(right_to_read_is_none_to_write)
 {
     struct broker b;
-    struct peer *p;
+    struct peer *p, *all;
 
     start(&b, 1, rules);
+    all = client(&b, "all", "all");
     p = client(&b, "p", "reader");
     peer_subscribed(p, "open/#", 0);
+    peer_publish(all, "open/x", "y", 0);
+    broker_settle(&b);
+    peer_expect_publish(p, "open/x", "y");
     peer_publish(p, "open/x", "x", 0); /* one verdict must not stand for the other */
     broker_settle(&b);
     assert_int_equal(BROKER_SUM(&b, denied_publish), 1);
@@ -588,6 +592,8 @@ TEST(links_are_not_judged)
     assert_int_equal(shard_publish(cluster_shard(b.cluster, 1), &m, NULL), OK);
     m.topic = BYTES_LIT("open/secret/x"); /* but its readers are */
     assert_int_equal(shard_publish(cluster_shard(b.cluster, 1), &m, NULL), OK);
+    broker_settle(&b);
+    broker_set_acl(&b, rules);
     assert_int_equal(shard_link_reply(cluster_shard(b.cluster, 1),
                                       BYTES_LIT("$LINK/cluster/resp/x"), BYTES_LIT("c"),
                                       BYTES_LIT("y")),

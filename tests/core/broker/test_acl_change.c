@@ -338,6 +338,33 @@ TEST(retained_messages_without_a_known_publisher_stay)
     broker_stop(&b);
 }
 
+TEST(change_of_the_acl_counts_for_retained_messages_on_their_way)
+{
+    struct broker b;
+    struct peer *p, *all;
+    char topic[16];
+    uint32_t n;
+
+    start(&b, 2, open_rules);
+    all = client(&b, broker_id_at(&b, 0, 0), "all");
+    for (int i = 0; i < 500; i++) {
+        snprintf(topic, sizeof topic, "b/%d", i);
+        peer_retain(all, topic, "x", 0);
+    }
+    broker_settle(&b);
+    p = client(&b, broker_id_at(&b, 1, 1), "p");
+    peer_subscribe(p, "b/#", 0);
+    for (int i = 0; i < 8; i++)
+        broker_turn(&b, (uint32_t)i % 2);
+    broker_set_acl(&b, narrow_rules);
+    n = peer_count_publishes(p);
+    assert_in_range(n, 1, 499);
+    broker_settle(&b);
+    assert_int_equal(peer_count_publishes(p), 0);
+    assert_int_equal(BROKER_SUM(&b, denied_delivery), 500 - n);
+    broker_stop(&b);
+}
+
 /* ---- many sessions, memory ---- */
 
 TEST(many_sessions_are_judged_anew_in_slices)
