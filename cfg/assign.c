@@ -96,14 +96,7 @@ static void assign_choice(const struct value *v)
             return;
         }
     }
-    if (v->key->section == SECTION_LISTENER && strcmp(v->key->name, "protocol") == 0 &&
-        (strcasecmp(v->text, "websockets") == 0 || strcasecmp(v->text, "ws") == 0))
-        draft_error(v->draft, v->line,
-                    "protocol = %s is not available in this version; right "
-                    "would be mqtt",
-                    v->text);
-    else
-        refuse(v, v->text);
+    refuse(v, v->text);
 }
 
 /* Whether the value is a time with an `m` in a key where that means months elsewhere. */
@@ -199,6 +192,53 @@ static void assign_port(const struct value *v)
         v->section->port = (uint16_t)number;
 }
 
+/* Appends to a list that is given anew, twice as long, whenever its length is a power of two. */
+static void add_text(const struct value *v, const char *text)
+{
+    struct cfg_texts *list = field_of(v);
+    struct bytes *grown = (struct bytes *)(uintptr_t)list->v;
+    const char *copy = cfg_copy(v->draft->cfg, text);
+
+    if (list->count == CFG_TEXTS_MAX) {
+        draft_error(v->draft, v->line, "%s = %.*s is one too many; there may be %d", v->key->name,
+                    SHOWN_BYTES, text, CFG_TEXTS_MAX);
+        return;
+    }
+    if ((list->count & (list->count - 1)) == 0) {
+        grown = cfg_alloc(v->draft->cfg, 2 * (list->count + 1) * sizeof(*grown));
+        if (grown && list->count)
+            memcpy(grown, list->v, list->count * sizeof(*grown));
+    }
+    if (!grown || !copy) {
+        v->draft->is_out_of_memory = true;
+        return;
+    }
+    grown[list->count++] = bytes_str(copy);
+    list->v = grown;
+}
+
+static void add_network(const struct value *v, const char *text)
+{
+    struct cidr_list *list = field_of(v);
+    const char *why = "";
+
+    switch (cidr_add(list, bytes_str(text), &why)) {
+    case OK:
+        break;
+    case ERR_PEER:
+        draft_error(v->draft, v->line,
+                    "%s = %.*s is no address or network: %s; right would be as in 192.0.2.0/24",
+                    v->key->name, SHOWN_BYTES, text, why);
+        break;
+    case ERR_FULL:
+        draft_error(v->draft, v->line, "%s = %.*s is one too many; there may be %u", v->key->name,
+                    SHOWN_BYTES, text, CIDR_LIST_MAX);
+        break;
+    default:
+        v->draft->is_out_of_memory = true;
+    }
+}
+
 static void add_server(const struct value *v, const char *text)
 {
     struct draft_section *s = v->section;
@@ -211,13 +251,10 @@ static void add_server(const struct value *v, const char *text)
                     "and the keys username and password_file");
         return;
     }
-    if (strncasecmp(text, "mqtts://", 8) == 0) {
-        draft_error(v->draft, v->line,
-                    "server = %.*s: TLS is not available in this version; "
-                    "right would be mqtt:// through a tunnel",
-                    SHOWN_BYTES, text);
-        return;
-    }
+    if (strncasecmp(text, "mqtts://", 8) == 0)
+        s->tls_line = v->line;
+    else if (strncasecmp(text, "mqtt://", 7) == 0)
+        s->plain_line = v->line;
     if (value_server(text, host, &server.port, &server.is_v6) != OK) {
         refuse(v, text);
         return;
@@ -429,6 +466,12 @@ static void assign_value(const struct value *v)
         break;
     case KEY_TOPICS:
         assign_list(v, add_topic);
+        break;
+    case KEY_TEXTS:
+        assign_list(v, add_text);
+        break;
+    case KEY_NETWORKS:
+        assign_list(v, add_network);
         break;
     case KEY_LOG_DESTS:
         assign_list(v, add_log_dest);

@@ -11,7 +11,7 @@ static struct cfg_listener *add_listener(struct cfg *cfg)
 
     *listener = (struct cfg_listener){
         .name = "command-line",
-        .allow_anonymous = cfg->allow_anonymous,
+        .allow_anonymous = cfg->auth.allow_anonymous,
         .set_tcp_nodelay = true,
         .links = LINKS_ON,
     };

@@ -11,6 +11,7 @@
 #ifndef CFG_CFG_H
 #define CFG_CFG_H
 
+#include "cfg/cidr.h"
 #include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "core/base/limits.h"
@@ -23,10 +24,14 @@
 #define LINK_TOPICS_MAX 1024
 /* Places one log is written to at once. Beyond: a mistake at load. */
 #define LOG_DESTS_MAX 8
+/* Words of one list. Beyond: a mistake at load. */
+#define CFG_TEXTS_MAX 1024
 /* Bytes of the name of a cluster, a link or a listener: [0-9a-zA-Z][-0-9a-zA-Z_]*. */
 #define CFG_NAME_BYTES_MAX 254
 /* The port of MQTT, where neither a file nor `-p` says otherwise. */
 #define MQTT_PORT_DEFAULT 1883
+/* The port of MQTT over TLS, behind mqtts://. */
+#define MQTTS_PORT_DEFAULT 8883
 
 /* A numeric address to listen on. */
 struct cfg_address {
@@ -45,6 +50,38 @@ enum cfg_links {
     LINKS_ONLY, /* every connection is a link's from its CONNECT on */
 };
 
+/* The lowest version of TLS that is spoken. */
+enum cfg_tls_version { CFG_TLS_DEFAULT, CFG_TLS_1_2, CFG_TLS_1_3 };
+
+/* TLS of a listener or a link. Paths and lists as written; NULL: not given. */
+struct cfg_tls {
+    bool
+        is_on; /* a listener's: it has a certificate or pre-shared keys; a link's: tls or mqtts:// */
+    bool require_certificate; /* listeners */
+    bool verify;              /* links */
+    enum cfg_tls_version version;
+    const char *certfile, *keyfile;
+    const char *cafile, *capath, *crlfile;
+    const char *ciphers, *ciphers_tls1_3;
+    const char *psk_file, *psk_hint; /* listeners */
+    const char *server_name;         /* links: instead of the host of `server` */
+};
+
+/* What is spoken on a listener. */
+enum cfg_protocol { PROTOCOL_MQTT, PROTOCOL_WEBSOCKETS };
+
+/* Whether a PROXY header must come first, and of which version. */
+enum cfg_proxy { CFG_PROXY_NO, CFG_PROXY_1, CFG_PROXY_2, CFG_PROXY_ON };
+
+/* A list of words. */
+struct cfg_texts {
+    const struct bytes *v;
+    uint32_t count;
+};
+
+/* Which part of a client's certificate is its user name. */
+enum cfg_identity { IDENTITY_NONE, IDENTITY_COMMON_NAME, IDENTITY_SUBJECT };
+
 struct cfg_listener {
     const char *name; /* "default" for the built-in one, "command-line" for that of `-p` */
     struct cfg_address bind;
@@ -52,7 +89,17 @@ struct cfg_listener {
     bool allow_anonymous;     /* effective: the listener's own word, or that of [auth] */
     bool set_tcp_nodelay;
     enum cfg_links links;
-    uint32_t line; /* of its section; 0: not from a file */
+    struct cfg_tls tls;
+    bool use_identity_as_username, use_subject_as_username;
+    enum cfg_identity identity; /* of the two: what is taken */
+    enum cfg_protocol protocol;
+    const char *websockets_path;
+    struct cfg_texts websockets_origins; /* none: all */
+    uint32_t websockets_headers_size;
+    enum cfg_proxy proxy;
+    struct cidr_list proxy_trusted; /* who may send a PROXY header */
+    struct cidr_rules networks;     /* who may connect */
+    uint32_t line;                  /* of its section; 0: not from a file */
 };
 
 /* Where a remote cluster may be reached. */
@@ -76,7 +123,9 @@ struct cfg_link {
     uint32_t retry_interval_ms; /* longest pause between two attempts */
     uint32_t max_inflight;      /* QoS 1 messages of one connection waiting for their PUBACK */
     uint32_t connections;       /* 0: as many as suit the peer's dialect */
-    uint32_t line;              /* of its section */
+    struct cfg_tls tls;
+    const char *peer_identity; /* the user name that this cluster must prove; NULL: none */
+    uint32_t line;             /* of its section */
 };
 
 enum cfg_log_format { LOG_TEXT, LOG_JSON };
@@ -119,6 +168,17 @@ struct cfg_cluster {
     uint32_t link_workers; /* threads for links; they exist only when a link is enabled */
 };
 
+/* Who may connect and what they may do. */
+struct cfg_auth {
+    bool allow_anonymous;      /* the default of loopback listeners */
+    const char *password_file; /* NULL: none */
+    const char *acl_file;      /* NULL: none */
+    bool acl_check_subscribe;
+    bool check_retain_source;
+    uint32_t cache_ms; /* how long a password that was right is not computed again; 0: always */
+    uint32_t threads;  /* that compute password hashes */
+};
+
 struct cfg_text; /* one piece of the memory of a struct cfg; private to cfg/ */
 
 struct cfg {
@@ -127,7 +187,7 @@ struct cfg {
     struct cfg_cluster cluster;
     struct limits limits;
     struct cfg_log log;
-    bool allow_anonymous; /* of [auth]: the default of loopback listeners */
+    struct cfg_auth auth;
 
     struct cfg_listener listeners[LISTENERS_MAX];
     uint32_t listener_count;

@@ -61,18 +61,125 @@ static bool finish_address(struct draft *draft, struct draft_section *s,
     return listener->bind.text != NULL;
 }
 
-/* Open to other machines only where it is written, since nobody can be asked for a password. */
+/* Whether clients of the listener can prove who they are. */
+static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *listener)
+{
+    return cfg->auth.password_file || listener->identity != IDENTITY_NONE;
+}
+
+/* Open to other machines only with authentication, or where it is written. */
 static void check_exposure(struct draft *draft, const struct draft_section *s,
                            const struct cfg_listener *listener, uint32_t address_line)
 {
-    if (listener->bind.is_loopback ||
+    if (listener->bind.is_loopback || has_authentication(draft->cfg, listener) ||
         (draft_line(s, "allow_anonymous") && listener->allow_anonymous))
         return;
     draft_error(draft, address_line,
-                "[listener %.80s] is open to other machines (%s), and there "
-                "is no authentication yet; write allow_anonymous = true in it to let everybody in, "
-                "or bind it to 127.0.0.1",
+                "[listener %.80s] is open to other machines (%s) without authentication; write "
+                "password_file in [auth], or allow_anonymous = true in it to let everybody in, or "
+                "bind it to 127.0.0.1",
                 s->name, listener->bind.text);
+}
+
+/* ---- TLS ---- */
+
+/* Reports a key that means nothing without another one. */
+static void check_needs(struct draft *draft, const struct draft_section *s, const char *name,
+                        bool has_other, const char *other)
+{
+    if (draft_line(s, name) && !has_other)
+        draft_error(draft, draft_line(s, name), "%s needs %s; right would be both, or neither",
+                    name, other);
+}
+
+static void check_tls_files(struct draft *draft, const struct draft_section *s,
+                            const struct cfg_tls *tls)
+{
+    bool has_ca = tls->cafile || tls->capath;
+
+    check_needs(draft, s, "certfile", tls->keyfile, "keyfile");
+    check_needs(draft, s, "keyfile", tls->certfile, "certfile");
+    check_needs(draft, s, "crlfile", has_ca, "cafile");
+}
+
+static void finish_listener_tls(struct draft *draft, struct draft_section *s,
+                                struct cfg_listener *listener)
+{
+    static const char *const of_tls[] = {"cafile", "capath", "ciphers", "ciphers_tls1.3",
+                                         "tls_version"};
+    struct cfg_tls *tls = &listener->tls;
+    bool has_identity = tls->require_certificate || tls->psk_file ||
+                        (listener->proxy != CFG_PROXY_NO && !tls->certfile);
+
+    tls->is_on = tls->certfile || tls->keyfile || tls->psk_file;
+    check_tls_files(draft, s, tls);
+    for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++)
+        check_needs(draft, s, of_tls[i], tls->is_on, "certfile and keyfile");
+    check_needs(draft, s, "psk_hint", tls->psk_file, "psk_file");
+    if (tls->require_certificate)
+        check_needs(draft, s, "require_certificate", tls->is_on && (tls->cafile || tls->capath),
+                    "cafile");
+    if (listener->use_identity_as_username && listener->use_subject_as_username)
+        draft_error(draft, draft_line(s, "use_subject_as_username"),
+                    "use_subject_as_username cannot stand beside use_identity_as_username "
+                    "(line %u); keep one of them",
+                    draft_line(s, "use_identity_as_username"));
+    if (listener->use_identity_as_username) {
+        check_needs(draft, s, "use_identity_as_username", has_identity,
+                    "require_certificate, psk_file or proxy_protocol");
+        listener->identity = IDENTITY_COMMON_NAME;
+    } else if (listener->use_subject_as_username) {
+        check_needs(draft, s, "use_subject_as_username", tls->require_certificate,
+                    "require_certificate");
+        listener->identity = IDENTITY_SUBJECT;
+    }
+}
+
+static void finish_networks(struct draft *draft, const struct draft_section *s,
+                            struct cfg_listener *listener)
+{
+    const char *why;
+
+    check_needs(draft, s, "proxy_trusted", listener->proxy != CFG_PROXY_NO, "proxy_protocol");
+    if (!draft_line(s, "proxy_trusted") &&
+        cidr_add(&listener->proxy_trusted, BYTES_LIT("localhost"), &why) != OK)
+        draft->is_out_of_memory = true;
+    cidr_seal(&listener->proxy_trusted);
+    cidr_seal(&listener->networks.allow);
+    cidr_seal(&listener->networks.deny);
+}
+
+static void check_websockets(struct draft *draft, const struct draft_section *s,
+                             const struct cfg_listener *listener)
+{
+    static const char *const keys_of[] = {"websockets_path", "websockets_origin",
+                                          "websockets_headers_size"};
+
+    for (size_t i = 0; i < sizeof(keys_of) / sizeof(keys_of[0]); i++)
+        check_needs(draft, s, keys_of[i], listener->protocol == PROTOCOL_WEBSOCKETS,
+                    "protocol = websockets");
+    if (listener->websockets_path && listener->websockets_path[0] != '/')
+        draft_error(draft, draft_line(s, "websockets_path"),
+                    "websockets_path = %.80s does not begin with /; right would be /%.80s",
+                    listener->websockets_path, listener->websockets_path);
+}
+
+static void finish_link_tls(struct draft *draft, struct draft_section *s, struct cfg_link *link)
+{
+    static const char *const of_tls[] = {"cafile",  "capath",         "certfile",    "verify",
+                                         "ciphers", "ciphers_tls1.3", "tls_version", "server_name"};
+    struct cfg_tls *tls = &link->tls;
+
+    if (s->tls_line)
+        tls->is_on = true;
+    if (s->plain_line && tls->is_on)
+        draft_error(draft, s->plain_line,
+                    "server begins with mqtt://, but the link speaks TLS (line %u); right would be "
+                    "mqtts:// for all of its servers",
+                    s->tls_line ? s->tls_line : draft_line(s, "tls"));
+    check_tls_files(draft, s, tls);
+    for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++)
+        check_needs(draft, s, of_tls[i], tls->is_on, "tls = true");
 }
 
 static uint32_t address_line_of(const struct draft_section *s)
@@ -88,12 +195,17 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
 {
     struct cfg_listener *listener = s->object;
 
-    if (!draft_line(s, "allow_anonymous"))
-        listener->allow_anonymous = draft->cfg->allow_anonymous;
+    finish_listener_tls(draft, s, listener);
+    finish_networks(draft, s, listener);
+    check_websockets(draft, s, listener);
     if (!finish_address(draft, s, listener)) {
         listener->bind.port = 0;
         return;
     }
+    if (!draft_line(s, "allow_anonymous"))
+        listener->allow_anonymous = draft->cfg->auth.allow_anonymous &&
+                                    listener->bind.is_loopback &&
+                                    listener->identity == IDENTITY_NONE;
     if (!draft_line(s, "links"))
         listener->links = listener->bind.is_loopback ? LINKS_ON : LINKS_NO;
     check_exposure(draft, s, listener, address_line_of(s));
@@ -129,7 +241,7 @@ static void add_default_listener(struct draft *draft)
     cfg->listeners[0] = (struct cfg_listener){
         .name = "default",
         .bind = {.ip = {127, 0, 0, 1}, .port = MQTT_PORT_DEFAULT, .is_loopback = true},
-        .allow_anonymous = cfg->allow_anonymous,
+        .allow_anonymous = cfg->auth.allow_anonymous,
         .set_tcp_nodelay = true,
         .links = LINKS_ON,
     };
@@ -269,6 +381,7 @@ static void finish_link(struct draft *draft, struct draft_section *s)
                     password_line);
     if (!link->clientid)
         link->clientid = cluster;
+    finish_link_tls(draft, s, link);
     finish_servers(draft, s, link);
     finish_topics(draft, s, link);
 }
@@ -367,8 +480,18 @@ static void check_workers(struct draft *draft)
                     cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
 }
 
+/* Nobody needs to be let in without a name where names can be proven. */
+static void finish_auth(struct draft *draft)
+{
+    struct cfg_auth *auth = &draft->cfg->auth;
+
+    if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
+        auth->allow_anonymous = !auth->password_file;
+}
+
 void check_draft(struct draft *draft)
 {
+    finish_auth(draft);
     check_limits(draft, section_of(draft, SECTION_LIMITS));
     check_workers(draft);
     for (uint32_t i = 0; i < draft->section_count; i++) {

@@ -33,7 +33,7 @@ static uint32_t print_link_listeners(const struct cfg *cfg, char *to, size_t roo
     for (uint32_t i = 0; i < cfg->listener_count; i++) {
         const struct cfg_listener *l = &cfg->listeners[i];
 
-        if (l->links == LINKS_NO || !l->allow_anonymous)
+        if (l->links == LINKS_NO)
             continue;
         if (n < room)
             n += (size_t)snprintf(to + n, room - n, "%s%.60s (%s)", count ? ", " : "", l->name,
@@ -48,10 +48,11 @@ static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
 {
     char listeners[1024];
 
-    if (!link->enable)
+    if (!link->enable || link->peer_identity)
         return;
     if (print_link_listeners(cfg, listeners, sizeof(listeners)))
-        warn(to, "link %s has no identity: whoever can connect to listener %s may speak for it",
+        warn(to,
+             "link %s has no peer_identity: whoever may connect to listener %s may speak for it",
              link->name, listeners);
     else
         warn(to,
@@ -60,12 +61,23 @@ static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
              link->name);
 }
 
-static void warn_of_listener(const struct cfg_listener *l, const struct listing *to)
+/* Whether clients can prove who they are. */
+static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *l)
 {
-    if (!l->allow_anonymous)
+    return cfg->auth.password_file || l->identity != IDENTITY_NONE;
+}
+
+static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l,
+                             const struct listing *to)
+{
+    if (!l->allow_anonymous && !has_authentication(cfg, l))
         warn(to,
              "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
-             "authentication yet",
+             "password_file in [auth]",
+             l->name, l->bind.text);
+    if (!l->bind.is_loopback && !l->tls.is_on && cfg->auth.password_file)
+        warn(to,
+             "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
     if (l->allow_anonymous && !l->bind.is_loopback)
         warn(to, "listener %s (%s) lets everybody in who can reach it", l->name, l->bind.text);
@@ -77,7 +89,7 @@ void cfg_warnings(const struct cfg *cfg, cfg_warning_sink *sink, void *user)
     bool has_clients = false;
 
     for (uint32_t i = 0; i < cfg->listener_count; i++) {
-        warn_of_listener(&cfg->listeners[i], &to);
+        warn_of_listener(cfg, &cfg->listeners[i], &to);
         has_clients |= cfg->listeners[i].links != LINKS_ONLY;
     }
     if (!has_clients)
@@ -86,14 +98,24 @@ void cfg_warnings(const struct cfg *cfg, cfg_warning_sink *sink, void *user)
         warn_of_link(cfg, &cfg->links[i], &to);
 }
 
-static void describe_listener(const struct cfg_listener *l, FILE *to)
+static const char *who_may_connect(const struct cfg *cfg, const struct cfg_listener *l)
+{
+    if (l->identity != IDENTITY_NONE)
+        return l->tls.require_certificate ? "by certificate" : "by pre-shared key";
+    if (cfg->auth.password_file)
+        return l->allow_anonymous ? "by password or anonymous" : "by password";
+    return l->allow_anonymous ? "without authentication" : "nobody may connect";
+}
+
+static void describe_listener(const struct cfg *cfg, const struct cfg_listener *l, FILE *to)
 {
     static const char *const links[] = {
         [LINKS_NO] = "no links", [LINKS_ON] = "links too", [LINKS_ONLY] = "links only"};
 
-    fprintf(to, "listener %s: %s, %s, %s, %s", l->name, l->bind.text,
+    fprintf(to, "listener %s: %s%s, %s, %s, %s", l->name, l->bind.text,
+            l->tls.is_on ? " (TLS)" : "",
             l->bind.is_loopback ? "this machine only" : "OPEN TO OTHER MACHINES",
-            l->allow_anonymous ? "without authentication" : "nobody may connect", links[l->links]);
+            who_may_connect(cfg, l), links[l->links]);
     if (l->max_connections)
         fprintf(to, ", at most %u connections", l->max_connections);
     fputc('\n', to);
@@ -102,6 +124,8 @@ static void describe_listener(const struct cfg_listener *l, FILE *to)
 static void describe_link(const struct cfg_link *link, FILE *to)
 {
     fprintf(to, "link %s: %s, to", link->name, link->enable ? "enabled" : "disabled");
+    if (link->tls.is_on)
+        fputs(link->tls.verify ? " (TLS)" : " (TLS, not verified)", to);
     for (uint32_t i = 0; i < link->server_count; i++)
         fprintf(to, link->servers[i].is_v6 ? " [%s]:%u" : " %s:%u", link->servers[i].host,
                 (unsigned)link->servers[i].port);
@@ -125,7 +149,7 @@ void cfg_describe(const struct cfg *cfg, FILE *to)
         fputs("workers: one for each core\n", to);
     fprintf(to, "cluster: %s\n", cfg->cluster.name ? cfg->cluster.name : "no name");
     for (uint32_t i = 0; i < cfg->listener_count; i++)
-        describe_listener(&cfg->listeners[i], to);
+        describe_listener(cfg, &cfg->listeners[i], to);
     for (uint32_t i = 0; i < cfg->link_count; i++)
         describe_link(&cfg->links[i], to);
     cfg_warnings(cfg, print_warning, to);

@@ -36,6 +36,7 @@ void draft_destroy(struct draft *draft)
         return;
     cfg_free(draft->cfg);
     cfg_free(draft->discarded_cfg);
+    cfg_listener_fini(&draft->discarded_listener);
     free(draft);
 }
 

@@ -39,6 +39,8 @@ struct draft_section {
     /* A link's lists, until check_draft() moves them. Invariant: topics has room for topic_room. */
     struct cfg_server servers[LINK_SERVERS_MAX];
     uint32_t server_count;
+    uint32_t plain_line,
+        tls_line; /* where a server began with mqtt://, with mqtts://; 0: nowhere */
     struct draft_topic *topics;
     uint32_t topic_count, topic_room;
 };

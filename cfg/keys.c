@@ -22,6 +22,7 @@
 #define CLUSTER(field) FIELD(SECTION_CLUSTER, struct cfg, cluster.field)
 #define LIMITS(field) FIELD(SECTION_LIMITS, struct cfg, limits.field)
 #define LOGGING(field) FIELD(SECTION_LOG, struct cfg, log.field)
+#define AUTH(field) FIELD(SECTION_AUTH, struct cfg, auth.field)
 #define LISTENER(field) FIELD(SECTION_LISTENER, struct cfg_listener, field)
 #define LINK(field) FIELD(SECTION_LINK, struct cfg_link, field)
 
@@ -32,8 +33,10 @@ const struct section_info section_infos[SECTION_COUNT] = {
     [SECTION_LISTENER] =
         {"listener", "mqtt",
          "An address that takes connections; one section for each. A file that names none has one "
-         "on 127.0.0.1:1883. There is no authentication yet: a listener that other machines can "
-         "reach must say allow_anonymous = true itself, or the broker does not start."},
+         "on 127.0.0.1:1883. A listener with a certificate speaks TLS. One that other machines can "
+         "reach needs authentication ([auth], or certificates), or must say allow_anonymous = true "
+         "itself; else the broker does not start. SIGHUP reads certificates, keys, CRLs, passwords "
+         "and rules anew."},
     [SECTION_LINK] =
         {"link", "cluster-eu-west",
          "A remote cluster whose messages we want, or who wants ours; one section for each, named "
@@ -44,7 +47,9 @@ const struct section_info section_infos[SECTION_COUNT] = {
          "under $SYS. A bound of 0 means the built-in one: nothing is ever unlimited. Sizes take "
          "KB, MB and GB; durations take ms, s, m, h, d and w, and are seconds without a unit."},
     [SECTION_LOG] = {"log", NULL, "What is logged, how, and where. SIGUSR1 opens log files anew."},
-    [SECTION_AUTH] = {"auth", NULL, "Who may connect."},
+    [SECTION_AUTH] = {"auth", NULL,
+                      "Who may connect, and what they may do. SIGHUP reads the files "
+                      "anew; with a mistake in one of them, all stay as they were."},
 };
 
 static const struct key_choice queue_full_choices[] = {
@@ -70,7 +75,27 @@ static const struct key_choice links_choices[] = {
     {"false", LINKS_NO, true}, {NULL, 0, false},
 };
 
-static const struct key_choice protocol_choices[] = {{"mqtt", 0, false}, {NULL, 0, false}};
+static const struct key_choice tls_version_choices[] = {
+    {"tlsv1.2", CFG_TLS_1_2, false},
+    {"tlsv1.3", CFG_TLS_1_3, false},
+    {"1.2", CFG_TLS_1_2, true},
+    {"1.3", CFG_TLS_1_3, true},
+    {NULL, 0, false},
+};
+
+static const struct key_choice protocol_choices[] = {
+    {"mqtt", PROTOCOL_MQTT, false},
+    {"websockets", PROTOCOL_WEBSOCKETS, false},
+    {"websocket", PROTOCOL_WEBSOCKETS, true},
+    {"ws", PROTOCOL_WEBSOCKETS, true},
+    {NULL, 0, false},
+};
+
+static const struct key_choice proxy_choices[] = {
+    {"no", CFG_PROXY_NO, false},   {"on", CFG_PROXY_ON, false},  {"1", CFG_PROXY_1, false},
+    {"2", CFG_PROXY_2, false},     {"off", CFG_PROXY_NO, true},  {"yes", CFG_PROXY_ON, true},
+    {"false", CFG_PROXY_NO, true}, {"true", CFG_PROXY_ON, true}, {NULL, 0, false},
+};
 
 static const struct key_choice format_choices[] = {
     {"text", LOG_TEXT, false},
@@ -166,17 +191,41 @@ const struct key keys[] = {
      .unset = "127.0.0.1",
      .help = "The numeric address, where bind is not used. 0.0.0.0 is every IPv4 address, :: "
              "every IPv6 address."},
-    {.section = SECTION_LISTENER,
-     .name = "protocol",
-     .type = KEY_CHOICE,
-     .choices = protocol_choices,
+    {LISTENER(protocol), .name = "protocol", .type = KEY_CHOICE, .choices = protocol_choices,
      .preset = "mqtt",
-     .help = "What is spoken here: mqtt is MQTT 3.1, 3.1.1 and 5 over TCP."},
+     .help = "What is spoken here: MQTT 3.1, 3.1.1 and 5 over TCP, or over WebSocket, which "
+             "browsers need. With a certificate either is within TLS (mqtts, wss)."},
+    {LISTENER(websockets_path), .name = "websockets_path", .aliases = {"mqtt_path"},
+     .type = KEY_STRING, .preset = "/mqtt",
+     .help = "The path that WebSocket clients must ask for; / is every path."},
+    {LISTENER(websockets_origins), .name = "websockets_origin", .type = KEY_TEXTS,
+     .flags = KEY_LIST, .example = "https://app.example.org", .unset = "all",
+     .help = "Pages whose browsers may connect by WebSocket, as in https://app.example.org:8443. "
+             "Clients that are no browsers send no origin and may always."},
+    {LISTENER(websockets_headers_size), .name = "websockets_headers_size", .type = KEY_SIZE,
+     .min = 512, .max = 65535, .flags = KEY_ZERO_PRESETS, .preset = "4KB",
+     .help = "Bytes of the request of a WebSocket client. A larger one is answered with 431."},
+    {LISTENER(proxy), .name = "proxy_protocol", .aliases = {"enable_proxy_protocol", "haproxy"},
+     .type = KEY_CHOICE, .choices = proxy_choices, .preset = "no",
+     .help = "Whether a balancer in front of this listener sends PROXY headers: of version 1, of "
+             "version 2, or of either (on). Then each connection must begin with one, which "
+             "tells who the client is."},
+    {LISTENER(proxy_trusted), .name = "proxy_trusted", .type = KEY_NETWORKS, .flags = KEY_LIST,
+     .example = "10.0.0.0/8", .unset = "localhost",
+     .help = "Addresses and networks of those balancers. A connection from any other is closed."},
+    {LISTENER(networks.allow), .name = "allow", .type = KEY_NETWORKS, .flags = KEY_LIST,
+     .example = "192.0.2.0/24", .unset = "all",
+     .help = "Addresses and networks that may connect. A connection from any other is closed "
+             "before anything is read of it."},
+    {LISTENER(networks.deny), .name = "deny", .type = KEY_NETWORKS, .flags = KEY_LIST,
+     .example = "192.0.2.66", .unset = "none",
+     .help = "Addresses and networks that may not connect, also where allow names them."},
     {LISTENER(links), .name = "links", .type = KEY_CHOICE, .choices = links_choices,
      .example = "on", .unset = "on for a loopback address, no for any other",
-     .help = "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
-             "or only (links alone). Until links have an identity, whoever connects here may speak "
-             "for any enabled link."},
+     .help =
+         "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
+         "or only (links alone). A link with a peer_identity may only be spoken for by that user; "
+         "for the others, whoever connects here may speak."},
     {LISTENER(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "true",
      .unset = "that of [auth] on a loopback address; any other address needs it written here",
      .help = "Whether clients may connect without authentication. Everybody who can reach a "
@@ -185,6 +234,51 @@ const struct key keys[] = {
      .max = 100000000, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
      .help = "Connections of this listener. One more is accepted and closed at once. auto is the "
              "bound of [limits] alone."},
+    {LISTENER(tls.certfile), .name = "certfile", .aliases = {"fullchain"}, .type = KEY_STRING,
+     .example = "/etc/causeway/server.pem", .unset = "none: no TLS",
+     .help = "Certificate of this listener in PEM, with the intermediate ones behind it. With it "
+             "the listener speaks TLS, and only TLS; the usual port is 8883."},
+    {LISTENER(tls.keyfile), .name = "keyfile", .aliases = {"privkey"}, .type = KEY_STRING,
+     .example = "/etc/causeway/server.key", .unset = "none: no TLS",
+     .help = "Its private key in PEM, without a password: EC, RSA or Ed25519. EC and Ed25519 take "
+             "eight times as many handshakes a second as RSA."},
+    {LISTENER(tls.cafile), .name = "cafile", .aliases = {"client_verification_ca_file"},
+     .type = KEY_STRING, .example = "/etc/causeway/ca.pem", .unset = "clients are not asked",
+     .help = "Certificates, in PEM, of those who vouch for clients. Clients are then asked for a "
+             "certificate; require_certificate says whether they must have one."},
+    {LISTENER(tls.capath), .name = "capath", .type = KEY_STRING, .example = "/etc/causeway/ca",
+     .unset = "none", .help = "Folder with such certificates, each in a file of its own."},
+    {LISTENER(tls.crlfile), .name = "crlfile", .type = KEY_STRING,
+     .example = "/etc/causeway/ca.crl", .unset = "none: nothing is revoked",
+     .help = "Revoked certificates of clients, in PEM. Read anew on SIGHUP."},
+    {LISTENER(tls.require_certificate), .name = "require_certificate", .type = KEY_BOOL,
+     .preset = "false",
+     .help = "Whether clients must show a certificate of cafile. TLS 1.3 is then the least, unless "
+             "tls_version = tlsv1.2 is written."},
+    {LISTENER(tls.version), .name = "tls_version", .aliases = {"minimum_tls_version"},
+     .type = KEY_CHOICE, .choices = tls_version_choices, .example = "tlsv1.3",
+     .unset = "tlsv1.2, and tlsv1.3 where a certificate is required",
+     .help = "The lowest version of TLS that is spoken."},
+    {LISTENER(tls.ciphers), .name = "ciphers", .type = KEY_STRING,
+     .example = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305",
+     .unset = "those with forward secrecy and authenticated encryption",
+     .help = "Ciphers of TLS 1.2, by OpenSSL's names, separated by colons."},
+    {LISTENER(tls.ciphers_tls1_3), .name = "ciphers_tls1.3", .type = KEY_STRING,
+     .example = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256", .unset = "all of TLS 1.3",
+     .help = "Ciphers of TLS 1.3, separated by colons."},
+    {LISTENER(use_identity_as_username), .name = "use_identity_as_username",
+     .aliases = {"peer_cert_as_username"}, .type = KEY_BOOL, .preset = "false",
+     .help = "Whether the common name of the client's certificate (or its PSK identity) is its "
+             "user name, proven, and passwords are not asked for. Needs require_certificate or "
+             "psk_file."},
+    {LISTENER(use_subject_as_username), .name = "use_subject_as_username", .type = KEY_BOOL,
+     .preset = "false", .help = "The same with the whole subject, as in CN=pump 1,O=Example."},
+    {LISTENER(tls.psk_file), .name = "psk_file", .type = KEY_STRING, .example = "/etc/causeway/psk",
+     .unset = "none",
+     .help = "File of pre-shared keys, a line for each: IDENTITY:KEY, the key in hex digits. "
+             "With it the listener speaks TLS, also without a certificate."},
+    {LISTENER(tls.psk_hint), .name = "psk_hint", .type = KEY_STRING, .example = "causeway",
+     .unset = "none is sent", .help = "The hint that clients with pre-shared keys are given."},
     {LISTENER(set_tcp_nodelay), .name = "set_tcp_nodelay", .aliases = {"tcp_nodelay"},
      .type = KEY_BOOL, .preset = "true",
      .help = "Whether small packets leave at once (TCP_NODELAY). The broker gathers what is ready "
@@ -202,7 +296,8 @@ const struct key keys[] = {
      .example = "127.0.0.1:21883",
      .unset = "a mistake",
      .help = "Where the remote cluster is: HOST:PORT, with IPv6 in brackets; the port is 1883 "
-             "without one, and mqtt:// may stand in front. Several are tried in turn; a name is "
+             "without one, and mqtt:// or mqtts:// (TLS) may stand in front. Several are tried in "
+             "turn; a name is "
              "resolved anew at each attempt."},
     {.section = SECTION_LINK,
      .name = "topics",
@@ -227,6 +322,41 @@ const struct key keys[] = {
      .example = "/etc/causeway/link.password", .unset = "none is sent",
      .help = "File whose first line is the password for the remote cluster. Blanks at the end of "
              "the line do not count."},
+    {LINK(tls.is_on), .name = "tls", .type = KEY_BOOL, .preset = "false",
+     .help = "Whether the connections we open use TLS. mqtts:// in front of a server says the "
+             "same."},
+    {LINK(tls.cafile), .name = "cafile", .type = KEY_STRING, .example = "/etc/causeway/ca.pem",
+     .unset = "those the system trusts",
+     .help = "Certificates, in PEM, of those who vouch for the remote cluster."},
+    {LINK(tls.capath), .name = "capath", .type = KEY_STRING, .example = "/etc/causeway/ca",
+     .unset = "none", .help = "Folder with such certificates, each in a file of its own."},
+    {LINK(tls.crlfile), .name = "crlfile", .type = KEY_STRING, .example = "/etc/causeway/ca.crl",
+     .unset = "none: nothing is revoked", .help = "Revoked certificates of remote clusters."},
+    {LINK(tls.certfile), .name = "certfile", .type = KEY_STRING,
+     .example = "/etc/causeway/link.pem", .unset = "none is shown",
+     .help = "Certificate that we show to the remote cluster, in PEM."},
+    {LINK(tls.keyfile), .name = "keyfile", .type = KEY_STRING, .example = "/etc/causeway/link.key",
+     .unset = "none", .help = "Its private key in PEM."},
+    {LINK(tls.verify), .name = "verify", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether the remote cluster must prove who it is. With false anybody in between can "
+             "read and write along."},
+    {LINK(tls.server_name), .name = "server_name", .type = KEY_STRING,
+     .example = "eu-west.example.org", .unset = "the host of server",
+     .help = "Name or address that the certificate of the remote cluster must have."},
+    {LINK(tls.version), .name = "tls_version", .type = KEY_CHOICE, .choices = tls_version_choices,
+     .example = "tlsv1.3", .unset = "tlsv1.2", .help = "The lowest version of TLS that is spoken."},
+    {LINK(tls.ciphers), .name = "ciphers", .type = KEY_STRING,
+     .example = "ECDHE-ECDSA-AES128-GCM-SHA256",
+     .unset = "those with forward secrecy and authenticated encryption",
+     .help = "Ciphers of TLS 1.2, by OpenSSL's names, separated by colons."},
+    {LINK(tls.ciphers_tls1_3), .name = "ciphers_tls1.3", .type = KEY_STRING,
+     .example = "TLS_AES_128_GCM_SHA256", .unset = "all of TLS 1.3",
+     .help = "Ciphers of TLS 1.3, separated by colons."},
+    {LINK(peer_identity), .name = "peer_identity", .type = KEY_STRING, .example = "link-eu-west",
+     .unset = "none: who may connect to a listener with links may speak for this cluster",
+     .help = "User name that the remote cluster proves when it connects here, by a password or by "
+             "a certificate (use_identity_as_username). Only connections with it may speak for "
+             "this cluster."},
     {LINK(keepalive), .name = "keepalive", .type = KEY_TIME, .unit_us = SECOND, .min = 5,
      .max = 65535, .preset = "60s", .help = "Keep alive of the connections of this link."},
     {LINK(retry_interval_ms), .name = "retry_interval", .type = KEY_TIME, .unit_us = MS, .min = 100,
@@ -257,6 +387,10 @@ const struct key keys[] = {
      .type = KEY_TIME, .unit_us = MS, .min = 100, .max = 600000, .flags = KEY_ZERO_PRESETS,
      .preset = "10s",
      .help = "Time from the opening of a connection to its whole CONNECT. Beyond, it is closed."},
+    {LIMITS(handshake_rate), .name = "max_handshake_rate", .type = KEY_NUMBER, .min = 1,
+     .max = 1000000, .flags = KEY_ZERO_PRESETS, .preset = "2000",
+     .help = "TLS handshakes a second of each thread. More wait in order, up to connect_timeout, "
+             "so that a storm of connections does not hold up those that stand."},
     {LIMITS(topic_levels), .name = "max_topic_levels", .type = KEY_NUMBER, .min = 1,
      .max = TOPIC_LEVELS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "200",
      .help = "Levels of a topic or filter. A topic with more ends the connection with reason "
@@ -373,10 +507,33 @@ const struct key keys[] = {
      .preset = "daemon", .help = "Facility of syslog."},
 
     /* ---- [auth] ---- */
-    {FIELD(SECTION_AUTH, struct cfg, allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL,
-     .preset = "true",
+    {AUTH(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "false",
+     .unset = "true, and false where there is a password_file",
      .help = "What a loopback listener does that does not say it itself. Listeners that other "
              "machines can reach must say it themselves."},
+    {AUTH(password_file), .name = "password_file", .aliases = {"mosquitto_password_file"},
+     .type = KEY_STRING, .example = "/etc/causeway/passwd", .unset = "none: no passwords",
+     .help = "Users and the hashes of their passwords, as causeway-passwd and mosquitto_passwd "
+             "write them. A client with a user name must then have its password; one without is "
+             "anonymous."},
+    {AUTH(acl_file), .name = "acl_file", .aliases = {"mosquitto_acl_file"}, .type = KEY_STRING,
+     .example = "/etc/causeway/acl", .unset = "none: everything is allowed",
+     .help = "Who may read and write which topics, in mosquitto's format. What it does not allow "
+             "is refused; an empty file refuses everything."},
+    {AUTH(acl_check_subscribe), .name = "acl_check_subscribe", .type = KEY_BOOL, .preset = "false",
+     .help = "Whether a subscription that could never get a message is refused (0x87). Without it "
+             "every subscription is accepted, as in mosquitto, and messages are judged one by "
+             "one. They are in both cases."},
+    {AUTH(check_retain_source), .name = "check_retain_source", .type = KEY_BOOL, .preset = "true",
+     .help = "Whether a retained message is only delivered while its publisher may still write "
+             "its topic."},
+    {AUTH(cache_ms), .name = "auth_cache", .type = KEY_TIME, .unit_us = MS, .min = 0,
+     .max = 86400000, .preset = "10min",
+     .help = "How long a password that was right is not computed again; 0: it always is. Only a "
+             "keyed hash is kept, and a changed password file counts at once."},
+    {AUTH(threads), .name = "auth_threads", .type = KEY_NUMBER, .min = 1, .max = 64, .word = "auto",
+     .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
+     .help = "Threads that compute password hashes; auto is one for each two cores."},
 };
 
 const uint32_t key_count = sizeof(keys) / sizeof(keys[0]);
@@ -389,33 +546,14 @@ struct unavailable {
 };
 
 #define NOT_YET "is not available in this version; "
-#define NO_TLS NOT_YET "there is no TLS yet, put the port behind a tunnel"
-#define NO_AUTH NOT_YET "there is no authentication yet, keep listeners on loopback"
 #define NO_STORE NOT_YET "sessions and retained messages live in memory only"
 
 static const struct unavailable unavailables[] = {
-    {SECTION_COUNT, "acl_file", NO_AUTH},
-    {SECTION_COUNT, "acl_default", NO_AUTH},
-    {SECTION_COUNT, "mosquitto_acl_file", NO_AUTH},
-    {SECTION_COUNT, "mosquitto_password_file", NO_AUTH},
-    {SECTION_COUNT, "password_file", NO_AUTH},
-    {SECTION_COUNT, "psk_file", NO_AUTH},
-    {SECTION_COUNT, "psk_hint", NO_AUTH},
+    {SECTION_COUNT, "acl_default", "does not exist; what acl_file does not allow is refused"},
     {SECTION_COUNT, "plugin", "does not exist; there are no plugins"},
     {SECTION_COUNT, "per_listener_settings",
      "does not exist; what stands in a [listener NAME] holds for that listener"},
-    {SECTION_COUNT, "cafile", NO_TLS},
-    {SECTION_COUNT, "capath", NO_TLS},
-    {SECTION_COUNT, "certfile", NO_TLS},
-    {SECTION_COUNT, "keyfile", NO_TLS},
-    {SECTION_COUNT, "crlfile", NO_TLS},
-    {SECTION_COUNT, "ciphers", NO_TLS},
-    {SECTION_COUNT, "tls", NO_TLS},
-    {SECTION_COUNT, "tls_version", NO_TLS},
-    {SECTION_COUNT, "require_certificate", NO_TLS},
-    {SECTION_COUNT, "use_identity_as_username", NO_TLS},
-    {SECTION_COUNT, "verify", NO_TLS},
-    {SECTION_COUNT, "server_name", NO_TLS},
+    {SECTION_LISTENER, "tls", "does not exist; a listener with certfile and keyfile speaks TLS"},
     {SECTION_COUNT, "durability", NO_STORE},
     {SECTION_COUNT, "persistence", NO_STORE},
     {SECTION_COUNT, "persistence_location", NO_STORE},
@@ -431,12 +569,7 @@ static const struct unavailable unavailables[] = {
     {SECTION_LISTENER, "mount_point", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "mountpoint", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "max_conn_rate", NOT_YET "leave it out"},
-    {SECTION_LISTENER, "enable_proxy_protocol", NOT_YET "leave it out"},
-    {SECTION_LISTENER, "proxy_protocol", NOT_YET "leave it out"},
-    {SECTION_LISTENER, "http_dir", NOT_YET "there is no WebSocket yet"},
-    {SECTION_LISTENER, "websockets_origin", NOT_YET "there is no WebSocket yet"},
-    {SECTION_LISTENER, "websockets_headers_size", NOT_YET "there is no WebSocket yet"},
-    {SECTION_LINK, "peer_identity", NOT_YET "links have no identity yet"},
+    {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
     {SECTION_LINK, "dialect", NOT_YET "leave it out"},
     {SECTION_LINK, "retained", NOT_YET "leave it out"},
     {SECTION_LINK, "export", NOT_YET "leave it out"},
@@ -459,8 +592,8 @@ static const struct unavailable unavailable_sections[] = {
     {SECTION_COUNT, "connection", "does not exist; write a [link NAME] on both sides"},
     {SECTION_COUNT, "store", NO_STORE},
     {SECTION_COUNT, "persistence", NO_STORE},
-    {SECTION_COUNT, "tls", NO_TLS},
-    {SECTION_COUNT, "acl", NO_AUTH},
+    {SECTION_COUNT, "tls", "does not exist; certfile and keyfile stand in [listener NAME]"},
+    {SECTION_COUNT, "acl", "does not exist; write acl_file in [auth]"},
     {SECTION_COUNT, "admin", NOT_YET "the topics under $SYS/broker/ tell the state"},
 };
 
@@ -651,6 +784,8 @@ void key_print_range(char *to, const struct key *key)
         [KEY_SERVERS] = "HOST:PORT, [IPv6]:PORT or HOST, and more after commas",
         [KEY_TOPICS] = "filters, separated by commas",
         [KEY_LOG_DESTS] = "stdout | stderr | syslog | file PATH | none",
+        [KEY_TEXTS] = "words, separated by commas",
+        [KEY_NETWORKS] = "ADDRESS, ADDRESS/BITS, localhost or all, and more after commas",
         [KEY_PASSWORD] = "text",
         [KEY_PASSWORD_FILE] = "path of a file",
     };

@@ -41,6 +41,8 @@ enum key_type {
     KEY_SERVERS,   /* list of remote addresses */
     KEY_TOPICS,    /* list of filters */
     KEY_LOG_DESTS, /* list of places to log to */
+    KEY_TEXTS,     /* struct cfg_texts */
+    KEY_NETWORKS,  /* struct cidr_list */
     KEY_PASSWORD,  /* const char *, never shown */
     KEY_PASSWORD_FILE,
     KEY_TYPE_COUNT
@@ -84,7 +86,7 @@ extern const struct key keys[];
 extern const uint32_t key_count;
 
 /* More than key_count; checked by a test. */
-#define KEYS_MAX 96
+#define KEYS_MAX 160
 
 /* The section of that name in brackets, without a NAME; NULL: there is none. */
 const struct section_info *section_find(const char *name);

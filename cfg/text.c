@@ -34,10 +34,20 @@ char *cfg_copy(struct cfg *cfg, const char *text)
     return copy;
 }
 
+void cfg_listener_fini(struct cfg_listener *listener)
+{
+    cidr_fini(&listener->proxy_trusted);
+    cidr_fini(&listener->networks.allow);
+    cidr_fini(&listener->networks.deny);
+}
+
 void cfg_free(struct cfg *cfg)
 {
     if (!cfg)
         return;
+    for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
+        cfg_listener_fini(&cfg->listeners[i]);
+    }
     while (cfg->texts) {
         struct cfg_text *piece = cfg->texts;
 

@@ -14,4 +14,7 @@ void *cfg_alloc(struct cfg *cfg, size_t n);
 /* A copy of `text`. */
 char *cfg_copy(struct cfg *cfg, const char *text);
 
+/* Frees what a listener has besides: its lists of networks. */
+void cfg_listener_fini(struct cfg_listener *listener);
+
 #endif

@@ -277,8 +277,12 @@ enum err value_server(const char *text, char *host, uint16_t *port, bool *is_v6)
     char found[VALUE_HOST_BYTES];
     uint16_t found_port = MQTT_PORT_DEFAULT;
 
-    if (strncasecmp(text, "mqtt://", 7) == 0)
+    if (strncasecmp(text, "mqtt://", 7) == 0) {
         text += 7;
+    } else if (strncasecmp(text, "mqtts://", 8) == 0) {
+        text += 8;
+        found_port = MQTTS_PORT_DEFAULT;
+    }
     if (split_port(text, found, &found_port) != OK)
         return ERR_PEER;
     if (found[0] == '[') {

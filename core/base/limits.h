@@ -88,6 +88,7 @@ struct limits {
     uint32_t packet_bytes;
     uint32_t connect_bytes;
     uint32_t connect_timeout_ms;
+    uint32_t handshake_rate; /* TLS handshakes a second, of each worker */
     uint32_t topic_levels;
     uint32_t connections;     /* in all listeners; 0: what RLIMIT_NOFILE allows */
     uint32_t inflight;        /* max_inflight_messages */

@@ -54,10 +54,42 @@ TEST(describe_names_every_link)
 
 TEST(describe_warns_of_links_anybody_may_speak_for)
 {
-    check_says(LINK, "warning: link eu has no identity: whoever can connect to listener default "
-                     "(127.0.0.1:1883) may speak for it\n");
+    check_says(LINK,
+               "warning: link eu has no peer_identity: whoever may connect to listener default "
+               "(127.0.0.1:1883) may speak for it\n");
     check_says(LINK "[listener a]\nport = 1\nlinks = no\n",
                "warning: link eu can only be dialled from here");
+}
+
+TEST(describe_does_not_warn_of_links_with_an_identity)
+{
+    char *text = description_of(LINK "peer_identity = eu\n");
+
+    assert_null(strstr(text, "warning"));
+    free(text);
+}
+
+#define TLS "certfile = c.pem\nkeyfile = c.key\n"
+
+TEST(describe_says_how_clients_prove_who_they_are)
+{
+    check_says("[listener a]\nbind = 0.0.0.0:5\n" TLS "[auth]\npassword_file = p\n",
+               "listener a: 0.0.0.0:5 (TLS), OPEN TO OTHER MACHINES, by password, no links\n");
+    check_says("[listener a]\nbind = 0.0.0.0:5\n" TLS
+               "cafile = ca\nrequire_certificate = true\nuse_identity_as_username = true\n",
+               "by certificate");
+    check_says("[listener a]\nport = 5\npsk_file = p\nuse_identity_as_username = true\n",
+               "listener a: 127.0.0.1:5 (TLS), this machine only, by pre-shared key");
+    check_says("[listener a]\nport = 5\nallow_anonymous = true\n[auth]\npassword_file = p\n",
+               "by password or anonymous");
+    check_says("[cluster]\nname = us\n[link eu]\nserver = mqtts://h\ntopics =\n",
+               "link eu: enabled, to (TLS) h:8883,");
+}
+
+TEST(describe_warns_of_passwords_in_the_clear)
+{
+    check_says("[listener a]\nbind = 0.0.0.0:5\n[auth]\npassword_file = p\n",
+               "warning: listener a (0.0.0.0:5) takes passwords without TLS");
 }
 
 TEST(describe_does_not_warn_of_disabled_links)

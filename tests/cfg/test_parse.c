@@ -56,6 +56,7 @@ static void check_mistake(const char *text, const char *begin)
     check_mistake_bytes(bytes_str(text), begin);
 }
 
+#define TLS "certfile = c.pem\nkeyfile = c.key\n"
 #define CLUSTER "[cluster]\nname = us\n"
 #define LINK CLUSTER "[link eu]\nserver = h\n"
 
@@ -249,14 +250,9 @@ TEST(parse_says_what_was_meant_by_an_unknown_key)
 
 TEST(parse_says_of_known_keys_that_they_are_not_available)
 {
-    check_mistake("[auth]\npassword_file = /x\n",
-                  "f:2: password_file is not available in this version");
-    check_mistake("[auth]\nacl_file = /x\n", "f:2: acl_file is not available in this version");
     check_mistake("[broker]\ninclude_dir = /x\n", "f:2: include_dir is not available");
-    check_mistake("[listener a]\nport = 1\ncertfile = /x\n", "f:3: certfile is not available");
-    check_mistake("[listener a]\nport = 1\nprotocol = websockets\n",
-                  "f:3: protocol = websockets is not available in this version");
-    check_mistake(LINK "topics =\npeer_identity = x\n", "f:6: peer_identity is not available");
+    check_mistake("[listener a]\nport = 1\ntls = true\n", "f:3: tls does not exist");
+    check_mistake(LINK "topics =\ndialect = emqx\n", "f:6: dialect is not available");
     check_mistake("[cluster]\nsuback = linked\n", "f:2: suback is not available");
 }
 
@@ -381,7 +377,7 @@ TEST(parse_defaults_of_the_rest_are_what_people_know)
     assert_null(cfg->broker.pid_file);
     assert_null(cfg->cluster.name);
     assert_int_equal(cfg->cluster.link_workers, 1);
-    assert_true(cfg->allow_anonymous);
+    assert_true(cfg->auth.allow_anonymous);
     assert_int_equal(cfg->log.dest_count, 1);
     assert_int_equal(cfg->log.dests[0].kind, LOG_TO_STDERR);
     assert_int_equal(cfg->log.format, LOG_TEXT);
@@ -600,8 +596,8 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
     struct cfg *cfg;
 
     check_mistake("[listener a]\nbind = 0.0.0.0:1883\n",
-                  "f:2: [listener a] is open to other machines (0.0.0.0:1883), and there is no "
-                  "authentication yet; write allow_anonymous = true in it");
+                  "f:2: [listener a] is open to other machines (0.0.0.0:1883) without "
+                  "authentication; write password_file in [auth]");
     check_mistake("[listener a]\nport = 5\naddress = 10.0.0.1\nallow_anonymous = false\n",
                   "f:3: [listener a] is open to other machines");
     check_mistake("[auth]\nallow_anonymous = true\n[listener a]\nbind = [::]:1883\n",
@@ -611,6 +607,111 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
     assert_true(cfg->listeners[0].allow_anonymous);
     assert_int_equal(cfg->listeners[0].links, LINKS_NO);
     cfg_free(cfg);
+    cfg = load("[listener a]\nbind = 0.0.0.0:1883\n[auth]\npassword_file = p\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+}
+
+TEST(parse_lets_nobody_in_without_a_name_where_names_can_be_proven)
+{
+    struct cfg *cfg = load("[auth]\npassword_file = p\n");
+
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+    cfg = load("[auth]\npassword_file = p\nallow_anonymous = true\n");
+    assert_true(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+    cfg = load("[listener a]\nport = 1\n" TLS "cafile = ca\nrequire_certificate = true\n"
+               "use_identity_as_username = true\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    assert_int_equal(cfg->listeners[0].identity, IDENTITY_COMMON_NAME);
+    cfg_free(cfg);
+}
+
+TEST(parse_turns_tls_on_by_a_certificate_or_keys)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\n[listener b]\nport = 2\n" TLS
+                           "[listener c]\nport = 3\npsk_file = p\ntls_version = 1.3\n");
+
+    assert_false(cfg->listeners[0].tls.is_on);
+    assert_true(cfg->listeners[1].tls.is_on);
+    assert_string_equal(cfg->listeners[1].tls.certfile, "c.pem");
+    assert_int_equal(cfg->listeners[1].tls.version, CFG_TLS_DEFAULT);
+    assert_true(cfg->listeners[2].tls.is_on);
+    assert_int_equal(cfg->listeners[2].tls.version, CFG_TLS_1_3);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_keys_of_tls_that_mean_nothing_alone)
+{
+    check_mistake("[listener a]\nport = 1\ncertfile = c\n", "f:3: certfile needs keyfile");
+    check_mistake("[listener a]\nport = 1\nkeyfile = k\n", "f:3: keyfile needs certfile");
+    check_mistake("[listener a]\nport = 1\nciphers = X\n",
+                  "f:3: ciphers needs certfile and keyfile");
+    check_mistake("[listener a]\nport = 1\n" TLS "crlfile = c\n", "f:5: crlfile needs cafile");
+    check_mistake("[listener a]\nport = 1\n" TLS "require_certificate = true\n",
+                  "f:5: require_certificate needs cafile");
+    check_mistake("[listener a]\nport = 1\n" TLS "use_identity_as_username = true\n",
+                  "f:5: use_identity_as_username needs require_certificate, psk_file");
+    check_mistake("[listener a]\nport = 1\npsk_file = p\nuse_identity_as_username = true\n"
+                  "cafile = c\nuse_subject_as_username = true\n",
+                  "f:6: use_subject_as_username cannot stand beside use_identity_as_username");
+}
+
+TEST(parse_reads_what_belongs_to_websocket)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\nprotocol = websockets\n"
+                           "websockets_origin = https://a, https://b:1\n"
+                           "websockets_origin = http://c\n");
+    const struct cfg_listener *a = &cfg->listeners[0];
+
+    assert_int_equal(a->protocol, PROTOCOL_WEBSOCKETS);
+    assert_string_equal(a->websockets_path, "/mqtt");
+    assert_int_equal(a->websockets_headers_size, 4096);
+    assert_int_equal(a->websockets_origins.count, 3);
+    assert_true(bytes_eq(a->websockets_origins.v[2], BYTES_LIT("http://c")));
+    cfg_free(cfg);
+    check_mistake("[listener a]\nport = 1\nwebsockets_path = /x\n",
+                  "f:3: websockets_path needs protocol = websockets");
+    check_mistake("[listener a]\nport = 1\nprotocol = ws\nwebsockets_path = x\n",
+                  "f:4: websockets_path = x does not begin with /");
+}
+
+TEST(parse_reads_networks)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\nproxy_protocol = on\n"
+                           "allow = 10.0.0.0/8, 192.0.2.1\ndeny = 10.1.0.0/16\n");
+    const struct cfg_listener *a = &cfg->listeners[0];
+    const uint8_t in[4] = {10, 2, 0, 1}, out[4] = {10, 1, 0, 1}, home[4] = {127, 0, 0, 1};
+
+    assert_true(cidr_admits(&a->networks, in, 4));
+    assert_false(cidr_admits(&a->networks, out, 4));
+    assert_true(cidr_has(&a->proxy_trusted, home, 4));
+    assert_false(cidr_has(&a->proxy_trusted, in, 4));
+    cfg_free(cfg);
+    check_mistake("[listener a]\nport = 1\nallow = 10.0.0.0/33\n",
+                  "f:3: allow = 10.0.0.0/33 is no address or network");
+    check_mistake("[listener a]\nport = 1\nproxy_trusted = 10.0.0.0/8\n",
+                  "f:3: proxy_trusted needs proxy_protocol");
+}
+
+TEST(parse_turns_tls_of_a_link_on_by_key_or_scheme)
+{
+    struct cfg *cfg = load(CLUSTER "[link eu]\ntopics =\nserver = mqtts://h, mqtts://i:1\n"
+                                   "cafile = ca\n");
+
+    assert_true(cfg->links[0].tls.is_on);
+    assert_true(cfg->links[0].tls.verify);
+    assert_int_equal(cfg->links[0].servers[0].port, MQTTS_PORT_DEFAULT);
+    cfg_free(cfg);
+    cfg = load(LINK "topics =\ntls = true\nverify = false\npeer_identity = eu\n");
+    assert_true(cfg->links[0].tls.is_on);
+    assert_false(cfg->links[0].tls.verify);
+    assert_string_equal(cfg->links[0].peer_identity, "eu");
+    cfg_free(cfg);
+    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = mqtts://h, mqtt://i\n",
+                  "f:5: server begins with mqtt://, but the link speaks TLS (line 5)");
+    check_mistake(LINK "topics =\ncafile = ca\n", "f:6: cafile needs tls = true");
 }
 
 TEST(parse_takes_auth_as_the_default_of_loopback_listeners)
@@ -710,8 +811,6 @@ TEST(parse_refuses_servers_nobody_could_dial)
 {
     check_mistake(CLUSTER "[link eu]\ntopics =\nserver = h:0\n", "f:5: server = h:0 is not");
     check_mistake(CLUSTER "[link eu]\ntopics =\nserver = h, x y\n", "f:5: server = x y is not");
-    check_mistake(CLUSTER "[link eu]\ntopics =\nserver = mqtts://h\n",
-                  "f:5: server = mqtts://h: TLS is not available in this version");
     check_mistake(CLUSTER "[link eu]\ntopics =\nserver = me@h\n",
                   "f:5: server has a user name in it");
     check_mistake(CLUSTER "[link eu]\ntopics =\nserver = "

@@ -4,7 +4,7 @@
  * one each; both are asked for the first and last addresses of all networks and their neighbours.
  */
 #include "core/base/check.h"
-#include "net/cidr.h"
+#include "cfg/cidr.h"
 
 #define ENTRIES_MAX 32u
 

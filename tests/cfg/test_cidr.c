@@ -1,5 +1,5 @@
-/* tests/net/test_cidr.c -- which address lies in which network. */
-#include "net/cidr.h"
+/* tests/cfg/test_cidr.c -- which address lies in which network. */
+#include "cfg/cidr.h"
 
 #include "tests/support/test.h"
 
@@ -129,6 +129,7 @@ TEST(cidr_refuses_what_is_no_network)
         {"10.0.0.0/-1", "the prefix is not a number from 0 to 32"},
         {"10.0.0.0/4294967304", "the prefix is not a number from 0 to 32"},
         {"10.0.0.0/255.0.0.0", "the prefix is not a number from 0 to 32"},
+        {"::/1a", "the prefix is not a number from 0 to 128"},
         {"::/129", "the prefix is not a number from 0 to 128"},
         {"10.0.0.1/8", "bits are set behind the prefix"},
         {"2001:db8::1/64", "bits are set behind the prefix"},

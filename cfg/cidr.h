@@ -1,4 +1,4 @@
-/* net/cidr.h -- networks by their prefixes: who may connect, which balancers are believed.
+/* cfg/cidr.h -- networks by their prefixes: who may connect, which balancers are believed.
  *
  * A list is filled at start, sealed, and then only asked. Sealing sorts it and drops what lies
  * within another entry, so that the entries are disjoint and one binary search answers: 17 steps
@@ -10,8 +10,8 @@
  * Threads  adding and sealing: one, at start.  Asking: any, after that.
  * Memory   the list owns its entries, 24 bytes each.
  */
-#ifndef NET_CIDR_H
-#define NET_CIDR_H
+#ifndef CFG_CIDR_H
+#define CFG_CIDR_H
 
 #include "core/base/bytes.h"
 #include "core/base/err.h"

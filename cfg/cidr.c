@@ -1,10 +1,10 @@
-/* net/cidr.c -- networks by their prefixes.
+/* cfg/cidr.c -- networks by their prefixes.
  *
  * Two networks are disjoint or one lies within the other. Sorted by family, address and prefix, a
  * network comes right before those within it; without those, the last entry that does not lie
  * behind an address is the only one that can hold it.
  */
-#include "net/cidr.h"
+#include "cfg/cidr.h"
 
 #include "core/base/check.h"
 
