@@ -463,6 +463,38 @@ struct client *client_open(struct shard *s, uint16_t listener, const char *peer,
     return c;
 }
 
+/* Clients judged in one turn. */
+#define JUDGE_SLICE 1024u
+
+void shard_judge_all(struct shard *s)
+{
+    s->is_judging = true;
+    s->judge_slot = 0;
+}
+
+bool client_still_holds(const struct client *c, struct bytes user)
+{
+    const struct shard_hooks *hooks = &c->stream.shard->hooks;
+
+    return !c->credential || !hooks->still_holds ||
+           hooks->still_holds(hooks->net, user, c->credential);
+}
+
+bool clients_judge(struct shard *s)
+{
+    uint32_t left = JUDGE_SLICE;
+    struct client *c;
+
+    while (s->is_judging && left-- > 0) {
+        c = slab_next(&s->clients, &s->judge_slot);
+        s->is_judging = c != NULL;
+        if (c && c->state == CLIENT_CONNECTED &&
+            !client_still_holds(c, session_user(c->session)))
+            client_fail(c, REASON_NOT_AUTHORIZED, CLOSE_NOT_AUTHORIZED);
+    }
+    return s->is_judging;
+}
+
 struct stream *client_stream(struct client *c)
 {
     return &c->stream;

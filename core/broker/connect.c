@@ -221,7 +221,24 @@ static void send_connack(struct client *c, struct connack_out *o)
         connack_put(to, protocol, o);
 }
 
-static void refuse(struct client *c, enum reason reason, enum close_reason why)
+/* One line with the address, for those who watch for guessers. */
+static void log_refused(const struct client *c, const struct packet_connect *p,
+                        enum close_reason why)
+{
+    const struct shard *s = c->stream.shard;
+    struct log_event e = {.level = 5,
+                          .event = "client refused",
+                          .client = p->client_id,
+                          .user = p->username,
+                          .peer = c->peer,
+                          .reason = close_reason_name(why)};
+
+    if (s->hooks.log)
+        s->hooks.log(s->hooks.net, &e);
+}
+
+static void refuse(struct client *c, const struct packet_connect *p, enum reason reason,
+                   enum close_reason why)
 {
     struct connack_out o = {.reason = (uint8_t)reason, .retain_available = true, .maximum_qos = 2};
 
@@ -229,7 +246,7 @@ static void refuse(struct client *c, enum reason reason, enum close_reason why)
     if (why == CLOSE_NOT_AUTHORIZED || why == CLOSE_BAD_CREDENTIALS)
         STAT_INC(&c->stream.shard->stats, auth_failures);
     send_connack(c, &o);
-    client_log(c, 5, "client refused", close_reason_name(why));
+    log_refused(c, p, why);
     stream_close(&c->stream, why);
     c->state = CLIENT_CLOSING;
 }
@@ -478,7 +495,7 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     STAT_INC(&s->stats, clients_connected);
     negotiate(c, p, &o);
     if (p->has_will && !set_will(s, x, p)) {
-        refuse(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
+        refuse(c, p, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
         client_leave_session(c, false);
         return;
     }
@@ -506,19 +523,22 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
     c->is_bridge = p->is_bridge;
     c->may_link = s->cluster->config.link_workers && rules->links != LISTENER_LINKS_NO;
     c->is_link_only = rules->links == LISTENER_LINKS_ONLY;
+    c->credential = c->admission ? c->admission->credential : 0;
     if (id.n == 0) {
         id = assign_id(s, fresh);
         if (p->protocol == MQTT_5)
             assigned = id;
     }
     reason = judge(c, p, id, user);
+    if (reason == REASON_SUCCESS && !client_still_holds(c, name))
+        reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason != REASON_SUCCESS) {
-        refuse(c, reason, close_for(reason));
+        refuse(c, p, reason, close_for(reason));
         return;
     }
     x = open_session(c, p, id, user, &is_present);
     if (!x) {
-        refuse(c, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
+        refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
         return;
     }
     welcome(c, x, p, is_present, assigned);

@@ -496,6 +496,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     uint64_t wake;
 
     waits |= access_run(s);
+    waits |= clients_judge(s);
     waits |= subscribe_run(s);
     waits |= shares_run(s);
     waits |= groups_run(s);

@@ -33,6 +33,7 @@ struct admission {
     bool is_refused;
     bool has_user;       /* `user` is proven and stands instead of the CONNECT's user name */
     uint8_t reason;      /* enum reason of the CONNACK of a refusal */
+    uint64_t credential; /* stands for what was proven; see shard_judge_all; 0: nothing to judge */
     uint16_t user_count; /* bytes of `user` */
     char user[];         /* not NUL-terminated */
 };
@@ -42,6 +43,7 @@ struct handoff {
     int fd;
     uint16_t listener; /* index in the configuration */
     uint16_t peer_port;
+    void *layers;                /* the net's own: what lies between socket and MQTT; or NULL */
     struct admission *admission; /* owned; or NULL */
     char peer[48];               /* address as text */
     uint32_t count;              /* bytes received so far: the whole CONNECT and what followed */
@@ -77,6 +79,8 @@ struct shard_hooks {
     void (*log)(void *net, const struct log_event *e);
     /* Bytes the allocator has given out, for $SYS/broker/heap. */
     uint64_t (*heap_bytes)(void *net);
+    /* Whether what a user proved when it connected (struct admission) still holds. */
+    bool (*still_holds)(void *net, struct bytes user, uint64_t credential);
     /* ---- link workers only ---- */
     /* A message for routes of links: `links` has a bit for each link that wants it. Returns false
      * when it cannot be taken now; it is offered again. */
@@ -181,6 +185,10 @@ struct stream *client_stream(struct client *c);
  * with a positive number: the memory of the process is used up; nothing was counted, and the
  * connection should be closed (CLOSE_MEMORY). */
 bool shard_hold_input(struct shard *s, int64_t bytes);
+
+/* Asks of every client that has proven something whether it still holds, in slices over the next
+ * turns; who does not is disconnected with 0x87. Those that come meanwhile are asked too. */
+void shard_judge_all(struct shard *s);
 
 /* Ends all clients with 0x8B (server shutting down); their wills are sent. For a clean stop. */
 void shard_shutdown(struct shard *s);

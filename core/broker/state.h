@@ -119,6 +119,8 @@ struct shard {
     uint32_t turn;
     /* who lives here */
     struct slab clients, sessions, shares, asks;
+    bool is_judging; /* shard_judge_all */
+    uint32_t judge_slot;
     struct table session_table; /* by client id */
     struct table share_table;   /* by session, group and filter */
     struct filters filters;
@@ -180,6 +182,7 @@ struct client {
     char *peer;
     struct admission *admission; /* until the CONNECT is judged; NULL: nobody was asked */
     uint64_t last_input_ms;
+    uint64_t credential;     /* of its admission; 0: none */
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */
     uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
@@ -405,6 +408,10 @@ void client_ack(struct client *c, enum packet_type type, uint16_t packet_id, uin
 void acks_run(struct shard *s);
 /* Writes a packet of exactly n bytes to the client's queue.  NULL: no memory, client aborted. */
 uint8_t *client_room(struct client *c, uint32_t n);
+/* Whether what the client has proven, as this user, still holds. */
+bool client_still_holds(const struct client *c, struct bytes user);
+/* Goes on with shard_judge_all; true: not done yet. */
+bool clients_judge(struct shard *s);
 /* Detaches the connection from its session; `will`: publish the will. */
 void client_leave_session(struct client *c, bool with_will);
 void session_end(struct shard *s, struct session *x);

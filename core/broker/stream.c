@@ -75,6 +75,7 @@ const char *close_reason_name(enum close_reason why)
         [CLOSE_SHUTDOWN] = "server shutting down",
         [CLOSE_ADMIN] = "administrative action",
         [CLOSE_LINK] = "link",
+        [CLOSE_LAYERS] = "broken transport",
     };
 
     return why < CLOSE_REASON_COUNT && names[why] ? names[why] : "unknown";

@@ -50,6 +50,7 @@ enum close_reason {
     CLOSE_SHUTDOWN,        /* 0x8B */
     CLOSE_ADMIN,           /* 0x98 */
     CLOSE_LINK,            /* a link's own decision */
+    CLOSE_LAYERS,          /* TLS or WebSocket broke its own rules; the log says how */
     CLOSE_REASON_COUNT
 };
 
