@@ -1,4 +1,4 @@
-/* net/conn.c -- the life of a connection: states, sending, closing.
+/* net/conn.c -- the life of a connection: states, coming, closing.
  *
  * Invariant: what the kernel holds of a conn is said by `recv` and `is_sending`; as long as one of
  * them, or the worker's retry list, has it, it is not freed. conn_join is the only place that does.
@@ -11,11 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/base/check.h"
 #include "core/base/stats.h"
+#include "net/auth.h"
 #include "net/conn_state.h"
 #include "net/listener.h"
 #include "net/resolver.h"
@@ -23,11 +24,12 @@
 #define BIT(n) (1u << (n))
 
 _Static_assert(sizeof(struct conn) <= 256, "an idle connection stays small");
-_Static_assert(sizeof(struct outq_vec) == sizeof(struct iovec), "handed over as it is");
 
-static const uint8_t may_become[CONN_STATE_COUNT] = {
+static const uint16_t may_become[CONN_STATE_COUNT] = {
     [CONN_FREE] = BIT(CONN_GREETING) | BIT(CONN_DIALING) | BIT(CONN_OPEN),
-    [CONN_GREETING] = BIT(CONN_OPEN) | BIT(CONN_LEAVING) | BIT(CONN_JOINING),
+    [CONN_ASKING] = BIT(CONN_OPEN) | BIT(CONN_LEAVING) | BIT(CONN_JOINING),
+    [CONN_GREETING] = BIT(CONN_ASKING) | BIT(CONN_OPEN) | BIT(CONN_LEAVING) | BIT(CONN_LINGERING) |
+                      BIT(CONN_JOINING),
     [CONN_LEAVING] = BIT(CONN_JOINING),
     [CONN_DIALING] = BIT(CONN_OPEN) | BIT(CONN_JOINING),
     [CONN_OPEN] = BIT(CONN_CLOSING) | BIT(CONN_JOINING),
@@ -80,82 +82,6 @@ int conn_fd(const struct conn *c)
     return c->fd;
 }
 
-/* ---- sending ---- */
-
-/* The send that is in flight points into scratch memory only until it is submitted; its bytes stay
- * in the queue until the completion. */
-static void start_send(struct conn *c)
-{
-    struct worker *w = c->worker;
-    struct outq_vec one;
-    struct msghdr *m = NULL;
-    uint32_t count = 1;
-
-    CHECK(!c->is_sending);
-    if (c->stream->outq.head != c->stream->outq.tail)
-        m = arena_alloc(&w->scratch, sizeof(*m) + OUTQ_IOV_MAX * sizeof(struct iovec));
-    if (m) {
-        struct outq_vec *v = (struct outq_vec *)(m + 1);
-
-        count = outq_front(&c->stream->outq, v, OUTQ_IOV_MAX);
-        *m = (struct msghdr){.msg_iov = (struct iovec *)v, .msg_iovlen = count};
-    } else {
-        count = outq_front(&c->stream->outq, &one, 1);
-    }
-    if (count == 0)
-        return;
-    c->is_sending = true;
-    if (m)
-        uring_sendmsg(w->uring, c->fd, m, &c->send_op);
-    else
-        uring_send(w->uring, c->fd, one.base, one.length, &c->send_op);
-}
-
-/* Nothing can leave any more. What the peer sent before may still be on its way up, so the receive
- * side gets a moment to come to its own end. */
-static void on_send_error(struct conn *c)
-{
-    c->send_failed = true;
-    if (c->state == CONN_OPEN && !c->has_eof && c->recv != RECV_NONE)
-        timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_HALF_MS,
-                  conn_on_timer);
-    else
-        conn_drop(c, c->stream->close_wanted ? (enum close_reason)c->stream->close_why
-                                             : CLOSE_SOCKET_ERROR);
-}
-
-static void on_sent(struct conn *c, uint32_t n)
-{
-    struct stream *s = c->stream;
-    struct worker *w = c->worker;
-
-    outq_sent(&s->outq, shard_pool(w->shard), n);
-    STAT_ADD(shard_count(w->shard), bytes_sent, n);
-    if (s->outq.bytes < w->net->cfg->limits.outq_bytes / 2 && s->ops->drained)
-        s->ops->drained(s);
-    if (s->outq.bytes > 0 || s->close_wanted)
-        stream_touch(s);
-}
-
-static void conn_on_sent(struct uring_op *op, const struct uring_event *e)
-{
-    struct conn *c = URING_OWNER(op, struct conn, send_op);
-
-    if (c->state == CONN_DIALING || (c->state == CONN_JOINING && c->u.dial)) {
-        conn_on_connect(op, e);
-        return;
-    }
-    c->is_sending = false;
-    if (c->state == CONN_JOINING)
-        conn_join(c);
-    else if (e->res >= 0)
-        on_sent(c, (uint32_t)e->res);
-    else if (e->res == -EINTR || e->res == -EAGAIN || e->res == -ENOBUFS)
-        stream_touch(c->stream);
-    else
-        on_send_error(c);
-}
-
 /* ---- closing ---- */
 
 /* Tells the stream that its connection is gone; from here on it is none of ours. */
@@ -178,6 +104,7 @@ void conn_on_timer(struct timer *t, void *owner, uint64_t now_ms)
     (void)now_ms;
     switch ((enum conn_state)c->state) {
     case CONN_GREETING:
+    case CONN_ASKING:
         STAT_INC(shard_count(c->worker->shard), connect_timeouts);
         conn_log(c, 5, "connection closed", close_reason_name(CLOSE_CONNECT_TIMEOUT));
         conn_drop(c, CLOSE_CONNECT_TIMEOUT);
@@ -219,6 +146,7 @@ static void free_conn(struct conn *c)
     struct worker *w = c->worker;
 
     conn_held_free(c);
+    layers_destroy(c->layers);
     if (c->is_counted)
         listener_release(w, c->listener);
     conn_become(c, CONN_FREE);
@@ -242,22 +170,18 @@ void conn_join(struct conn *c)
     free_conn(c);
 }
 
-static void handoff_free(struct conn *c)
-{
-    (void)shard_hold_input(c->worker->shard, -(int64_t)handoff_bytes(c->u.handoff));
-    free(c->u.handoff->admission);
-    free(c->u.handoff);
-    c->u.handoff = NULL;
-}
-
 void conn_drop(struct conn *c, enum close_reason why)
 {
     struct worker *w = c->worker;
 
     if (c->state == CONN_JOINING)
         return;
-    if (c->state == CONN_LEAVING && c->u.handoff)
-        handoff_free(c);
+    if (c->state == CONN_ASKING) {
+        auth_forget(c->u.question);
+        c->u.question = NULL;
+    }
+    if (c->state == CONN_LEAVING && c->u.handoff) /* else it has been handed off */
+        conn_handoff_free(c);
     conn_dial_forget(c);
     conn_become(c, CONN_JOINING);
     c->why = (uint8_t)why;
@@ -269,6 +193,17 @@ void conn_drop(struct conn *c, enum close_reason why)
         uring_cancel(w->uring, &c->send_op);
     }
     conn_join(c);
+}
+
+/* The layers' good-bye and what they hold come behind the stream's last byte. */
+static bool is_output_gone(struct conn *c)
+{
+    if (c->is_sending || c->stream->outq.bytes > 0)
+        return false;
+    if (!c->layers)
+        return true;
+    layers_close(c->layers);
+    return layers_waiting(c->layers) == 0;
 }
 
 /* All output has left. Where the peer may still be sending, closing at once would answer with a
@@ -288,6 +223,30 @@ static void on_output_gone(struct conn *c)
               conn_on_timer);
     conn_update_recv(c);
     release_stream(c, why);
+}
+
+void conn_refuse(struct conn *c)
+{
+    conn_send(c);
+    if (!c->is_sending) {
+        conn_drop(c, CLOSE_SOCKET_ERROR);
+        return;
+    }
+    conn_become(c, CONN_LINGERING);
+    timer_arm(shard_timers(c->worker->shard), &c->timer, c->worker->now_ms + CONN_HALF_MS,
+              conn_on_timer);
+}
+
+void conn_on_sent_early(struct conn *c)
+{
+    bool is_more = c->layers && layers_waiting(c->layers) > 0;
+
+    if (is_more && c->state != CONN_LEAVING)
+        conn_send(c);
+    else if (c->state == CONN_LEAVING)
+        conn_leave(c);
+    else if (c->state == CONN_LINGERING && shutdown(c->fd, SHUT_WR) != 0)
+        conn_drop(c, CLOSE_SOCKET_ERROR);
 }
 
 static void arm_linger(struct conn *c)
@@ -325,9 +284,10 @@ void conn_flush(struct stream *s)
         return;
     if (s->close_wanted && c->state == CONN_OPEN)
         begin_closing(c);
-    if (s->outq.bytes > 0 && !c->is_sending && !c->send_failed)
-        start_send(c);
-    if (c->state == CONN_CLOSING && !c->is_sending && s->outq.bytes == 0)
+    conn_send(c);
+    if (c->state != CONN_CLOSING || !is_output_gone(c))
+        conn_send(c); /* the good-bye */
+    else
         on_output_gone(c);
 }
 
@@ -354,9 +314,41 @@ static void read_peer(struct conn *c)
     }
 }
 
+/* A conn for an accepted socket, with the layers of its listener.  NULL: no memory. */
+static struct conn *new_accepted(struct worker *w, int fd, uint16_t listener)
+{
+    struct layers *layers = NULL;
+    struct conn *c;
+
+    if (listener_has_layers(&w->net->listeners[listener])) {
+        layers = listener_layers(&w->net->listeners[listener]);
+        if (!layers)
+            return NULL;
+    }
+    c = conn_new(w, fd, listener);
+    if (c)
+        c->layers = layers;
+    else
+        layers_destroy(layers);
+    return c;
+}
+
+/* Whether the listener takes sockets from there; says it where it does not. */
+static bool is_welcome(struct conn *c)
+{
+    const struct listener *l = &c->worker->net->listeners[c->listener];
+
+    if (!c->peer_is_known || listener_knows(l, c->peer, c->peer_is_v6 ? 16 : 4))
+        return true;
+    STAT_INC(shard_count(c->worker->shard), connections_denied);
+    conn_log(c, 5, "connection refused",
+             l->config->proxy != CFG_PROXY_NO ? "not a trusted balancer" : "address denied");
+    return false;
+}
+
 void conn_accept(struct worker *w, int fd, uint16_t listener)
 {
-    struct conn *c = conn_new(w, fd, listener);
+    struct conn *c = new_accepted(w, fd, listener);
     struct log_line line = {
         .level = 3, .event = "connection refused", .reason = close_reason_name(CLOSE_MEMORY)};
 
@@ -371,30 +363,43 @@ void conn_accept(struct worker *w, int fd, uint16_t listener)
     conn_become(c, CONN_GREETING);
     timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + w->net->cfg->limits.connect_timeout_ms,
               conn_on_timer);
-    conn_update_recv(c);
+    if (is_welcome(c))
+        conn_update_recv(c);
+    else
+        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+}
+
+/* The peer as the other worker knew it: from its socket, or from a balancer. */
+static void set_peer(struct conn *c, const struct handoff *h)
+{
+    c->peer_port = h->peer_port;
+    c->peer_is_v6 = strchr(h->peer, ':') != NULL;
+    c->peer_is_known = inet_pton(c->peer_is_v6 ? AF_INET6 : AF_INET, h->peer, c->peer) == 1;
+}
+
+/* Gives up what came by a hand-off and cannot be taken. */
+static void refuse_handoff(struct worker *w, struct handoff *h)
+{
+    listener_release(w, h->listener);
+    uring_close(w->uring, h->fd);
+    layers_destroy(h->layers);
+    free(h->admission);
+    free(h);
 }
 
 void conn_adopt(struct worker *w, struct handoff *h)
 {
-    struct conn *c = conn_new(w, h->fd, h->listener);
+    struct conn *c = w->is_stopping ? NULL : conn_new(w, h->fd, h->listener);
     struct client *client;
 
-    if (!c) {
-        listener_release(w, h->listener);
-        uring_close(w->uring, h->fd);
-        free(h->admission);
-        free(h);
+    if (!c) { /* no memory, or on its way while the others were told of the end */
+        refuse_handoff(w, h);
         return;
     }
     c->is_counted = true;
-    read_peer(c);
+    c->layers = h->layers;
+    set_peer(c, h);
     conn_become(c, CONN_GREETING);
-    if (w->is_stopping) { /* on its way while the others were told */
-        conn_drop(c, CLOSE_SHUTDOWN);
-        free(h->admission);
-        free(h);
-        return;
-    }
     client = client_open(w->shard, h->listener, h->peer, h->peer_port, h->admission, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
@@ -407,6 +412,8 @@ void conn_adopt(struct worker *w, struct handoff *h)
     conn_become(c, CONN_OPEN);
     conn_offer(c, h->bytes, h->count); /* only now is more received */
     conn_update_recv(c);
+    if (c->layers && layers_waiting(c->layers) > 0)
+        stream_touch(c->stream);
     free(h);
 }
 
@@ -441,18 +448,30 @@ void conn_retry_later(struct conn *c)
     w->retry_last = c;
 }
 
+void conn_handoff_free(struct conn *c)
+{
+    (void)shard_hold_input(c->worker->shard, -(int64_t)handoff_bytes(c->u.handoff));
+    free(c->u.handoff->admission);
+    free(c->u.handoff);
+    c->u.handoff = NULL;
+}
+
 void conn_leave(struct conn *c)
 {
     struct shard *s = c->worker->shard;
     uint32_t bytes = handoff_bytes(c->u.handoff);
 
+    if (c->is_sending)
+        return; /* the kernel reads from the layers: its completion comes back here */
+    c->u.handoff->layers = c->layers;
     if (shard_handoff(s, c->home, c->u.handoff) != OK) {
         conn_retry_later(c);
         return;
     }
     (void)shard_hold_input(s, -(int64_t)bytes); /* the mail counts them now */
-    c->u.handoff = NULL; /* and the socket and its place among the connections go with it */
+    c->u.handoff = NULL; /* and socket, layers and its place among the connections go with it */
     c->fd = -1;
+    c->layers = NULL;
     c->is_counted = false;
     conn_drop(c, CLOSE_NONE);
 }
@@ -484,8 +503,11 @@ void conn_abandon_all(struct worker *w)
     while ((c = slab_next(&w->conns, &slot)) != NULL) {
         c->recv = RECV_NONE; /* the ring is gone and with it what the kernel held */
         conn_held_free(c);
+        layers_destroy(c->layers);
         if (c->state == CONN_LEAVING)
-            handoff_free(c);
+            conn_handoff_free(c);
+        else if (c->state == CONN_ASKING)
+            auth_forget(c->u.question);
         else if (c->u.dial && !c->u.dial->is_asked)
             free(c->u.dial);
         if (c->fd >= 0)

@@ -16,6 +16,10 @@
  * while the process stops); then the socket is half-closed and what still comes is thrown away
  * until the peer closes too or CONN_HALF_MS pass, so that the last packet is not lost to a reset.
  *
+ * Layers (TLS and the like, net/layers.h): what arrives is opened before it is looked at, and what
+ * leaves is sealed before it is sent. Handshakes have a share of each turn and a rate; what goes
+ * beyond waits in order.
+ *
  * Threads  the worker of the connection.
  */
 #ifndef NET_CONN_H
@@ -59,8 +63,14 @@ void conn_flush(struct stream *stream);
 /* Tries once more, in order, what was parked or could not be handed off. */
 void conn_retry_all(struct worker *w);
 
+/* Goes on with handshakes that were delayed, as many as one turn may have; once per turn. */
+void conn_run_handshakes(struct worker *w);
+
 /* Goes on with the dials whose names have been looked up. */
 void conn_resolved(struct worker *w);
+
+/* Goes on with connections of which is known now who they are. */
+void conn_answered(struct worker *w);
 
 /* For a clean stop that has begun (is_stopping): cuts every connection that has no stream (yet or
  * any more), and shortens the time of those that close already. */

@@ -1,4 +1,5 @@
-/* net/conn_recv.c -- bytes that come in: gathered before the CONNECT, offered to the stream after.
+/* net/conn_recv.c -- bytes that come in: opened by the layers, gathered before the CONNECT, offered
+ * to the stream after.
  *
  * Bytes are offered where the kernel put them. What the stream leaves (the start of a packet) is
  * kept in `held`; when its rest arrives only that one packet is completed there, and what follows
@@ -15,6 +16,8 @@
 
 #include "core/base/check.h"
 #include "core/base/stats.h"
+#include "net/auth.h"
+#include "net/listener.h"
 
 /* From this size on a packet's rest is received directly. */
 #define LARGE_BYTES 32768u
@@ -30,6 +33,8 @@
 #define HELD_BYTES_MIN 256u
 /* Bytes read at once where there is no buffer ring. */
 #define POLL_BYTES 4096u
+/* Steps of handshakes in one turn: about a millisecond. */
+#define HANDSHAKES_TURN 4u
 
 /* ---- what is held ---- */
 
@@ -52,13 +57,21 @@ static bool count_room(struct conn *c, uint32_t room)
     return true;
 }
 
-void conn_held_free(struct conn *c)
+/* What was held is somebody else's now. */
+static void held_forget(struct conn *c)
 {
     CHECK(c->recv != RECV_DIRECT);
     (void)count_room(c, 0);
-    free(c->held);
     c->held = NULL;
     c->held_start = c->held_end = c->held_room = 0;
+}
+
+void conn_held_free(struct conn *c)
+{
+    uint8_t *held = c->held;
+
+    held_forget(c);
+    free(held);
 }
 
 /* Makes room for `extra` bytes behind held_end. */
@@ -127,7 +140,7 @@ static bool keep(struct conn *c, const uint8_t *p, uint32_t n)
 
 static bool is_large(const struct conn *c)
 {
-    return c->need >= LARGE_BYTES && c->need >= held_count(c) + LARGE_REST_BYTES;
+    return !c->layers && c->need >= LARGE_BYTES && c->need >= held_count(c) + LARGE_REST_BYTES;
 }
 
 static enum recv_mode single_mode(const struct worker *w)
@@ -143,7 +156,7 @@ static enum recv_mode wanted_mode(const struct conn *c)
     case CONN_GREETING:
     case CONN_CLOSING:
     case CONN_LINGERING:
-        return c->has_eof ? RECV_NONE : single_mode(w);
+        return c->has_eof || c->is_delayed ? RECV_NONE : single_mode(w);
     case CONN_OPEN:
         if (c->is_parked || c->has_eof)
             return RECV_NONE;
@@ -297,14 +310,14 @@ void conn_retry_input(struct conn *c)
 
 /* ---- before there is a stream ---- */
 
-static void open_here(struct conn *c, struct bytes in)
+static void open_here(struct conn *c, struct bytes in, struct admission *admission)
 {
     struct worker *w = c->worker;
     char ip[INET6_ADDRSTRLEN];
     struct client *client;
 
     conn_ip_text(c, ip);
-    client = client_open(w->shard, c->listener, ip, c->peer_port, NULL, c);
+    client = client_open(w->shard, c->listener, ip, c->peer_port, admission, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
         conn_drop(c, CLOSE_SERVER_FULL);
@@ -320,11 +333,12 @@ static void open_here(struct conn *c, struct bytes in)
         offer_direct(c, in.p, in.n);
 }
 
-static void send_home(struct conn *c, uint32_t home, struct bytes in)
+static void send_home(struct conn *c, uint32_t home, struct bytes in, struct admission *admission)
 {
     struct handoff *h = malloc(sizeof(*h) + in.n);
 
     if (!h) {
+        free(admission);
         conn_drop(c, CLOSE_MEMORY);
         return;
     }
@@ -332,6 +346,7 @@ static void send_home(struct conn *c, uint32_t home, struct bytes in)
     h->fd = c->fd;
     h->listener = c->listener;
     h->peer_port = c->peer_port;
+    h->admission = admission;
     conn_ip_text(c, h->peer);
     h->count = in.n;
     memcpy(h->bytes, in.p, in.n);
@@ -343,7 +358,54 @@ static void send_home(struct conn *c, uint32_t home, struct bytes in)
     conn_leave(c);
 }
 
-/* Gathers until the CONNECT is whole, then goes where it belongs. */
+/* Goes where it belongs, with all that has arrived. */
+static void place(struct conn *c, uint32_t home, struct bytes in, struct admission *admission)
+{
+    timer_cancel(shard_timers(c->worker->shard), &c->timer);
+    if (home == c->worker->number)
+        open_here(c, in, admission);
+    else
+        send_home(c, home, in, admission);
+}
+
+/* Waits for the answer; what has arrived is kept, and nothing more is received. */
+static void await_answer(struct conn *c, struct auth_question *q, struct bytes in)
+{
+    struct worker *w = c->worker;
+
+    q->conn = c;
+    c->u.question = q;
+    conn_become(c, CONN_ASKING);
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + AUTH_WAIT_MS, conn_on_timer);
+    if (!c->held || in.p != c->held + c->held_start)
+        (void)keep(c, in.p, in.n);
+}
+
+/* The CONNECT is whole: who is it? */
+static void identify(struct conn *c, const struct greeting *g, struct bytes in)
+{
+    struct worker *w = c->worker;
+    const struct cfg_listener *listener = w->net->listeners[c->listener].config;
+    const char *identity =
+        c->layers ? layers_identity(c->layers, listener->identity == IDENTITY_SUBJECT) : NULL;
+    struct admission *admission = NULL;
+    struct auth_question *q = NULL;
+
+    switch (auth_ask(w->net->auth, listener, &g->connect, identity, w, &admission, &q)) {
+    case AUTH_NONE:
+    case AUTH_KNOWN:
+        place(c, g->home, in, admission);
+        break;
+    case AUTH_ASKED:
+        await_answer(c, q, in);
+        break;
+    case AUTH_MEMORY:
+        conn_drop(c, CLOSE_MEMORY);
+        break;
+    }
+}
+
+/* Gathers until the CONNECT is whole. */
 static void greet(struct conn *c, const uint8_t *p, uint32_t n)
 {
     struct worker *w = c->worker;
@@ -365,22 +427,204 @@ static void greet(struct conn *c, const uint8_t *p, uint32_t n)
             (void)keep(c, p, n);
         return;
     }
-    timer_cancel(shard_timers(w->shard), &c->timer);
-    if (g.home == w->number)
-        open_here(c, in);
+    if (g.is_connect && w->net->auth)
+        identify(c, &g, in);
     else
-        send_home(c, g.home, in);
+        place(c, g.home, in, NULL);
+}
+
+static void on_answer(struct conn *c, struct auth_question *q)
+{
+    struct bytes in = bytes_of(c->held + c->held_start, held_count(c));
+    struct greeting g;
+
+    c->u.question = NULL;
+    if (!q->admission || shard_greet(c->worker->shard, in, &g, &c->need) != OK) {
+        conn_drop(c, CLOSE_MEMORY);
+        return;
+    }
+    c->is_busy = true;
+    place(c, g.home, in, q->admission);
+    q->admission = NULL;
+    c->is_busy = false;
+    if (c->state == CONN_JOINING)
+        conn_join(c);
+    else
+        conn_update_recv(c);
+}
+
+void conn_answered(struct worker *w)
+{
+    struct auth_question *q, *next, *in_order = NULL;
+
+    pthread_mutex_lock(&w->answers_lock);
+    q = w->auth_answers;
+    w->auth_answers = NULL;
+    pthread_mutex_unlock(&w->answers_lock);
+    for (; q; q = next) {
+        next = q->next;
+        q->next = in_order;
+        in_order = q;
+    }
+    for (q = in_order; q; q = next) {
+        next = q->next;
+        if (q->conn)
+            on_answer(q->conn, q);
+        free(q->admission);
+        auth_question_free(q);
+    }
 }
 
 /* ---- completions ---- */
 
-static void take(struct conn *c, const uint8_t *p, uint32_t n)
+static void take_plain(struct conn *c, const uint8_t *p, uint32_t n)
 {
     if (c->state == CONN_GREETING)
         greet(c, p, n);
     else if (c->state == CONN_OPEN)
         conn_offer(c, p, n);
     /* else: it closes, and this is thrown away */
+}
+
+static void on_eof(struct conn *c);
+
+/* ---- layers ---- */
+
+static void on_layers_failed(struct conn *c)
+{
+    STAT_INC(shard_count(c->worker->shard), handshakes_failed);
+    conn_log(c, 4, "connection closed", layers_error(c->layers));
+    c->input_closed = true;
+    if (c->stream)
+        stream_close(c->stream, CLOSE_LAYERS);
+    else
+        conn_refuse(c);
+}
+
+/* We dialled, and now the layers stand: what the stream waits for. */
+static void on_layers_open(struct conn *c)
+{
+    c->is_opening = false;
+    timer_cancel(shard_timers(c->worker->shard), &c->timer);
+    if (c->stream->ops->opened)
+        c->stream->ops->opened(c->stream);
+}
+
+/* A balancer has said who connected. False: nobody who may. */
+static bool take_peer(struct conn *c)
+{
+    struct layers_peer peer;
+
+    if (!layers_take_peer(c->layers, &peer))
+        return true;
+    memcpy(c->peer, peer.ip, sizeof(c->peer));
+    c->peer_is_v6 = peer.is_v6;
+    c->peer_is_known = true;
+    c->peer_port = peer.port;
+    if (listener_admits(&c->worker->net->listeners[c->listener], c->peer, c->peer_is_v6 ? 16 : 4))
+        return true;
+    STAT_INC(shard_count(c->worker->shard), connections_denied);
+    conn_log(c, 5, "connection refused", "address denied");
+    return false;
+}
+
+/* Opens what came from the socket; at most one receive. */
+static void open_layers(struct conn *c, struct bytes in)
+{
+    struct worker *w = c->worker;
+    uint32_t count = 0;
+    enum layers_verdict verdict = layers_open(c->layers, in, w->plain, &count);
+
+    if (!take_peer(c)) {
+        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+        return;
+    }
+    if (c->is_opening && layers_are_open(c->layers))
+        on_layers_open(c);
+    if (count > 0)
+        take_plain(c, w->plain, count);
+    if (verdict == LAYERS_FAILED)
+        on_layers_failed(c);
+    else if (verdict == LAYERS_CLOSED)
+        on_eof(c);
+    if (c->stream && layers_waiting(c->layers) > 0)
+        stream_touch(c->stream);
+    else if (!c->stream && c->state != CONN_JOINING && c->layers)
+        conn_send(c);
+}
+
+/* A key exchange costs as much as a thousand messages: no turn does many, so that connections that
+ * stand do not wait for those that come. */
+static bool may_shake_hands(struct worker *w)
+{
+    uint64_t rate = w->net->cfg->limits.handshake_rate;
+
+    w->handshake_credit += (w->now_ms - w->handshake_ms) * rate; /* in thousandths of one */
+    w->handshake_ms = w->now_ms;
+    if (w->handshake_credit > rate * 1000)
+        w->handshake_credit = rate * 1000;
+    if (w->handshakes_left == 0 || w->handshake_credit < 1000)
+        return false;
+    w->handshakes_left--;
+    w->handshake_credit -= 1000;
+    return true;
+}
+
+/* Behind those that wait already. */
+static void delay_handshake(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    struct worker *w = c->worker;
+
+    if (!keep(c, p, n) || c->is_delayed)
+        return;
+    c->is_delayed = true;
+    c->in_retry = true;
+    c->retry_next = NULL;
+    if (w->handshake_first)
+        w->handshake_last->retry_next = c;
+    else
+        w->handshake_first = c;
+    w->handshake_last = c;
+}
+
+void conn_run_handshakes(struct worker *w)
+{
+    w->handshakes_left = HANDSHAKES_TURN;
+    while (w->handshake_first &&
+           (w->handshake_first->state == CONN_JOINING || may_shake_hands(w))) {
+        struct conn *c = w->handshake_first;
+        uint8_t *held = c->held;
+        uint32_t n = held_count(c);
+
+        w->handshake_first = c->retry_next;
+        c->in_retry = c->is_delayed = false;
+        if (c->state == CONN_JOINING) {
+            conn_join(c);
+            continue;
+        }
+        held_forget(c); /* open_layers may hold plain bytes there instead */
+        c->is_busy = true;
+        open_layers(c, bytes_of(held, n));
+        c->is_busy = false;
+        free(held);
+        if (c->state == CONN_JOINING)
+            conn_join(c);
+        else
+            conn_update_recv(c);
+    }
+}
+
+static void take(struct conn *c, const uint8_t *p, uint32_t n)
+{
+    if (!c->layers)
+        take_plain(c, p, n);
+    else if ((c->state != CONN_GREETING && c->state != CONN_OPEN) || c->input_closed)
+        return; /* it closes, and this is thrown away */
+    else if (c->state == CONN_GREETING && layers_are_handshaking(c->layers) &&
+             (c->worker->handshake_first || !may_shake_hands(c->worker)))
+        delay_handshake(c, p, n);
+    else
+        open_layers(c, bytes_of(p, n));
 }
 
 /* The kernel put `n` bytes behind what is held. */

@@ -7,12 +7,14 @@
 
 #include "core/base/timer.h"
 #include "net/conn.h"
+#include "net/layers.h"
 #include "net/uring.h"
 #include "net/worker.h"
 
 enum conn_state {
     CONN_FREE,
     CONN_GREETING,  /* no stream; the CONNECT is not whole */
+    CONN_ASKING,    /* no stream; whether its CONNECT is let in is being found out */
     CONN_LEAVING,   /* no stream; the hand-off found no room; tried again each turn */
     CONN_DIALING,   /* a stream, no connection yet */
     CONN_OPEN,      /* a stream, bytes both ways */
@@ -39,10 +41,12 @@ struct conn {
     struct conn *retry_next;
     struct timer timer; /* connect, linger, half-close: what the state waits for */
     union {
-        struct handoff *handoff; /* CONN_LEAVING */
-        struct dial *dial;       /* CONN_DIALING */
+        struct handoff *handoff;        /* CONN_LEAVING */
+        struct dial *dial;              /* CONN_DIALING */
+        struct auth_question *question; /* CONN_ASKING */
     } u;
-    /* Bytes received and not yet taken: held[held_start .. held_end). held_start <= held_end <=
+    struct layers *layers; /* NULL: the socket's bytes are MQTT's */
+    /* Bytes received and not yet taken (plain ones; of a delayed handshake, sealed ones): held[held_start .. held_end). held_start <= held_end <=
      * held_room. NULL when there are none. */
     uint8_t *held;
     uint32_t held_start, held_end, held_room;
@@ -68,6 +72,8 @@ struct conn {
     bool send_failed : 1;  /* nothing can leave any more */
     bool input_closed : 1; /* the stream wants no more bytes */
     bool is_busy : 1;      /* a function further up the stack still needs it */
+    bool is_delayed : 1;   /* `held` waits for its turn among the handshakes */
+    bool is_opening : 1;   /* we dialled; the layers' handshake is not done, `opened` not told */
 };
 
 /* Becomes `to`; checks that it may, from where it is. */
@@ -85,6 +91,16 @@ void conn_retry_later(struct conn *c);
 void conn_leave(struct conn *c);
 /* The address without the port; `to` has room for INET6_ADDRSTRLEN (46). */
 void conn_ip_text(const struct conn *c, char *to);
+/* Sends what waits, if nothing is in flight. */
+void conn_send(struct conn *c);
+/* A completion of send_op. */
+void conn_on_sent(struct uring_op *op, const struct uring_event *e);
+/* What was sent before there is a stream, or after, has left: handshakes, refusals. */
+void conn_on_sent_early(struct conn *c);
+/* Lets the peer have what the layers have to say, then closes. There is no stream. */
+void conn_refuse(struct conn *c);
+/* CONN_LEAVING: frees what was to be handed off. */
+void conn_handoff_free(struct conn *c);
 /* Logs what happened to a connection that has no client to say it. */
 void conn_log(struct conn *c, int level, const char *event, const char *reason);
 

@@ -11,6 +11,7 @@
 #include <wolfssl/wolfcrypt/error-crypt.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/pwdbased.h>
+#include <wolfssl/wolfcrypt/sha.h>
 #include <wolfssl/wolfcrypt/sha512.h>
 
 #include <argon2.h>
@@ -39,6 +40,21 @@ __attribute__((constructor)) static void pick_code(void)
 
     if (crypt_sha512(NULL, 0, digest) == OK)
         (void)!crypt_hmac_sha256((struct bytes){0}, NULL, 0, digest);
+}
+
+enum err crypt_sha1(const struct bytes *parts, uint32_t count, uint8_t digest[CRYPT_SHA1_BYTES])
+{
+    wc_Sha sha;
+    int rc = wc_InitSha(&sha);
+
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = parts[i].n ? wc_ShaUpdate(&sha, parts[i].p, parts[i].n) : 0;
+    if (rc == 0)
+        rc = wc_ShaFinal(&sha, digest);
+    wc_ShaFree(&sha);
+    if (rc != 0)
+        memset(digest, 0, CRYPT_SHA1_BYTES);
+    return err_of(rc);
 }
 
 static int add_parts(wc_Sha512 *sha, const struct bytes *parts, uint32_t count)

@@ -13,8 +13,13 @@
 #include "core/base/err.h"
 #include "core/policy/passwd_hash.h"
 
+#define CRYPT_SHA1_BYTES 20
 #define CRYPT_SHA256_BYTES 32
 #define CRYPT_SHA512_BYTES 64
+
+/* SHA-1 (FIPS 180-4), for WebSocket's handshake; never for a secret. */
+MUST_USE enum err crypt_sha1(const struct bytes *parts, uint32_t count,
+                             uint8_t digest[CRYPT_SHA1_BYTES]);
 
 /* SHA-512 (FIPS 180-4). */
 MUST_USE enum err crypt_sha512(const struct bytes *parts, uint32_t count,

@@ -11,6 +11,88 @@
 
 #include "core/base/check.h"
 #include "net/conn.h"
+#include "net/crypt.h"
+#include "net/layers.h"
+#include "net/proxy.h"
+
+/* ---- layers ---- */
+
+static enum err sha1(const uint8_t *p, uint32_t n, uint8_t digest[WS_SHA1_BYTES])
+{
+    struct bytes part = bytes_of(p, n);
+
+    return crypt_sha1(&part, 1, digest);
+}
+
+static void set_ws_rules(struct listener *l)
+{
+    const struct cfg_listener *c = l->config;
+
+    if (c->protocol != PROTOCOL_WEBSOCKETS)
+        return;
+    l->ws = (struct ws_rules){.path = bytes_str(c->websockets_path),
+                              .origins = c->websockets_origins.v,
+                              .origin_count = c->websockets_origins.count,
+                              .header_bytes = c->websockets_headers_size,
+                              .sha1 = sha1};
+    if (l->ws.path.n == 1)
+        l->ws.path.n = 0; /* "/" */
+}
+
+bool listener_has_layers(const struct listener *l)
+{
+    return l->config->tls.is_on || l->config->protocol == PROTOCOL_WEBSOCKETS ||
+           l->config->proxy != CFG_PROXY_NO;
+}
+
+bool listener_knows(const struct listener *l, const uint8_t *ip, uint32_t n)
+{
+    const struct cfg_listener *c = l->config;
+
+    if (c->proxy != CFG_PROXY_NO)
+        return cidr_has(&c->proxy_trusted, ip, n);
+    return (!c->networks.allow.count && !c->networks.deny.count) ||
+           cidr_admits(&c->networks, ip, n);
+}
+
+bool listener_admits(const struct listener *l, const uint8_t *ip, uint32_t n)
+{
+    const struct cfg_listener *c = l->config;
+
+    return (!c->networks.allow.count && !c->networks.deny.count) ||
+           cidr_admits(&c->networks, ip, n);
+}
+
+void listener_use_tls(struct listener *l, struct tls_context *context)
+{
+    struct tls_context *old;
+
+    pthread_mutex_lock(&l->tls_lock);
+    old = l->tls;
+    l->tls = context ? tls_context_ref(context) : NULL;
+    pthread_mutex_unlock(&l->tls_lock);
+    tls_context_release(old);
+}
+
+struct layers *listener_layers(struct listener *l)
+{
+    static const uint32_t versions[] = {[CFG_PROXY_NO] = 0,
+                                        [CFG_PROXY_1] = PROXY_V1,
+                                        [CFG_PROXY_2] = PROXY_V2,
+                                        [CFG_PROXY_ON] = PROXY_ANY};
+    struct layers_rules rules = {
+        .proxy = versions[l->config->proxy],
+        .ws = l->config->protocol == PROTOCOL_WEBSOCKETS ? &l->ws : NULL,
+    };
+    struct layers *layers;
+
+    pthread_mutex_lock(&l->tls_lock);
+    rules.tls = l->tls ? tls_context_ref(l->tls) : NULL;
+    pthread_mutex_unlock(&l->tls_lock);
+    layers = layers_create(&rules);
+    tls_context_release(rules.tls);
+    return layers;
+}
 
 /* ---- binding ---- */
 
@@ -105,6 +187,8 @@ enum err listener_open(struct listener *l, const struct cfg_listener *config, ui
                        char *why, size_t why_bytes)
 {
     l->config = config;
+    pthread_mutex_init(&l->tls_lock, NULL);
+    set_ws_rules(l);
     l->connections_max = config->max_connections ? config->max_connections : UINT32_MAX;
     l->fds = malloc(count * sizeof(*l->fds));
     if (!l->fds) {
@@ -135,6 +219,9 @@ void listener_close(struct listener *l, uint32_t count)
     }
     free(l->fds);
     l->fds = NULL;
+    tls_context_release(l->tls);
+    l->tls = NULL;
+    pthread_mutex_destroy(&l->tls_lock);
 }
 
 /* ---- accepting ---- */

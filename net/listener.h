@@ -29,6 +29,18 @@ MUST_USE enum err listener_open(struct listener *l, const struct cfg_listener *c
 /* Closes them; a zeroed one is fine. */
 void listener_close(struct listener *l, uint32_t count);
 
+/* Whether anything lies between the sockets of this listener and MQTT.  Any thread. */
+bool listener_has_layers(const struct listener *l);
+/* Whether a socket from this address (n: 4 or 16 bytes) may come in: it is not denied, or where
+ * PROXY headers are expected, it is a balancer's.  Any thread. */
+bool listener_knows(const struct listener *l, const uint8_t *ip, uint32_t n);
+/* Whether a client of this address may: it is not denied.  Any thread. */
+bool listener_admits(const struct listener *l, const uint8_t *ip, uint32_t n);
+/* The TLS of connections from now on; NULL: none. Takes a hold of its own.  Main. */
+void listener_use_tls(struct listener *l, struct tls_context *context);
+/* Layers for one accepted connection.  NULL: no memory.  Any thread. */
+struct layers *listener_layers(struct listener *l);
+
 /* Begins to accept on all listeners, for this worker. */
 void listener_arm_all(struct worker *w);
 /* Stops accepting. */

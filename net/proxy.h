@@ -2,7 +2,7 @@
  *
  * A balancer puts this header in front of a connection. It names the client, and with version 2
  * what the balancer's TLS knows of it. The header is believed, so a listener reads it only from
- * addresses it was told to trust (net/cidr.h), and on such a listener it must be there.
+ * addresses it was told to trust (cfg/cidr.h), and on such a listener it must be there.
  *
  * Everything is a view into the input, valid as long as that; nothing is copied or kept. The header
  * is read when it is whole; before, only its first bytes are judged, so that something else than a

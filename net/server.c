@@ -15,6 +15,7 @@
 
 #include "cfg/describe.h"
 #include "core/base/check.h"
+#include "net/auth.h"
 #include "net/clock.h"
 #include "net/conn.h"
 #include "net/heap.h"
@@ -171,6 +172,9 @@ static enum err make_cluster(struct server *s)
         .cluster_name = cfg->cluster.name,
         .version = s->options->version,
         .connections_max = s->net.connections_max,
+        .acl = s->secrets.acl,
+        .acl_check_subscribe = cfg->auth.acl_check_subscribe,
+        .check_retain_source = cfg->auth.check_retain_source,
     };
 
     if (getrandom(c.seed, sizeof(c.seed), 0) != (ssize_t)sizeof(c.seed)) {
@@ -234,6 +238,93 @@ static enum err make_workers(struct server *s)
     return OK;
 }
 
+/* ---- certificates, users, rules ---- */
+
+static void print_secret(void *context, bool is_mistake, const char *text)
+{
+    (void)context;
+    fprintf(stderr, is_mistake ? "causeway: %s\n" : "causeway: warning: %s\n", text);
+}
+
+static void log_secret(void *context, bool is_mistake, const char *text)
+{
+    say(context, is_mistake ? 3 : 4, is_mistake ? "reload failed" : "configuration", text);
+}
+
+enum err server_check(const struct cfg *cfg)
+{
+    struct hash_key key = {{1, 2, 3, 4}}; /* nobody chooses names against this one */
+    struct secrets secrets;
+    enum err err = tls_init();
+
+    if (err != OK)
+        return err;
+    err = secrets_load(cfg, &key, clock_wall_ms(), print_secret, NULL, &secrets);
+    if (err == OK)
+        secrets_release(&secrets);
+    tls_fini();
+    return err;
+}
+
+/* Puts what was read where connections and workers find it. */
+static void use_secrets(struct server *s, struct secrets *fresh)
+{
+    struct net *net = &s->net;
+    struct secrets old = s->secrets;
+
+    s->secrets = *fresh;
+    for (uint32_t i = 0; i < net->listener_count; i++)
+        listener_use_tls(&net->listeners[i], s->secrets.listeners[i]);
+    auth_replace(net->auth, s->secrets.passwd);
+    pthread_mutex_lock(&net->rules_lock);
+    net->passwd = s->secrets.passwd;
+    net->acl = s->secrets.acl;
+    /* pairs with load_acquire in worker.c */
+    store_release(&net->rules_version, load_relaxed(&net->rules_version) + 1);
+    pthread_mutex_unlock(&net->rules_lock);
+    secrets_release(&old);
+}
+
+static enum err read_secrets(struct server *s)
+{
+    const struct cfg_auth *auth = &s->options->cfg->auth;
+    struct secrets fresh;
+
+    if (tls_init() != OK) {
+        snprintf(s->why, sizeof(s->why), "the TLS library does not start");
+        return ERR_SYSTEM;
+    }
+    s->has_tls = true;
+    if (getrandom(&s->key, sizeof(s->key), 0) != (ssize_t)sizeof(s->key)) {
+        snprintf(s->why, sizeof(s->why), "no random numbers: %s", strerror(errno));
+        return ERR_SYSTEM;
+    }
+    s->net.auth = auth_create(auth->threads, auth->cache_ms, s->why, sizeof(s->why));
+    if (!s->net.auth)
+        return ERR_SYSTEM;
+    if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), print_secret, NULL, &fresh) != OK) {
+        snprintf(s->why, sizeof(s->why), "not started");
+        return ERR_SYSTEM;
+    }
+    use_secrets(s, &fresh);
+    return OK;
+}
+
+/* SIGHUP. */
+static void reload(struct server *s)
+{
+    struct secrets fresh;
+
+    if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), log_secret, s, &fresh) != OK) {
+        say(s, 3, "nothing reloaded", "certificates, users and rules stay as they were");
+        return;
+    }
+    use_secrets(s, &fresh);
+    for (uint32_t i = 0; i < s->net.worker_count; i++)
+        worker_ring(s->net.workers[i]);
+    say(s, 5, "reloaded", "certificates, users and rules");
+}
+
 enum err server_init(struct server *s, const struct server_options *options)
 {
     const struct cfg *cfg = options->cfg;
@@ -248,12 +339,18 @@ enum err server_init(struct server *s, const struct server_options *options)
     s->net.log = log_create(&cfg->log, s->net.worker_count, s->why, sizeof(s->why));
     if (!s->net.log)
         return ERR_SYSTEM;
+    pthread_mutex_init(&s->net.rules_lock, NULL);
+    err = read_secrets(s);
+    if (err != OK)
+        return err;
     err = uring_probe(getenv("CAUSEWAY_MASK"), &s->net.features, s->why, sizeof(s->why));
     if (err != OK)
         return err;
     err = bind_all(s);
     if (err != OK)
         return err;
+    for (uint32_t i = 0; i < s->net.listener_count; i++)
+        listener_use_tls(&s->net.listeners[i], s->secrets.listeners[i]);
     count_connections(s, raise_descriptors());
     err = make_cluster(s);
     if (err != OK)
@@ -265,6 +362,7 @@ void server_fini(struct server *s)
 {
     struct net *net = &s->net;
 
+    auth_stop(net->auth);
     resolver_destroy(net->resolver);
     for (uint32_t i = 0; net->workers && i < net->worker_count; i++)
         worker_destroy(net->workers[i]);
@@ -274,6 +372,11 @@ void server_fini(struct server *s)
     free(net->listeners);
     if (net->cluster)
         cluster_destroy(net->cluster);
+    auth_destroy(net->auth);
+    secrets_release(&s->secrets);
+    pthread_mutex_destroy(&net->rules_lock);
+    if (s->has_tls)
+        tls_fini();
     log_destroy(net->log);
     if (s->signal_fd >= 0)
         close(s->signal_fd);
@@ -352,8 +455,8 @@ static void say_start(struct server *s)
         const struct cfg_listener *l = net->listeners[i].config;
         struct log_line line = {.level = 5, .event = "listening", .listener = l->name};
 
-        snprintf(text, sizeof(text), "%s, %s%s", l->bind.text, links[l->links],
-                 l->allow_anonymous ? ", anonymous allowed" : "");
+        snprintf(text, sizeof(text), "%s%s, %s%s", l->bind.text, l->tls.is_on ? ", TLS" : "",
+                 links[l->links], l->allow_anonymous ? ", anonymous allowed" : "");
         line.detail = text;
         log_event(net->log, LOG_SOURCE_MAIN, &line);
     }
@@ -405,7 +508,7 @@ static bool serve_once(struct server *s, int timeout_ms)
             log_reopen(s->net.log);
             say(s, 5, "log files reopened", NULL);
         } else if (signo == SIGHUP) {
-            say(s, 5, "nothing to reload yet", "SIGHUP changes nothing in this version");
+            reload(s);
         } else {
             must_stop = true;
         }

@@ -22,6 +22,7 @@ static void wake_on_event(struct uring_op *op, const struct uring_event *e)
     if (e->res == -ECANCELED)
         return;
     conn_resolved(w);
+    conn_answered(w);
     arm(w);
 }
 

@@ -10,16 +10,18 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "net/auth.h"
 #include "net/clock.h"
 #include "net/conn.h"
 #include "net/heap.h"
+#include "net/layers.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 #include "net/wake.h"
 
 /* Completions of one turn: mail and timers must not starve. */
 #define COMPLETIONS_MAX 4096u
-/* While something is parked a worker looks again after this time: rings empty without telling. */
+/* While something is parked or delayed a worker looks again after this time: rings empty without telling. */
 #define RETRY_US 200u
 #define FLOOD_PAUSE_MS 1000u
 
@@ -55,11 +57,21 @@ static uint64_t hook_heap_bytes(void *net)
     return stats.allocated;
 }
 
+static bool hook_still_holds(void *net, struct bytes user, uint64_t credential)
+{
+    const struct worker *w = net;
+
+    return auth_credential(w->net->auth, w->passwd, user) == credential;
+}
+
 static bool set_hooks(struct worker *w)
 {
     struct net *net = w->net;
-    struct shard_hooks hooks = {
-        .net = w, .adopt = hook_adopt, .log = hook_log, .heap_bytes = hook_heap_bytes};
+    struct shard_hooks hooks = {.net = w,
+                                .adopt = hook_adopt,
+                                .log = hook_log,
+                                .heap_bytes = hook_heap_bytes,
+                                .still_holds = hook_still_holds};
 
     if (w->is_link && net->link_ops) {
         w->link = net->link_ops->setup(net->cfg, w, w->number - net->client_worker_count,
@@ -86,6 +98,9 @@ static bool make_parts(struct worker *w, char *why, size_t why_bytes)
         snprintf(why, why_bytes, "no descriptor for worker %u: %s", w->number, strerror(errno));
         return false;
     }
+    w->plain = malloc(LAYERS_PLAIN_BYTES); /* touched only where there are layers */
+    if (!w->plain)
+        return false;
     if (!w->is_link) {
         w->acceptors = calloc(net->listener_count ? net->listener_count : 1, sizeof(*w->acceptors));
         if (!w->acceptors)
@@ -136,8 +151,17 @@ void worker_destroy(struct worker *w)
         w->answers = d->next;
         free(d);
     }
+    while (w->auth_answers) {
+        struct auth_question *q = w->auth_answers;
+
+        w->auth_answers = q->next;
+        free(q->admission);
+        auth_question_free(q);
+    }
+    passwd_release(w->passwd);
     slab_fini(&w->conns);
     arena_fini(&w->scratch);
+    free(w->plain);
     pthread_mutex_destroy(&w->answers_lock);
     free(w->acceptors);
     free(w);
@@ -199,6 +223,20 @@ static void begin_stopping(struct worker *w)
     shard_shutdown(w->shard);
 }
 
+/* Takes over the users and rules that main has put there. */
+static void take_rules(struct worker *w)
+{
+    struct net *net = w->net;
+
+    pthread_mutex_lock(&net->rules_lock);
+    w->rules_version = load_relaxed(&net->rules_version); /* stored under the lock */
+    passwd_release(w->passwd);
+    w->passwd = net->passwd ? passwd_ref(net->passwd) : NULL;
+    shard_set_acl(w->shard, net->acl);
+    pthread_mutex_unlock(&net->rules_lock);
+    shard_judge_all(w->shard);
+}
+
 /* Returns whether there is work left for another turn at once. */
 static bool run_shard(struct worker *w)
 {
@@ -210,12 +248,15 @@ static bool run_shard(struct worker *w)
     shard_begin_turn(w->shard, w->now_ms, clock_wall_ms());
     if (!w->is_stopping && load_acquire(&w->net->phase) != NET_RUNNING) /* pairs with server.c */
         begin_stopping(w);
+    if (load_acquire(&w->net->rules_version) != w->rules_version) /* pairs with server.c */
+        take_rules(w);
     more |= uring_run(w->uring, COMPLETIONS_MAX) == COMPLETIONS_MAX;
     more |= shard_run_mail(w->shard);
     more |= shard_run_timers(w->shard);
     if (w->link && w->net->link_ops->turn)
         more |= w->net->link_ops->turn(w->link);
     conn_retry_all(w);
+    conn_run_handshakes(w);
     w->must_turn = false; /* what was called until here is part of this turn */
     sleepers = shard_end_turn(w->shard, &more_end);
     while ((s = shard_next_dirty(w->shard)) != NULL)
@@ -240,7 +281,7 @@ static uint64_t sleep_us(struct worker *w, bool is_busy, uint64_t limit_us)
         else if (clock_mono_us() - w->busy_us < spin_us)
             us = 0;
     }
-    if (w->retry_first && us > RETRY_US)
+    if ((w->retry_first || w->handshake_first) && us > RETRY_US)
         us = RETRY_US;
     return us < limit_us ? us : limit_us;
 }

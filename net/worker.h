@@ -22,10 +22,16 @@
 #include "net/bufring.h"
 #include "net/log.h"
 #include "net/uring.h"
+#include "net/ws.h"
 
+struct acl;
+struct auth;
+struct auth_question;
 struct conn;
 struct dial;
+struct passwd;
 struct resolver;
+struct tls_context;
 struct worker;
 
 /* ---- what a link worker's other half gives us: link/ stands above net ---- */
@@ -52,6 +58,9 @@ struct listener {
     const struct cfg_listener *config;
     uint32_t connections_max; /* of this listener */
     int *fds;                 /* one listening socket for each accepting worker */
+    struct ws_rules ws;       /* with protocol = websockets */
+    pthread_mutex_t tls_lock;
+    struct tls_context *tls; /* under the lock; replaced at a reload; NULL: no TLS here */
     _Alignas(CACHE_LINE) _Atomic uint32_t connection_count; /* any worker writes */
 };
 
@@ -66,6 +75,12 @@ struct net {
     struct log *log;
     struct cluster_state *cluster;
     struct resolver *resolver; /* NULL: no link needs one */
+    struct auth *auth;
+    /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
+    pthread_mutex_t rules_lock;
+    struct passwd *passwd; /* under the lock */
+    struct acl *acl;       /* under the lock */
+    _Alignas(CACHE_LINE) _Atomic uint32_t rules_version;
     struct listener *listeners;
     uint32_t listener_count;
     uint32_t features;            /* URING_BIT */
@@ -102,10 +117,17 @@ struct worker {
     struct shard *shard;
     void *link; /* of net_link_ops */
     struct slab conns;
-    struct conn *retry_first, *retry_last; /* parked or waiting for a hand-off, in order */
-    struct arena scratch;                  /* headers of sends, until the submit */
-    struct acceptor *acceptors;            /* one for each listener; NULL for link workers */
-    struct uring_op wake_op;               /* the eventfd: stop, resolver, wakes without MSG_RING */
+    struct passwd *passwd;                         /* the users by which clients are judged */
+    uint32_t rules_version;                        /* of net->rules_version: what was taken over */
+    struct conn *retry_first, *retry_last;         /* parked or waiting for a hand-off, in order */
+    struct conn *handshake_first, *handshake_last; /* handshakes that wait for their turn */
+    uint64_t handshake_ms;                         /* when the credit was last counted */
+    uint64_t handshake_credit;  /* by max_handshake_rate, in thousandths of a handshake */
+    uint32_t handshakes_left;   /* in this turn */
+    uint8_t *plain;             /* LAYERS_PLAIN_BYTES: what the layers have opened */
+    struct arena scratch;       /* headers of sends, until the submit */
+    struct acceptor *acceptors; /* one for each listener; NULL for link workers */
+    struct uring_op wake_op;    /* the eventfd: stop, resolver, wakes without MSG_RING */
     struct uring_op wake_failed_op;
     uint64_t wake_value;
     bool wake_is_armed;
@@ -124,7 +146,8 @@ struct worker {
     int cpu;                                          /* -1: not pinned */
     _Alignas(CACHE_LINE) _Atomic uint32_t conn_count; /* own: of conns, for main's clean stop */
     _Alignas(CACHE_LINE) pthread_mutex_t answers_lock;
-    struct dial *answers; /* names the resolver has looked up */
+    struct dial *answers;               /* names the resolver has looked up */
+    struct auth_question *auth_answers; /* and who clients are; newest first */
 };
 
 /* Makes worker `number` with its ring and buffers.  NULL: `why` says why.  Main. */

@@ -59,8 +59,8 @@ static void print_help(FILE *to)
           "\n"
           "Without a file the broker listens on 127.0.0.1:1883 and takes anonymous clients.\n"
           "It stays in the foreground. Signals: TERM and INT stop it, USR1 reopens its log files; "
-          "HUP is\n"
-          "only noted: nothing can be reloaded yet.\n",
+          "HUP reads\n"
+          "certificates, keys, users and rules anew.\n",
           to);
 }
 
@@ -210,6 +210,8 @@ int main(int argc, char **argv)
     if (line.check_only) {
         cfg_describe(cfg, stdout);
         status = flush_output();
+        if (server_check(cfg) != OK)
+            status = 1;
     } else {
         options.cfg = cfg;
         status = server_run(&options);

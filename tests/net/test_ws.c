@@ -337,6 +337,7 @@ TEST(ws_says_nothing_more_once_it_is_over)
     assert_int_equal(ws_input(&p.ws, chunk, sizeof(chunk), &plain, &out), ERR_PEER);
     assert_int_equal(plain, 0);
     assert_int_equal(out.n, 0);
+    assert_int_equal(ws_close(&p.ws, WS_CLOSE_NORMAL, chunk), 0);
     assert_int_equal(p.ws.why, WS_WHY_TEXT);
     ws_peer_close(&p);
 }

@@ -107,7 +107,8 @@ TEST(ws_http_takes_lists_in_several_lines)
 
 TEST(ws_http_ignores_what_it_does_not_know)
 {
-    grants(LINE ALL "Cookie: a=b\r\nX-Empty:\r\nUser-Agent: \xC3\xA9\r\nContent-Length: 0\r\n\r\n");
+    grants(LINE ALL "Cookie: a=b\r\nX-09azAZ!~: 1\r\nX-Empty:\r\nUser-Agent: "
+                    "\xC3\xA9\r\nContent-Length: 0\r\n\r\n");
 }
 
 /* 9.1: an extension that is not answered is not in use (NATS CVE-2026-27571: deflate bombs). */
@@ -281,6 +282,7 @@ TEST(ws_http_refuses_what_is_no_request)
                                         "GET mqtt HTTP/1.1\r\n",
                                         "GET * HTTP/1.1\r\n",
                                         "GET ftp://h/mqtt HTTP/1.1\r\n",
+                                        "GET http:// HTTP/1.1\r\n",
                                         "GET /mqtt#a HTTP/1.1\r\n",
                                         "GET /mqtt\xC3\xA9 HTTP/1.1\r\n",
                                         "GET\t/mqtt\tHTTP/1.1\r\n",
@@ -300,6 +302,8 @@ TEST(ws_http_refuses_other_versions_of_http)
     refuses("GET /mqtt HTTP/1.0\r\n" ALL "\r\n", WS_WHY_HTTP_VERSION,
             "505 HTTP Version Not Supported");
     refuses("GET /mqtt HTTP/0.9\r\n" ALL "\r\n", WS_WHY_HTTP_VERSION,
+            "505 HTTP Version Not Supported");
+    refuses("GET /mqtt HTTP/9.9\r\n" ALL "\r\n", WS_WHY_HTTP_VERSION,
             "505 HTTP Version Not Supported");
     refuses("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", WS_WHY_HTTP_VERSION,
             "505 HTTP Version Not Supported");

@@ -1,0 +1,337 @@
+/* net/auth.c -- who a client is. */
+#include "net/auth.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/policy/passwd_cache.h"
+#include "net/clock.h"
+#include "net/crypt.h"
+#include "net/worker.h"
+
+#define THREADS_MAX 64u
+
+struct auth {
+    pthread_mutex_t lock; /* of everything below but the fixed fields */
+    pthread_cond_t changed;
+    struct auth_question *first, *last; /* asked, in order */
+    struct passwd *passwd;              /* NULL: no passwords */
+    struct passwd_cache *cache;
+    bool must_end;
+    /* fixed */
+    uint32_t cache_ms;
+    uint8_t key[PASSWD_CACHE_KEY_BYTES];
+    struct hash_key hash_key;
+    uint32_t thread_count;
+    pthread_t threads[THREADS_MAX];
+};
+
+/* ---- answers ---- */
+
+static struct admission *admit(struct bytes user, uint64_t credential)
+{
+    struct admission *a = calloc(1, sizeof(*a) + user.n);
+
+    if (!a)
+        return NULL;
+    a->has_user = true;
+    a->credential = credential;
+    a->user_count = (uint16_t)user.n;
+    (void)bytes_put((uint8_t *)a->user, user);
+    return a;
+}
+
+static struct admission *refuse(enum reason reason)
+{
+    struct admission *a = calloc(1, sizeof(*a));
+
+    if (!a)
+        return NULL;
+    a->is_refused = true;
+    a->reason = (uint8_t)reason;
+    return a;
+}
+
+/* A hash of what the file says of the user, never 0. */
+static uint64_t credential_of(const struct auth *a, const struct passwd_entry *e)
+{
+    uint64_t hash = hash_more(&a->hash_key, hash_bytes(&a->hash_key, e->hash.salt), e->hash.hash);
+
+    return hash ? hash : 1;
+}
+
+uint64_t auth_credential(const struct auth *a, const struct passwd *passwd, struct bytes user)
+{
+    const struct passwd_entry *e = passwd ? passwd_find(passwd, user) : NULL;
+
+    return e && passwd_is_user(e) ? credential_of(a, e) : 0;
+}
+
+/* ---- helper threads ---- */
+
+/* Notes that the password was right, so that the next time costs nothing. */
+static void remember(struct auth *a, const struct auth_question *q, struct bytes password)
+{
+    struct passwd_proof proof;
+    uint64_t now = clock_mono_ms();
+
+    if (a->cache_ms == 0 ||
+        passwd_proof_make(a->key, q->entry, password, &crypt_passwd, &proof) != OK)
+        return;
+    pthread_mutex_lock(&a->lock);
+    passwd_cache_put(a->cache, &proof, now, now + a->cache_ms);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void check(struct auth *a, struct auth_question *q)
+{
+    struct bytes password = bytes_of(q->password, q->password_count);
+    bool matches = false;
+
+    if (load_relaxed(&q->is_in_vain)) /* a hint: nothing depends on it */
+        return;
+    if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK) {
+        q->admission = refuse(REASON_SERVER_BUSY);
+        return;
+    }
+    if (!matches) {
+        q->admission = refuse(REASON_BAD_USER_NAME_OR_PASSWORD);
+        return;
+    }
+    remember(a, q, password);
+    q->admission = admit(q->entry->name, credential_of(a, q->entry));
+}
+
+static void answer(struct auth_question *q)
+{
+    struct worker *w = q->worker;
+
+    crypt_wipe(q->password, q->password_count);
+    pthread_mutex_lock(&w->answers_lock);
+    q->next = w->auth_answers;
+    w->auth_answers = q;
+    pthread_mutex_unlock(&w->answers_lock);
+    worker_ring(w);
+}
+
+static void *helper_main(void *arg)
+{
+    struct auth *a = arg;
+
+    (void)pthread_setname_np(pthread_self(), "cw-auth");
+    pthread_mutex_lock(&a->lock);
+    while (!a->must_end) {
+        struct auth_question *q = a->first;
+
+        if (!q) {
+            pthread_cond_wait(&a->changed, &a->lock);
+            continue;
+        }
+        a->first = q->next;
+        pthread_mutex_unlock(&a->lock);
+        check(a, q);
+        answer(q);
+        pthread_mutex_lock(&a->lock);
+    }
+    pthread_mutex_unlock(&a->lock);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static bool start_threads(struct auth *a, uint32_t count)
+{
+    for (; a->thread_count < count; a->thread_count++) {
+        errno = pthread_create(&a->threads[a->thread_count], NULL, helper_main, a);
+        if (errno != 0)
+            return false;
+    }
+    return true;
+}
+
+static uint32_t thread_count(uint32_t wanted)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (wanted == 0)
+        wanted = cores > 2 ? (uint32_t)cores / 2 : 1;
+    return wanted < THREADS_MAX ? wanted : THREADS_MAX;
+}
+
+struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes)
+{
+    struct auth *a = calloc(1, sizeof(*a));
+
+    snprintf(why, why_bytes, "no memory for authentication");
+    if (!a)
+        return NULL;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->changed, NULL);
+    a->cache_ms = cache_ms;
+    a->cache = passwd_cache_create(PASSWD_CACHE_PLACES_DEFAULT);
+    if (!a->cache || crypt_random(a->key, sizeof(a->key)) != OK ||
+        crypt_random(&a->hash_key, sizeof(a->hash_key)) != OK)
+        goto failed;
+    if (!start_threads(a, thread_count(threads))) {
+        snprintf(why, why_bytes, "no thread for passwords: %s", strerror(errno));
+        goto failed;
+    }
+    return a;
+failed:
+    auth_destroy(a);
+    return NULL;
+}
+
+void auth_stop(struct auth *a)
+{
+    if (!a)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->must_end = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+    for (; a->thread_count > 0; a->thread_count--)
+        pthread_join(a->threads[a->thread_count - 1], NULL);
+}
+
+void auth_destroy(struct auth *a)
+{
+    if (!a)
+        return;
+    auth_stop(a);
+    while (a->first) {
+        struct auth_question *q = a->first;
+
+        a->first = q->next;
+        crypt_wipe(q->password, q->password_count);
+        auth_question_free(q);
+    }
+    passwd_release(a->passwd);
+    passwd_cache_destroy(a->cache);
+    pthread_cond_destroy(&a->changed);
+    pthread_mutex_destroy(&a->lock);
+    crypt_wipe(a->key, sizeof(a->key));
+    free(a);
+}
+
+void auth_replace(struct auth *a, struct passwd *passwd)
+{
+    struct passwd *old;
+
+    pthread_mutex_lock(&a->lock);
+    old = a->passwd;
+    a->passwd = passwd ? passwd_ref(passwd) : NULL;
+    pthread_mutex_unlock(&a->lock);
+    passwd_release(old);
+}
+
+/* ---- asking ---- */
+
+static enum auth_verdict by_identity(const char *identity, struct admission **admission)
+{
+    if (!identity || !*identity || strlen(identity) > UINT16_MAX)
+        *admission = refuse(REASON_NOT_AUTHORIZED);
+    else
+        *admission = admit(bytes_str(identity), 0);
+    return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+}
+
+/* Whether this user came with this password not long ago. */
+static bool is_remembered(struct auth *a, const struct passwd_entry *e, struct bytes password)
+{
+    struct passwd_proof proof;
+    bool is_known;
+
+    if (a->cache_ms == 0 || passwd_proof_make(a->key, e, password, &crypt_passwd, &proof) != OK)
+        return false;
+    pthread_mutex_lock(&a->lock);
+    is_known = passwd_cache_has(a->cache, &proof, clock_mono_ms());
+    pthread_mutex_unlock(&a->lock);
+    return is_known;
+}
+
+static struct auth_question *new_question(struct auth *a, struct passwd *passwd,
+                                          const struct passwd_entry *entry, struct bytes password,
+                                          struct worker *w)
+{
+    struct auth_question *q = calloc(1, sizeof(*q) + password.n);
+
+    if (!q)
+        return NULL;
+    q->worker = w;
+    q->auth = a;
+    q->passwd = passwd;
+    q->entry = entry;
+    q->password_count = (uint16_t)password.n;
+    (void)bytes_put(q->password, password);
+    return q;
+}
+
+static void hand_over(struct auth *a, struct auth_question *q)
+{
+    pthread_mutex_lock(&a->lock);
+    if (a->first)
+        a->last->next = q;
+    else
+        a->first = q;
+    a->last = q;
+    pthread_cond_signal(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* With a share of the table, which a question takes over. */
+static enum auth_verdict by_password(struct auth *a, struct passwd *passwd,
+                                     const struct packet_connect *connect, struct worker *w,
+                                     struct admission **admission, struct auth_question **question)
+{
+    const struct passwd_entry *entry = passwd_find(passwd, connect->username);
+    struct bytes password = connect->has_password ? connect->password : bytes_of("", 0);
+
+    if (is_remembered(a, entry, password)) {
+        *admission = admit(connect->username, credential_of(a, entry));
+        passwd_release(passwd);
+        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+    }
+    *question = new_question(a, passwd, entry, password, w);
+    if (!*question) {
+        passwd_release(passwd);
+        return AUTH_MEMORY;
+    }
+    hand_over(a, *question);
+    return AUTH_ASKED;
+}
+
+enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
+                           const struct packet_connect *connect, const char *identity,
+                           struct worker *w, struct admission **admission,
+                           struct auth_question **question)
+{
+    struct passwd *passwd;
+
+    if (listener->identity != IDENTITY_NONE)
+        return by_identity(identity, admission);
+    if (!connect->has_username)
+        return AUTH_NONE;
+    pthread_mutex_lock(&a->lock);
+    passwd = a->passwd ? passwd_ref(a->passwd) : NULL;
+    pthread_mutex_unlock(&a->lock);
+    if (!passwd)
+        return AUTH_NONE;
+    return by_password(a, passwd, connect, w, admission, question);
+}
+
+void auth_forget(struct auth_question *q)
+{
+    q->conn = NULL;
+    store_relaxed(&q->is_in_vain, 1); /* a hint to the helper that has it */
+}
+
+void auth_question_free(struct auth_question *q)
+{
+    passwd_release(q->passwd);
+    free(q);
+}

@@ -1,0 +1,73 @@
+/* net/auth.h -- who a client is: its certificate, its pre-shared key, or its password.
+ *
+ * A worker asks when a CONNECT is whole. What is known at once is answered at once: the identity of
+ * TLS, a listener without passwords, a password that was right not long ago (its proof is cached).
+ * Anything else is a hash that takes up to a second to compute: helper threads do that, in the order
+ * of asking, and put the answer on the worker's list. So no worker ever computes one, and clients
+ * that stand notice nothing of a storm of those that come.
+ *
+ * Threads  create, stop, destroy, replace: main.  auth_ask, auth_forget: any worker.
+ * Memory   a question belongs to the helpers until it comes back; then to the worker. There is at
+ *          most one for each connection; names and passwords in it are wiped.
+ */
+#ifndef NET_AUTH_H
+#define NET_AUTH_H
+
+#include "cfg/cfg.h"
+#include "core/base/hash.h"
+#include "core/broker/shard.h"
+#include "core/policy/passwd.h"
+
+struct auth; /* opaque */
+struct conn;
+struct worker;
+
+/* How long a client may wait for its password to be checked. Beyond: it is closed. */
+#define AUTH_WAIT_MS 30000u
+
+struct auth_question {
+    struct auth_question *next;
+    struct worker *worker;
+    struct conn *conn;           /* the worker's; NULL: nobody waits any more */
+    _Atomic uint32_t is_in_vain; /* nobody waits any more: it need not be computed */
+    struct admission *admission; /* the answer; NULL: no memory for it */
+    struct auth *auth;
+    struct passwd *passwd; /* a share: the file of the moment of asking */
+    const struct passwd_entry *entry;
+    uint16_t password_count;
+    uint8_t password[];
+};
+
+/* Makes it and starts its threads: `threads` of them, 0: one for each two cores. A password that was
+ * right is not computed again for `cache_ms`.  NULL: `why` says why. */
+struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes);
+/* Ends the threads; what they were asked is answered no more.  NULL is fine. */
+void auth_stop(struct auth *a);
+/* Frees it and what nobody has answered: the threads and all workers have ended.  NULL is fine. */
+void auth_destroy(struct auth *a);
+/* The users from now on; NULL: none, and user names are believed. Takes a share of its own. */
+void auth_replace(struct auth *a, struct passwd *passwd);
+
+enum auth_verdict {
+    AUTH_NONE,  /* nothing to say: the listener's allow_anonymous decides */
+    AUTH_KNOWN, /* *admission is set, and the caller's */
+    AUTH_ASKED, /* *question is set; it comes back by conn_answered */
+    AUTH_MEMORY,
+};
+
+/* Asks who sends this CONNECT. `identity` is what its layers have proven (layers_identity), or NULL;
+ * it counts where the listener says so. */
+enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
+                           const struct packet_connect *connect, const char *identity,
+                           struct worker *w, struct admission **admission,
+                           struct auth_question **question);
+/* The asker is gone: the answer will be thrown away. */
+void auth_forget(struct auth_question *q);
+/* Frees a question that has come back, without its admission. */
+void auth_question_free(struct auth_question *q);
+
+/* What proves that a user's entry in the password file is still the one he logged in with: 0 where
+ * there is none. Any thread, with a table it holds. */
+uint64_t auth_credential(const struct auth *a, const struct passwd *passwd, struct bytes user);
+
+#endif

@@ -1,0 +1,236 @@
+/* net/secrets.c -- what a configuration keeps in files of their own. */
+#include "net/secrets.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "net/crypt.h"
+
+/* A certificate that ends sooner is worth a warning. */
+#define EXPIRES_SOON_DAYS 30
+/* Bytes of one sentence. */
+#define SAID_BYTES 1024
+
+struct load {
+    secrets_say *say;
+    void *context;
+    const char *file; /* the one that is read, for sentences about its lines */
+    bool has_mistake;
+};
+
+__attribute__((format(printf, 3, 4))) static void say(struct load *l, bool is_mistake,
+                                                      const char *format, ...)
+{
+    char text[SAID_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    l->has_mistake |= is_mistake;
+    l->say(l->context, is_mistake, text);
+}
+
+/* ---- files ---- */
+
+/* Reads what is left of `fd`, which says of itself that it has `bytes`. */
+static char *read_all(int fd, size_t bytes, size_t *n)
+{
+    char *text = malloc(bytes + 1);
+    ssize_t came = 1;
+
+    for (*n = 0; text && came > 0 && *n<bytes; *n += came> 0 ? (size_t)came : 0)
+        came = read(fd, text + *n, bytes - *n);
+    if (came >= 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* The text of a regular file of at most `bytes_max`; NULL after saying why not. */
+static char *read_file(struct load *l, const char *path, size_t bytes_max, size_t *n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    char *text = NULL;
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) != 0)
+        say(l, true, "%s: cannot be read: %s", path, strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        say(l, true, "%s: this is no file", path);
+    else if ((size_t)st.st_size > bytes_max)
+        say(l, true, "%s: it has %lld bytes, and may have %zu", path, (long long)st.st_size,
+            bytes_max);
+    else {
+        text = read_all(fd, (size_t)st.st_size, n);
+        if (!text)
+            say(l, true, "%s: cannot be read: %s", path, strerror(errno));
+    }
+    if (fd >= 0)
+        close(fd);
+    return text;
+}
+
+/* ---- users and rules ---- */
+
+static void say_of_line(struct load *l, bool is_mistake, uint32_t line, const char *what)
+{
+    if (line)
+        say(l, is_mistake, "%s:%u: %s", l->file, line, what);
+    else
+        say(l, is_mistake, "%s: %s", l->file, what);
+}
+
+static void on_passwd(void *context, uint32_t line, bool is_warning, const char *what)
+{
+    say_of_line(context, !is_warning, line, what);
+}
+
+static void on_acl(void *context, bool is_mistake, uint32_t line, const char *what)
+{
+    say_of_line(context, is_mistake, line, what);
+}
+
+static void load_passwd(struct load *l, const char *path, const struct hash_key *key,
+                        struct passwd **out)
+{
+    size_t n;
+    char *text = read_file(l, path, PASSWD_FILE_BYTES_MAX, &n);
+
+    if (!text)
+        return;
+    l->file = path;
+    if (passwd_parse(bytes_of(text, n), key, on_passwd, l, out) == ERR_MEMORY)
+        say(l, true, "%s: no memory for it", path);
+    crypt_wipe(text, n);
+    free(text);
+}
+
+static void load_acl(struct load *l, const char *path, const struct hash_key *key, struct acl **out)
+{
+    size_t n;
+    char *text = read_file(l, path, ACL_BYTES_MAX, &n);
+
+    if (!text)
+        return;
+    l->file = path;
+    if (acl_create(bytes_of(text, n), key, on_acl, l, out) == ERR_MEMORY)
+        say(l, true, "%s: no memory for it", path);
+    free(text);
+}
+
+/* ---- certificates ---- */
+
+static enum tls_version version_of(enum cfg_tls_version version)
+{
+    static const enum tls_version versions[] = {[CFG_TLS_DEFAULT] = TLS_VERSION_UNSET,
+                                                [CFG_TLS_1_2] = TLS_VERSION_1_2,
+                                                [CFG_TLS_1_3] = TLS_VERSION_1_3};
+
+    return versions[version];
+}
+
+static struct tls_context *load_tls(struct load *l, const struct tls_settings *settings,
+                                    const char *section, const char *name, uint64_t wall_ms)
+{
+    char why[SAID_BYTES / 2];
+    struct tls_context *context = tls_context_create(settings, why, sizeof(why));
+    int32_t days;
+
+    if (!context) {
+        say(l, true, "[%s %s]: %s", section, name, why);
+        return NULL;
+    }
+    days = tls_context_days_left(context, wall_ms);
+    if (days < 0)
+        say(l, false, "[%s %s]: certificate %s expired %d days ago", section, name,
+            settings->certificate_file, -days);
+    else if (days < EXPIRES_SOON_DAYS)
+        say(l, false, "[%s %s]: certificate %s expires in %d days", section, name,
+            settings->certificate_file, days);
+    return context;
+}
+
+static struct tls_context *load_listener(struct load *l, const struct cfg_listener *c,
+                                         uint64_t wall_ms)
+{
+    const struct cfg_tls *t = &c->tls;
+    struct tls_settings settings = {
+        .side = TLS_SERVER,
+        .certificate_file = t->certfile,
+        .key_file = t->keyfile,
+        .ca_file = t->cafile,
+        .ca_path = t->capath,
+        .crl_file = t->crlfile,
+        .require_certificate = t->require_certificate,
+        .version_min = version_of(t->version),
+        .ciphers = t->ciphers,
+        .ciphers_tls1_3 = t->ciphers_tls1_3,
+        .alpn = "mqtt",
+        .psk_file = t->psk_file,
+        .psk_hint = t->psk_hint,
+    };
+
+    return load_tls(l, &settings, "listener", c->name, wall_ms);
+}
+
+static struct tls_context *load_link(struct load *l, const struct cfg_link *c, uint64_t wall_ms)
+{
+    const struct cfg_tls *t = &c->tls;
+    struct tls_settings settings = {
+        .side = TLS_CLIENT,
+        .certificate_file = t->certfile,
+        .key_file = t->keyfile,
+        .ca_file = t->cafile,
+        .ca_path = t->capath,
+        .crl_file = t->crlfile,
+        .accept_any = !t->verify,
+        .version_min = version_of(t->version),
+        .ciphers = t->ciphers,
+        .ciphers_tls1_3 = t->ciphers_tls1_3,
+        .alpn = "mqtt",
+    };
+
+    return load_tls(l, &settings, "link", c->name, wall_ms);
+}
+
+enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_t wall_ms,
+                      secrets_say *say_fn, void *context, struct secrets *out)
+{
+    struct load l = {.say = say_fn, .context = context};
+
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < cfg->listener_count; i++) {
+        if (cfg->listeners[i].tls.is_on)
+            out->listeners[i] = load_listener(&l, &cfg->listeners[i], wall_ms);
+    }
+    for (uint32_t i = 0; i < cfg->link_count; i++) {
+        if (cfg->links[i].enable && cfg->links[i].tls.is_on)
+            out->links[i] = load_link(&l, &cfg->links[i], wall_ms);
+    }
+    if (cfg->auth.password_file)
+        load_passwd(&l, cfg->auth.password_file, key, &out->passwd);
+    if (cfg->auth.acl_file)
+        load_acl(&l, cfg->auth.acl_file, key, &out->acl);
+    if (!l.has_mistake)
+        return OK;
+    secrets_release(out);
+    return ERR_PEER;
+}
+
+void secrets_release(struct secrets *s)
+{
+    for (uint32_t i = 0; i < LISTENERS_MAX; i++)
+        tls_context_release(s->listeners[i]);
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        tls_context_release(s->links[i]);
+    passwd_release(s->passwd);
+    acl_release(s->acl);
+    memset(s, 0, sizeof(*s));
+}
