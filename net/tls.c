@@ -1,15 +1,14 @@
 /* net/tls.c -- one connection of the engine.
  *
- * The library reads from and writes to us through two functions: tls_on_recv takes from the input of
- * the tls_open that is running, tls_on_send puts behind `gather`. What is handed out for sending is
- * another buffer, `lent`: it never moves, and the two change places when it is empty. The library
- * itself keeps a buffer only while it has a part of a record.
+ * The library reads from and writes to us through two functions: tls_on_recv takes from the input
+ * of the tls_open that is running, tls_on_send puts behind `gather`. What is handed out for sending
+ * is another buffer, `lent`: it never moves, and the two change places when it is empty. The
+ * library itself keeps a buffer only while it has a part of a record.
  *
  * Invariants: input_left is empty outside of tls_open; `why` is set exactly when failed.
  */
-#include "net/tls_state.h"
+#include "net/tls.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <wolfssl/options.h>
@@ -17,6 +16,7 @@
 #include <wolfssl/error-ssl.h>
 
 #include "core/base/check.h"
+#include "net/tls_state.h"
 
 /* Without it names are not checked, and who a client is cannot be known. */
 #ifndef WOLFSSL_ALWAYS_VERIFY_CB
@@ -84,7 +84,7 @@ const char *tls_library(void)
 #endif
 }
 
-/* Where the library keeps a list of errors per thread, nothing of it may meet the next connection. */
+/* Where the library keeps a list of errors, nothing of it may meet the next connection. */
 static void forget_errors(void)
 {
 #ifdef OPENSSL_EXTRA
@@ -649,6 +649,12 @@ const char *tls_peer_name(const struct tls *t, enum tls_name kind, uint32_t idx)
     const struct tls_names *names = proven_names(t);
 
     return names ? tls_names_alternative(names, kind, idx) : NULL;
+}
+
+void tls_update_keys(struct tls *t)
+{
+    CHECK(t->phase == PHASE_OPEN);
+    (void)wolfSSL_update_keys(t->ssl);
 }
 
 /* ---- resuming ---- */

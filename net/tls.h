@@ -82,8 +82,8 @@ struct tls_settings {
 
     bool no_tickets; /* server: no resumption. Implied where certificate or PSK say who it is. */
 
-    /* Pre-shared keys. Server: a file of lines `identity:hexkey`, and a hint shown to clients (1.2);
-     * it has then no certificate. Client: its identity and key in hex digits. */
+    /* Pre-shared keys. Server: a file of lines `identity:hexkey`, and a hint shown to clients
+     * (1.2); it has then no certificate. Client: its identity and key in hex digits. */
     const char *psk_file, *psk_hint;
     const char *psk_identity, *psk_key;
 };
@@ -94,14 +94,15 @@ struct tls_settings {
 MUST_USE enum err tls_init(void);
 /* Ends it; nothing of here may be in use. */
 void tls_fini(void);
-/* "wolfSSL 5.5.4"; "... with OpenSSL layer" is one that was not built for us: slower, larger, and it
- * may not notice that a key is not its certificate's before the first handshake. */
+/* "wolfSSL 5.5.4"; "... with OpenSSL layer" is one that was not built for us: slower, larger, and
+ * it may not notice that a key is not its certificate's before the first handshake. */
 const char *tls_library(void);
 
 /* ---- contexts ---- */
 
 /* Reads the files and makes a context that the caller holds. NULL: `why` says which file or value
- * is wrong, and how. An expired certificate of our own is none of these: see tls_context_expires. */
+ * is wrong, and how. An expired certificate of our own is none of these: see
+ * tls_context_expires. */
 struct tls_context *tls_context_create(const struct tls_settings *settings, char *why,
                                        size_t why_bytes);
 /* Takes one more hold; returns `context`. */
@@ -117,10 +118,10 @@ int32_t tls_context_days_left(const struct tls_context *context, uint64_t now_ms
 
 /* ---- connections ---- */
 
-/* Makes a connection of `context`, which it holds. `server_name` (a client's; else NULL) is the host
- * name or IP address the server's certificate must be for; a name is also sent to the server.
- * `session` (a client's, or NULL) is resumed if the server agrees and it is of the same server name;
- * it stays the caller's. NULL: no memory. */
+/* Makes a connection of `context`, which it holds. `server_name` (a client's; else NULL) is the
+ * host name or IP address the server's certificate must be for; a name is also sent to the server.
+ * `session` (a client's, or NULL) is resumed if the server agrees and it is of the same server
+ * name; it stays the caller's. NULL: no memory. */
 struct tls *tls_create(struct tls_context *context, const char *server_name,
                        const struct tls_session *session);
 /* Frees it; the kernel must have given back the view of tls_output.  NULL is fine. */

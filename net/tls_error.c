@@ -96,8 +96,8 @@ static const struct words alerts[] = {
     {access_denied, "peer refused: access denied"},
     {decode_error, "peer refused: message malformed"},
     {decrypt_error, "peer refused: signature or PSK wrong"},
-    {70,
-     "peer refused: no shared version, or no shared cipher of it"}, /* its name in the library depends on the build */
+    /* 70 is protocol_version; its name in the library depends on the build */
+    {70, "peer refused: no shared version, or no shared cipher of it"},
     {insufficient_security, "peer refused: ciphers too weak"},
     {internal_error, "peer refused: internal error"},
     {inappropriate_fallback, "peer refused: fallback"},

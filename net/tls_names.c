@@ -1,8 +1,8 @@
 /* net/tls_names.c -- the subject and the alternative names of a certificate.
  *
  * A certificate is walked twice, once to count and once to write, so its texts stand in one block.
- * The subject is written as OpenSSL's XN_FLAG_RFC2253 does, because that is what mosquitto calls the
- * user: last part first, everything but printable ASCII as \XX.
+ * The subject is written as OpenSSL's XN_FLAG_RFC2253 does, because that is what mosquitto calls
+ * the user: last part first, everything but printable ASCII as \XX.
  */
 #include "net/tls_names.h"
 

@@ -23,9 +23,9 @@ const char *tls_names_common(const struct tls_names *names);
 const char *tls_names_subject(const struct tls_names *names);
 const char *tls_names_alternative(const struct tls_names *names, enum tls_name kind, uint32_t idx);
 
-/* Whether a certificate is for this host: an IP address (as text, v6 without brackets) must be among
- * its addresses, a name among its DNS names, where the first label of one may be `*` and then stands
- * for one label (RFC 6125). Where it has neither kind the common name counts instead. */
+/* Whether a certificate is for this host: an IP address (as text, v6 without brackets) must be
+ * among its addresses, a name among its DNS names, where the first label of one may be `*` and then
+ * stands for one label (RFC 6125). Where it has neither kind the common name counts instead. */
 bool tls_names_match(struct bytes der, const char *host);
 
 /* When a certificate expires, in seconds since 1970, UTC. ERR_PEER: its DER makes no sense. */

@@ -1,8 +1,8 @@
 /* net/tls_state.h -- what the files of net/tls*.c share: contexts and connections from inside.
  *
  * tls.c is the connection, tls_context.c reads settings into contexts, tls_psk.c holds pre-shared
- * keys, tls_ticket.c the keys of tickets, tls_error.c has the words for what went wrong. tls_hello.c
- * and tls_names.c do not know the library.
+ * keys, tls_ticket.c the keys of tickets, tls_error.c has the words for what went wrong.
+ * tls_hello.c and tls_names.c do not know the library.
  */
 #ifndef NET_TLS_STATE_H
 #define NET_TLS_STATE_H
@@ -84,5 +84,8 @@ unsigned int tls_on_psk(struct WOLFSSL *ssl, const char *identity, unsigned char
                         unsigned int key_max);
 unsigned int tls_on_psk_ask(struct WOLFSSL *ssl, const char *hint, char *identity,
                             unsigned int identity_max, unsigned char *key, unsigned int key_max);
+
+/* Changes the keys of what we send and asks the peer to change its own. For tests. */
+void tls_update_keys(struct tls *t);
 
 #endif

@@ -1,9 +1,9 @@
 /* net/tls_ticket.c -- the keys of session tickets, one pair for all contexts of the process.
  *
- * A ticket is what a client keeps for us: the secrets of a session, sealed with AES-256-GCM. The key
- * changes after TICKET_KEY_MS; the one before still opens, so a ticket is good for at least that
- * long, and nothing that is stolen later opens what was recorded earlier than that. Keys live in
- * memory only: a restart ends all tickets, and clients then make a full handshake.
+ * A ticket is what a client keeps for us: the secrets of a session, sealed with AES-256-GCM. The
+ * key changes after TICKET_KEY_MS; the one before still opens, so a ticket is good for at least
+ * that long, and nothing that is stolen later opens what was recorded earlier than that. Keys live
+ * in memory only: a restart ends all tickets, and clients then make a full handshake.
  *
  * Threads  any; a lock around the copying of a key.
  */

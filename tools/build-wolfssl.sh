@@ -9,8 +9,8 @@
 # Not Debian's binary: that one is built without AES-NI and with the OpenSSL layer, which costs
 # bulk speed and 60 KB a connection. Left out: renegotiation, early data, finite-field groups,
 # post-handshake client certificates, compression. ALWAYS_VERIFY_CB hands us the peer's certificate
-# when it was found good, so that no connection keeps a copy; GETRANDOM takes seeds from getrandom(2)
-# instead of opening a file for each connection.
+# when it was found good, so that no connection keeps a copy; GETRANDOM takes seeds from
+# getrandom(2) instead of opening a file for each connection.
 set -euo pipefail
 dir=$(realpath -m "$1")
 apt=$dir/apt
@@ -33,7 +33,8 @@ autoreconf -fi >>"$log" 2>&1
 ./configure --prefix="$dir" --disable-shared --enable-static \
     --disable-examples --disable-crypttests --disable-opensslextra --disable-oldtls \
     --enable-intelasm --enable-aesni --enable-sp --enable-sp-asm \
-    --enable-tls13 --enable-sni --enable-alpn --enable-session-ticket --enable-psk --enable-supportedcurves \
+    --enable-tls13 --enable-sni --enable-alpn --enable-session-ticket --enable-psk \
+    --enable-supportedcurves \
     --enable-ocsp --enable-ocspstapling --enable-ocspstapling2 --enable-crl \
     --enable-chacha --enable-poly1305 --enable-aesgcm --enable-rsapss --enable-ecc \
     --enable-curve25519 --enable-ed25519 --disable-dh --disable-keygen \

@@ -1,10 +1,10 @@
 /* tests/fuzz/fuzz_tls.c -- a server is fed what no client of ours would say.
  *
- * Input: a byte that chooses the server (with ALPN, with client certificates, with PSKs) and whether
- * a real client talks first; a byte for the size of the pieces; then either the bytes themselves, or
- * changes made to what the client says: two bytes of place, one that is added, over and over; the
- * rest of an odd length is put behind. Nobody may become a client that did not prove what it must.
- */
+ * Input: a byte that chooses the server (with ALPN, with client certificates, with PSKs) and
+ * whether a real client talks first; a byte for the size of the pieces; then either the bytes
+ * themselves, or changes made to what the client says: two bytes of place, one that is added, over
+ * and over; the rest of an odd length is put behind. Nobody may become a client that did not prove
+ * what it must.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -49,14 +49,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     s.ca_file = CERTS "ca.crt";
     servers[1] = make(&s);
     clients[1] = make(&c); /* has none: must never get in */
-    psk = fopen(CERTS "psk_fuzz", "w");
-    CHECK(psk && fputs("pump:0102030405060708\n", psk) >= 0 && fclose(psk) == 0);
-    s = (struct tls_settings){.psk_file = CERTS "psk_fuzz"};
-    servers[2] = make(&s);
-    c = (struct tls_settings){
-        .side = TLS_CLIENT, .psk_identity = "pump", .psk_key = "0102030405060709"};
-    clients[2] = make(&c); /* a wrong key */
-    return 0;
+psk = fopen(CERTS "psk_fuzz", "w");
+CHECK(psk &&fputs("pump:0102030405060708\n", psk) >= 0 && fclose(psk) == 0);
+s = (struct tls_settings){.psk_file = CERTS "psk_fuzz"};
+servers[2] = make(&s);
+c = (struct tls_settings){
+    .side = TLS_CLIENT, .psk_identity = "pump", .psk_key = "0102030405060709"};
+clients[2] = make(&c); /* a wrong key */
+return 0;
 }
 
 static enum tls_verdict feed(struct tls *t, const uint8_t *p, uint32_t n, uint32_t step)

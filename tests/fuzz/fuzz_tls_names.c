@@ -1,4 +1,4 @@
-/* tests/fuzz/fuzz_tls_names.c -- any bytes as a certificate: its names are texts inside its block. */
+/* tests/fuzz/fuzz_tls_names.c -- any bytes as a certificate: names are texts inside their block. */
 #include <stdlib.h>
 
 #include "core/base/check.h"

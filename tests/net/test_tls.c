@@ -1,4 +1,4 @@
-/* tests/net/test_tls.c -- both ends of a connection in memory, and what can be wrong with either. */
+/* tests/net/test_tls.c -- both ends of a connection in memory, and what can be wrong. */
 #include "tests/support/test.h"
 
 #include <stdio.h>
@@ -909,6 +909,34 @@ TEST(tls_handshake_has_a_bound)
     finish();
 }
 
+TEST(tls_keys_change_under_way)
+{
+    begin(server_settings(), client_settings(), "localhost");
+    assert_established();
+    for (int i = 0; i < 500; i++) {
+        tls_update_keys(client.tls);
+        assert_speaks();
+    }
+    finish();
+}
+
+/* Who only asks for new keys is thrown out, and never makes us hold many answers. */
+TEST(tls_records_without_data_have_a_bound)
+{
+    uint32_t count = 0;
+
+    begin(server_settings(), client_settings(), "localhost");
+    assert_established();
+    for (; server.verdict == TLS_MORE && count < 1000; count++) {
+        tls_update_keys(client.tls);
+        carry(&client, &server); /* answers stay where they are */
+    }
+    assert_string_equal(tls_error(server.tls), "too many records without data");
+    assert_in_range(count, 50, 200);
+    assert_true(tls_output_count(server.tls) < 16384);
+    finish();
+}
+
 /* ---- a list of protocols that lies ---- */
 
 /* A ClientHello with this body of its ALPN extension; returns its length. */
@@ -1121,6 +1149,56 @@ static uint64_t idle_bytes(struct tls_settings s, struct tls_settings c)
     server.tls = tls_create(server_context, NULL, NULL);
     finish();
     return (after.allocated - before.allocated) / MANY;
+}
+
+/* Bytes that a server connection holds after being fed these, by somebody unknown. */
+static uint64_t unknown_bytes(const uint8_t *p, uint32_t n)
+{
+    static struct tls *many[MANY];
+    struct heap_stats before, after;
+    struct end e;
+
+    heap_stats_read(&before);
+    for (uint32_t i = 0; i < MANY; i++) {
+        e = (struct end){.tls = tls_create(server_context, NULL, NULL), .plain_room = 1};
+        e.received = (uint8_t[1]){0};
+        assert_non_null(e.tls);
+        feed(&e, bytes_of(p, n));
+        if (e.verdict != TLS_MORE)
+            fail_msg("%s", tls_error(e.tls));
+        many[i] = e.tls;
+    }
+    heap_stats_read(&after);
+    for (uint32_t i = 0; i < MANY; i++)
+        tls_destroy(many[i]);
+    return (after.allocated - before.allocated) / MANY;
+}
+
+/* Stopping anywhere in the handshake, with as much begun and not ended as can be. */
+TEST(tls_unknown_peers_are_bounded)
+{
+    static const uint8_t message[] = {22, 3, 1, 0, 4, 1, 0, 0x48, 0, 22, 3, 3, 0x40, 0};
+    uint8_t hello[1024];
+    struct bytes out;
+    uint64_t nothing, half, greeted;
+
+    begin(server_settings(), client_settings(), "localhost");
+    feed(&client, bytes_of(NULL, 0));
+    out = tls_output(client.tls);
+    assert_true(out.n + 5 <= sizeof(hello));
+    memcpy(hello, out.p, out.n);
+    bytes_put(hello + out.n, BYTES_LIT("\x17\3\3\x41\0")); /* a large record begins */
+    nothing = unknown_bytes(hello, 0);
+    half = unknown_bytes(message, sizeof(message));
+    greeted = unknown_bytes(hello, out.n + 5);
+    print_message("unknown: %llu bytes, half a hello %llu, greeted %llu\n",
+                  (unsigned long long)nothing, (unsigned long long)half,
+                  (unsigned long long)greeted);
+    finish();
+    if (strcmp(heap_name(), "jemalloc") != 0)
+        return;
+    assert_true(half <= TLS_PEER_BYTES_MAX);
+    assert_true(greeted <= TLS_PEER_BYTES_MAX);
 }
 
 TEST(tls_idle_connections_are_small)

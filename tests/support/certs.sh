@@ -72,7 +72,8 @@ for part in countryName organizationName organizationalUnitName commonName email
     echo "$part = optional"
 done >>ca.cnf
 
-is_ca='basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash'
+is_ca='basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign'
+is_ca="$is_ca\nsubjectKeyIdentifier=hash"
 of_ca='authorityKeyIdentifier=keyid'
 server="$of_ca\nextendedKeyUsage=serverAuth"
 client="$of_ca\nextendedKeyUsage=clientAuth"
@@ -91,11 +92,13 @@ sign revoked_server ec ca '/CN=localhost' "$server\n$names"
 sign chain_server ec middle '/CN=localhost' "$server\n$names"
 cat middle.crt >>chain_server.crt
 sign other_server ec other_ca '/CN=localhost' "$server\n$names"
+uri=URI:https://example.com/pump/1
 sign client ec ca '/C=DE/O=Test/OU=Pumps/CN=pump 1' \
-    "$client\nsubjectAltName=DNS:pump1.test,email:pump1@example.com,URI:https://example.com/pump/1,DNS:pump-one.test"
+    "$client\nsubjectAltName=DNS:pump1.test,email:pump1@example.com,$uri,DNS:pump-one.test"
 sign client_rsa rsa ca '/CN=pump rsa' "$client"
 sign client_ed25519 ed25519 ca '/CN=pump ed25519' "$client"
-sign client_odd ec ca '/DC=test/O=Wind, "Wasser" \+ <Söhne>;/OU=#first+UID=u1/CN= pump =2 ' "$client"
+sign client_odd ec ca \
+    '/DC=test/O=Wind, "Wasser" \+ <Söhne>;/OU=#first+UID=u1/CN= pump =2 ' "$client"
 sign revoked ec ca '/CN=pump 9' "$client"
 sign expired_client ec ca '/CN=pump 8' "$client" -30 -10
 sign other_client ec other_ca '/CN=pump 1' "$client"
