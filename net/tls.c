@@ -524,7 +524,7 @@ static struct bytes next_record(struct cursor *c, uint8_t scratch[TLS_RECORD_BYT
         }
         if (n == 0 && (part == TLS_RECORD_BYTES_MAX || c->count == 0))
             return bytes_of(from, part);
-        if (part > 0)
+        if (from && part > 0)
             memcpy(scratch + n, from, part);
         n += part;
     }

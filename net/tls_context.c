@@ -119,7 +119,8 @@ static bool use_key(struct making *m, const char *path, const struct file *f)
 {
     int code;
 
-    if (strstr((const char *)f->p, "ENCRYPTED"))
+    CHECK(f->p);
+    if (memmem(f->p, (size_t)f->n, "ENCRYPTED", 9))
         return fail(m, "%s: the key has a password; take it off (openssl pkey)", path);
     code = wolfSSL_CTX_use_PrivateKey_buffer(m->context->ctx, f->p, f->n, WOLFSSL_FILETYPE_PEM);
     if (code != WOLFSSL_SUCCESS)
@@ -205,6 +206,7 @@ static bool use_revoked(struct making *m, const char *path)
         return fail(m, "%s: this wolfSSL does not check CRLs", path);
     if (!file_read(m, path, &f))
         return false;
+    CHECK(f.p);
     for (at = strstr((const char *)f.p, begin); at && code == WOLFSSL_SUCCESS; count++) {
         const char *next = strstr(at + 1, begin);
         const char *end = next ? next : (const char *)f.p + f.n;

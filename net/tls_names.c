@@ -554,8 +554,8 @@ static bool dns_matches(struct bytes pattern, struct bytes host)
         return false;
     pattern = behind_label(pattern);
     rest = behind_label(host);
-    return rest.n > 0 && rest.n < host.n && memchr(pattern.p + 1, '.', pattern.n - 1) &&
-           equal_ignoring_case(pattern, rest);
+    return rest.n > 0 && rest.n < host.n && pattern.n > 0 &&
+           memchr(pattern.p + 1, '.', pattern.n - 1) && equal_ignoring_case(pattern, rest);
 }
 
 bool tls_names_match(struct bytes der, const char *host)
