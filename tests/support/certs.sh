@@ -15,10 +15,12 @@
 set -euo pipefail
 dir=$1
 stamp=$dir/.stamp
+mkdir -p "$dir"
+exec 9>"$dir/.lock" # tests run at the same time
+flock 9
 if [ -f "$stamp" ] && [ "$stamp" -nt "$0" ]; then
     exit 0
 fi
-mkdir -p "$dir"
 work=$(mktemp -d "$dir/new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 cd "$work"
