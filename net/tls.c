@@ -59,7 +59,8 @@ struct tls {
 
 struct tls_session {
     struct WOLFSSL_SESSION *session;
-    char *server_name; /* or NULL */
+    struct tls_context *context; /* whose rules it was made by */
+    char *server_name;           /* or NULL */
 };
 
 /* ---- the library ---- */
@@ -315,7 +316,7 @@ static bool prepare_client(struct tls *t, const struct tls_session *session)
         wolfSSL_UseSNI(t->ssl, WOLFSSL_SNI_HOST_NAME, name, (unsigned short)strlen(name)) !=
             WOLFSSL_SUCCESS)
         return false;
-    if (!session)
+    if (!session || session->context != t->context)
         return true;
     was = session->server_name;
     if (was ? name && strcmp(was, name) == 0 : !name)
@@ -672,6 +673,7 @@ struct tls_session *tls_session_create(const struct tls *t)
     s = calloc(1, sizeof(*s));
     if (!s)
         return NULL;
+    s->context = tls_context_ref(t->context);
     s->session = wolfSSL_get1_session(t->ssl);
     if (t->server_name)
         s->server_name = strdup(t->server_name);
@@ -687,6 +689,7 @@ void tls_session_destroy(struct tls_session *session)
         return;
     if (session->session)
         wolfSSL_SESSION_free(session->session);
+    tls_context_release(session->context);
     free(session->server_name);
     free(session);
 }

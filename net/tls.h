@@ -17,8 +17,8 @@
  *     out = tls_output(t);                      send `out`; when the kernel took n bytes of it:
  *     tls_output_sent(t, n);
  *
- * Threads  tls_init, tls_fini: main. Contexts and sessions are made, taken and released by any
- *          thread. A struct tls belongs to one thread at a time and may move between them.
+ * Threads  tls_init, tls_fini: main. Contexts are made, taken and released by any thread. A struct
+ *          tls belongs to one thread at a time and may move between them.
  * Memory   an idle connection has no buffer of its own; input that is not a whole record and output
  *          that was not sent is what stands by. Bounds: TLS_OUTPUT_BYTES_MAX, TLS_PEER_BYTES_MAX.
  * Errors   a connection that failed stays failed; tls_error says why in words for the log, and the
@@ -120,8 +120,9 @@ int32_t tls_context_days_left(const struct tls_context *context, uint64_t now_ms
 
 /* Makes a connection of `context`, which it holds. `server_name` (a client's; else NULL) is the
  * host name or IP address the server's certificate must be for; a name is also sent to the server.
- * `session` (a client's, or NULL) is resumed if the server agrees and it is of the same server
- * name; it stays the caller's. NULL: no memory. */
+ * `session` (a client's, or NULL) is resumed if the server agrees and it is of the same context and
+ * server name, so that nobody is trusted by somebody else's rules; it stays the caller's. NULL: no
+ * memory. */
 struct tls *tls_create(struct tls_context *context, const char *server_name,
                        const struct tls_session *session);
 /* Frees it; the kernel must have given back the view of tls_output.  NULL is fine. */
@@ -196,7 +197,8 @@ const char *tls_peer_name(const struct tls *t, enum tls_name kind, uint32_t idx)
 /* ---- resuming; clients ---- */
 
 /* What is needed to resume this connection later, or NULL: the server gave no ticket (yet; TLS 1.3
- * gives it after the handshake), or there is no memory. */
+ * gives it after the handshake), or there is no memory. It shares memory with `t`: both are for one
+ * thread at a time until `t` is gone. */
 struct tls_session *tls_session_create(const struct tls *t);
 /* Frees it.  NULL is fine. */
 void tls_session_destroy(struct tls_session *session);

@@ -703,6 +703,22 @@ TEST(tls_session_is_for_one_server_name)
     finish();
 }
 
+/* One that was made without looking at certificates must not spare the look. */
+TEST(tls_session_is_for_one_context)
+{
+    struct tls_settings c = client_settings();
+
+    c.accept_any = true;
+    assert_works(server_settings(), c, "localhost");
+    again("localhost");
+    assert_true(tls_was_resumed(client.tls));
+    tls_context_release(client_context);
+    client_context = make(client_settings());
+    again("localhost");
+    assert_false(tls_was_resumed(client.tls));
+    finish();
+}
+
 TEST(tls_gives_no_tickets_where_told)
 {
     struct tls_settings s = server_settings();
