@@ -31,38 +31,6 @@
 #define QUIET_RECORDS_MAX 128u
 #define GATHER_BYTES_MIN 512u
 
-enum tls_phase { PHASE_HANDSHAKE, PHASE_OPEN, PHASE_PEER_CLOSED, PHASE_FAILED };
-
-struct buffer {
-    uint8_t *p;
-    uint32_t start, end, room;
-};
-
-struct tls {
-    struct WOLFSSL *ssl;
-    struct tls_context *context;
-    const char *why;
-    struct bytes input_left;
-    struct buffer gather, lent;
-    uint32_t handshake_bytes; /* received before it was done */
-    uint16_t quiet_records;
-    uint8_t phase;           /* enum tls_phase */
-    bool has_closed;         /* we sent close_notify */
-    bool saw_certificate;    /* the peer's own, and it was good */
-    bool is_out_of_memory;   /* the output could not grow */
-    struct tls_hello *hello; /* a server's, during the handshake */
-    struct tls_names *names;
-    char *server_name; /* a client's: whom it wants; a server's: whom it was asked for */
-    char *psk_identity;
-    char *alpn;
-};
-
-struct tls_session {
-    struct WOLFSSL_SESSION *session;
-    struct tls_context *context; /* whose rules it was made by */
-    char *server_name;           /* or NULL */
-};
-
 /* ---- the library ---- */
 
 enum err tls_init(void)
@@ -104,12 +72,12 @@ static void fail(struct tls *t, const char *why)
 
 /* ---- buffers ---- */
 
-static uint32_t buffer_count(const struct buffer *b)
+static uint32_t buffer_count(const struct tls_buffer *b)
 {
     return b->end - b->start;
 }
 
-static bool buffer_reserve(struct buffer *b, uint32_t extra)
+static bool buffer_reserve(struct tls_buffer *b, uint32_t extra)
 {
     uint32_t room = b->room ? b->room : GATHER_BYTES_MIN;
     uint8_t *p;
@@ -126,17 +94,17 @@ static bool buffer_reserve(struct buffer *b, uint32_t extra)
     return true;
 }
 
-static void buffer_free(struct buffer *b)
+static void buffer_free(struct tls_buffer *b)
 {
     free(b->p);
-    *b = (struct buffer){.p = NULL};
+    *b = (struct tls_buffer){.p = NULL};
 }
 
 struct bytes tls_output(struct tls *t)
 {
     if (t->lent.p == NULL) {
         t->lent = t->gather;
-        t->gather = (struct buffer){.p = NULL};
+        t->gather = (struct tls_buffer){.p = NULL};
     }
     return bytes_of(t->lent.p ? t->lent.p + t->lent.start : NULL, buffer_count(&t->lent));
 }
@@ -583,113 +551,8 @@ void tls_close(struct tls *t)
     forget_errors();
 }
 
-/* ---- what is known ---- */
-
-const char *tls_error(const struct tls *t)
-{
-    return t->why;
-}
-
-const char *tls_version_name(const struct tls *t)
-{
-    return tls_is_established(t) ? wolfSSL_get_version(t->ssl) : NULL;
-}
-
-const char *tls_cipher_name(const struct tls *t)
-{
-    int suite = tls_is_established(t) ? wolfSSL_get_current_cipher_suite(t->ssl) : 0;
-
-    if (suite == 0)
-        return NULL;
-    return wolfSSL_get_cipher_name_iana_from_suite((byte)(suite >> 8), (byte)suite);
-}
-
-const char *tls_server_name(const struct tls *t)
-{
-    return t->context->side == TLS_SERVER ? t->server_name : NULL;
-}
-
-const char *tls_alpn(const struct tls *t)
-{
-    return t->alpn;
-}
-
-bool tls_was_resumed(const struct tls *t)
-{
-    return tls_is_established(t) && !t->psk_identity && !t->context->psk &&
-           wolfSSL_session_reused(t->ssl);
-}
-
-const char *tls_psk_identity(const struct tls *t)
-{
-    return tls_is_established(t) ? t->psk_identity : NULL;
-}
-
-/* The names, when they are proven. */
-static const struct tls_names *proven_names(const struct tls *t)
-{
-    return tls_is_established(t) && t->saw_certificate ? t->names : NULL;
-}
-
-const char *tls_peer_common_name(const struct tls *t)
-{
-    const struct tls_names *names = proven_names(t);
-
-    return names ? tls_names_common(names) : NULL;
-}
-
-const char *tls_peer_subject(const struct tls *t)
-{
-    const struct tls_names *names = proven_names(t);
-
-    return names ? tls_names_subject(names) : NULL;
-}
-
-const char *tls_peer_name(const struct tls *t, enum tls_name kind, uint32_t idx)
-{
-    const struct tls_names *names = proven_names(t);
-
-    return names ? tls_names_alternative(names, kind, idx) : NULL;
-}
-
 void tls_update_keys(struct tls *t)
 {
     CHECK(t->phase == PHASE_OPEN);
     (void)wolfSSL_update_keys(t->ssl);
-}
-
-/* ---- resuming ---- */
-
-struct tls_session *tls_session_create(const struct tls *t)
-{
-    uint8_t ticket[4096];
-    word32 ticket_count = sizeof(ticket);
-    struct tls_session *s;
-
-    if (t->context->side != TLS_CLIENT || !tls_is_established(t) ||
-        wolfSSL_get_SessionTicket(t->ssl, ticket, &ticket_count) != WOLFSSL_SUCCESS ||
-        ticket_count == 0)
-        return NULL;
-    s = calloc(1, sizeof(*s));
-    if (!s)
-        return NULL;
-    s->context = tls_context_ref(t->context);
-    s->session = wolfSSL_get1_session(t->ssl);
-    if (t->server_name)
-        s->server_name = strdup(t->server_name);
-    if (s->session && (!t->server_name || s->server_name))
-        return s;
-    tls_session_destroy(s);
-    return NULL;
-}
-
-void tls_session_destroy(struct tls_session *session)
-{
-    if (!session)
-        return;
-    if (session->session)
-        wolfSSL_SESSION_free(session->session);
-    tls_context_release(session->context);
-    free(session->server_name);
-    free(session);
 }

@@ -1,8 +1,8 @@
 /* net/tls_state.h -- what the files of net/tls*.c share: contexts and connections from inside.
  *
- * tls.c is the connection, tls_context.c reads settings into contexts, tls_psk.c holds pre-shared
- * keys, tls_ticket.c the keys of tickets, tls_error.c has the words for what went wrong.
- * tls_hello.c and tls_names.c do not know the library.
+ * tls.c is the connection, tls_known.c what can be asked of it, tls_context.c reads settings into
+ * contexts, tls_psk.c holds pre-shared keys, tls_ticket.c the keys of tickets, tls_error.c has the
+ * words for what went wrong. tls_hello.c and tls_names.c do not know the library.
  */
 #ifndef NET_TLS_STATE_H
 #define NET_TLS_STATE_H
@@ -43,6 +43,39 @@ struct tls_context {
     struct tls_psk *psk;   /* a client's */
     int64_t expires;
     char alpn[TLS_ALPN_BYTES_MAX + 1];
+};
+
+/* How far a connection is. */
+enum tls_phase { PHASE_HANDSHAKE, PHASE_OPEN, PHASE_PEER_CLOSED, PHASE_FAILED };
+
+struct tls_buffer {
+    uint8_t *p;
+    uint32_t start, end, room;
+};
+
+struct tls {
+    struct WOLFSSL *ssl;
+    struct tls_context *context;
+    const char *why;
+    struct bytes input_left;
+    struct tls_buffer gather, lent;
+    uint32_t handshake_bytes; /* received before it was done */
+    uint16_t quiet_records;
+    uint8_t phase;           /* enum tls_phase */
+    bool has_closed;         /* we sent close_notify */
+    bool saw_certificate;    /* the peer's own, and it was good */
+    bool is_out_of_memory;   /* the output could not grow */
+    struct tls_hello *hello; /* a server's, during the handshake */
+    struct tls_names *names;
+    char *server_name; /* a client's: whom it wants; a server's: whom it was asked for */
+    char *psk_identity;
+    char *alpn;
+};
+
+struct tls_session {
+    struct WOLFSSL_SESSION *session;
+    struct tls_context *context; /* whose rules it was made by */
+    char *server_name;           /* or NULL */
 };
 
 /* ---- tls_psk.c ---- */
