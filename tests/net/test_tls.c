@@ -1211,7 +1211,7 @@ TEST(tls_unknown_peers_are_bounded)
                   (unsigned long long)nothing, (unsigned long long)half,
                   (unsigned long long)greeted);
     finish();
-    if (strcmp(heap_name(), "jemalloc") != 0)
+    if (strcmp(heap_name(), "jemalloc") != 0 || !is_our_library())
         return;
     assert_true(half <= TLS_PEER_BYTES_MAX);
     assert_true(greeted <= TLS_PEER_BYTES_MAX);
