@@ -43,11 +43,11 @@ static void publish_taken(struct line *l, const struct sent *p, uint64_t now_ms)
 
     note(a->all->sim, "m%" PRIu32 " is taken%s", p->message, is_again ? " again" : "");
     if (!is_again) /* QoS 2: only the first counts */
-        model_publish_taken(a->all->model, p->message, now_ms);
+        model_publish_taken(a->all->model, p->message, l->connect.user, now_ms);
     if (p->packet_id && o) {
         if (!is_again)
             o->first = p->message;
-        o->was_taken = true;
+        o->was_taken = is_again || !a->all->model->messages[p->message].is_denied;
         o->session = l->session;
         o->taken_now = true;
     }
@@ -152,7 +152,7 @@ static void on_parked(void *ctx, struct wire *k)
     const struct line *l = k->line;
 
     if (l->sent_first < l->sent_count && l->sent[l->sent_first].type == PACKET_PUBLISH)
-        model_publish_parked(c->model, l->sent[l->sent_first].message);
+        model_publish_parked(c->model, l->sent[l->sent_first].message, l->connect.user);
 }
 
 /* ---- connections end ---- */
@@ -268,6 +268,8 @@ void clients_init(struct clients *c, struct sim *sim, struct model *model)
         a->protocol = protocols[draw(sim, 6)];
         if (a->protocol == MQTT_31 || chance(sim, 90))
             snprintf(a->id, sizeof(a->id), "actor-%" PRIu32 "-%" PRIu32, i, draw(sim, 1000));
+        if (sim->opt.acl)
+            a->user = draw(sim, USERS);
     }
 }
 
@@ -475,6 +477,22 @@ void clients_rest(struct clients *c)
     check_gauges(c);
 }
 
+void clients_new_rights(struct clients *c, bool is_none)
+{
+    char text[RIGHTS_TEXT_BYTES];
+    struct rights r = {.is_none = true};
+
+    if (!is_none)
+        rights_draw(c->sim, &r);
+    rights_text(&r, text);
+    note(c->sim, "%s", r.is_none ? "no ACL" : "an ACL");
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        note(c->sim, "    %s", line);
+    rights_text(&r, text);
+    model_set_rights(c->model, &r);
+    world_set_acl(c->world, r.is_none ? NULL : text);
+}
+
 /* ---- the end of a seed ---- */
 
 static bool is_up(const struct actor *a)
@@ -533,6 +551,8 @@ void clients_finish(struct clients *c)
     everybody(c, false, false); /* no will is left */
     if (!c->sim->failed)
         everybody(c, true, false); /* a clean start ends the sessions */
+    if (!c->sim->failed && c->sim->opt.acl)
+        clients_new_rights(c, true);
     if (!c->sim->failed)
         delete_all_retained(c);
     if (!c->sim->failed)

@@ -107,6 +107,7 @@ struct actor {
     uint32_t number;
     char id[NAME_BYTES]; /* empty: lets the broker choose */
     enum protocol protocol;
+    uint32_t user;      /* mostly */
     struct line *line;  /* the newest, or NULL */
     struct line *taken; /* the one whose CONNECT the broker took last, or NULL */
     struct outgoing *out;
@@ -138,6 +139,8 @@ void clients_act(struct clients *c);
 /* Nobody starts anything; everybody answers and reads, until nothing moves. Then the model and the
  * clients look whether everything is there. */
 void clients_rest(struct clients *c);
+/* At a rest: other rights count from now on, drawn, or those without an ACL. */
+void clients_new_rights(struct clients *c, bool is_none);
 /* Everybody comes back, gets what he is owed, and ends for good. */
 void clients_finish(struct clients *c);
 

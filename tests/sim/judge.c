@@ -149,6 +149,15 @@ static bool is_stale(const struct model *m, const struct m_delivery *d, const st
     return false;
 }
 
+/* Whether its publisher's right to write, now lost, had never to be asked about or was there at some
+ * time since the SUBSCRIBE. */
+static bool source_may_stand(const struct model *m, const struct m_message *p,
+                             const struct m_sub *sub)
+{
+    return !model_had_rights(m, stored_from(p)) ||
+           model_allowed_once(m, sub->taken, p->users, RIGHT_WRITE, p->topic);
+}
+
 /* The copy of a retained message for one SUBSCRIBE. */
 static const char *judge_retained(const struct model *m, const struct m_delivery *d,
                                   const struct m_message *p, uint32_t at)
@@ -169,6 +178,8 @@ static const char *judge_retained(const struct model *m, const struct m_delivery
         return "it had been replaced or deleted before the SUBSCRIBE";
     if (is_stale(m, d, sub))
         return "a newer one went before";
+    if (!source_may_stand(m, p, sub))
+        return "its publisher may not write there any more";
     return NULL;
 }
 
@@ -457,7 +468,7 @@ static bool is_owed(const struct model *m, const struct m_session *s, const stru
     int best = -1;
 
     if (p->settled == NEVER || p->is_deletion || s->created > p->t0 || !fits(s, p) ||
-        has_expired(m, p))
+        has_expired(m, p) || !model_allowed_since(m, p->t0, s->users, RIGHT_READ, p->topic))
         return false;
     for (uint32_t i = 0; i < s->sub_count; i++) {
         if (!is_shared(&s->subs[i].f)) {
@@ -484,7 +495,7 @@ static bool group_can_take(const struct model *m, const struct m_filter *f,
         for (uint32_t j = 0; j < s->sub_count; j++) {
             if (!same_filter(&s->subs[j].f, f))
                 continue;
-            if (!fits(s, p))
+            if (!fits(s, p) || !model_allowed_since(m, p->t0, s->users, RIGHT_READ, p->topic))
                 return false;
             if (lower(p->qos, s->subs[j].f.qos) == 0 && s->ended == NEVER &&
                 (!s->line || s->up_since >= p->rest))
@@ -604,7 +615,9 @@ static void check_retained_topic(struct model *m, const struct m_session *s,
             was_replaced(m, s, p, sub))
             continue;
         if (p->is_deletion || p->expiry_s || !fits(s, p) ||
-            (p->publisher == s->who && sub->f.no_local))
+            (p->publisher == s->who && sub->f.no_local) ||
+            !model_allowed_since(m, sub->taken, s->users, RIGHT_READ, topic) ||
+            !model_allowed_since(m, stored_from(p), p->users, RIGHT_WRITE, topic))
             return; /* rightly nothing, perhaps */
         must |= is_older(s, p, sub);
         if (has_got_since(m, s, p, sub->taken))

@@ -1,8 +1,9 @@
 /* tests/sim/main.c -- runs seeds of the simulated world and compares it with the model.
  *
  * Usage: sim --seeds N [--first S] [--seed S] [--workers W] [--verbose] [--no-qos12]
- *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--links | --no-links]
- * Every seed runs one broker; every fifth, in addition, linked clusters. --links runs nothing but
+ *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--no-acl]
+ *            [--links | --no-links]
+ * Every seed runs one broker, every third with an ACL; every fifth, in addition, linked clusters. --links runs nothing but
  * linked clusters, with every seed. Prints each failing seed with what differed and its last
  * events, and at the end `N passed, N failed`; exit status 1 if any failed.
  */
@@ -19,6 +20,8 @@
 
 /* One seed of so many also runs linked clusters. */
 #define LINKS_EVERY 5
+/* And of so many, one has an ACL. */
+#define ACL_EVERY 3
 
 /* For the report of a failed check, which ends the program. */
 static struct sim the_sim;
@@ -66,6 +69,8 @@ static void run_clients(struct sim *s, struct clients *c)
 {
     uint32_t rounds = 2 + draw(s, 3);
 
+    if (s->opt.acl)
+        clients_new_rights(c, false);
     for (uint32_t round = 0; round < rounds && !s->failed; round++) {
         uint32_t acts = 60 + draw(s, 240);
 
@@ -76,6 +81,8 @@ static void run_clients(struct sim *s, struct clients *c)
         }
         if (!s->failed)
             clients_rest(c);
+        if (s->opt.acl && !s->failed)
+            clients_new_rights(c, round + 1 == rounds && chance(s, 50));
     }
     if (!s->failed)
         clients_finish(c);
@@ -90,6 +97,7 @@ static bool run_broker(uint64_t seed, const struct sim_options *opt)
     struct listener listener = clients_listener(&clients);
 
     sim_start(s, seed, opt);
+    s->opt.acl = opt->acl && seed % ACL_EVERY == 0;
     model_init(&model, s);
     clients_init(&clients, s, &model);
     clients.world = world_create(s, &listener);
@@ -134,6 +142,8 @@ static bool switch_off(struct sim_options *opt, const char *arg)
         opt->wills = false;
     else if (strcmp(arg, "--no-sessions") == 0)
         opt->sessions = false;
+    else if (strcmp(arg, "--no-acl") == 0)
+        opt->acl = false;
     else if (strcmp(arg, "--links") == 0)
         opt->links_only = true;
     else if (strcmp(arg, "--no-links") == 0)
@@ -152,7 +162,8 @@ int main(int argc, char **argv)
                               .share = true,
                               .wills = true,
                               .sessions = true,
-                              .links = true};
+                              .links = true,
+                              .acl = true};
     uint64_t first = 1, seeds = 1;
 
     for (int i = 1; i < argc; i++) {

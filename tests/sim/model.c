@@ -12,6 +12,8 @@ void model_init(struct model *m, struct sim *sim)
 {
     memset(m, 0, sizeof(*m));
     m->sim = sim;
+    m->rights_count = 1;
+    m->rights[0].is_none = true;
 }
 
 void model_fini(struct model *m)
@@ -68,19 +70,26 @@ uint32_t model_message(struct model *m, const struct m_message *msg)
     return m->message_count++;
 }
 
-void model_publish_taken(struct model *m, uint32_t message, uint64_t now_ms)
+void model_publish_taken(struct model *m, uint32_t message, uint32_t user, uint64_t now_ms)
 {
     struct m_message *p = &m->messages[message];
 
+    p->is_denied = !model_allows(m, user, RIGHT_WRITE, p->topic);
+    if (p->is_denied)
+        return;
+    p->users |= 1u << user;
     p->t0 = p->t1 = m->sim->step;
     p->rest = m->rest;
     p->taken_ms = now_ms;
 }
 
-void model_publish_parked(struct model *m, uint32_t message)
+void model_publish_parked(struct model *m, uint32_t message, uint32_t user)
 {
     struct m_message *p = &m->messages[message];
 
+    if (!model_allows(m, user, RIGHT_WRITE, p->topic))
+        return;
+    p->users |= 1u << user;
     if (p->retain && p->offered == NEVER)
         p->offered = m->sim->step;
 }
@@ -179,7 +188,13 @@ static struct m_will *will_of(struct model *m, const void *line)
 
 static void will_send(struct model *m, struct m_will *w)
 {
-    w->state = WILL_SENT;
+    struct m_message *p = &m->messages[w->message];
+
+    p->is_denied = !model_allows(m, w->user, RIGHT_WRITE, p->topic);
+    p->users = 1u << w->user;
+    w->state = p->is_denied ? WILL_DROPPED : WILL_SENT;
+    if (p->is_denied)
+        return;
     m->messages[w->message].t0 = m->sim->step;
     m->messages[w->message].rest = m->rest;
     m->messages[w->message].taken_ms = m->sim->now_ms;
@@ -273,6 +288,7 @@ static void session_attach(struct m_session *s, const struct m_connect *c)
 {
     s->line = s->last_line = c->line;
     s->who = c->who;
+    s->users |= 1u << c->user;
     s->up_since = NEVER;
     s->is_v5 = c->is_v5;
     s->expiry_s = c->expiry_s;
@@ -291,6 +307,7 @@ static struct m_session *session_replace(struct model *m, struct m_session *old)
     s->line = line;
     s->last_line = old->last_line;
     s->who = old->who;
+    s->users = old->users;
     s->is_v5 = old->is_v5;
     s->expiry_s = old->expiry_s;
     s->packet_max = old->packet_max;
@@ -327,6 +344,7 @@ struct m_session *model_connect_taken(struct model *m, const struct m_connect *c
         m->wills = must_grow(m->wills, m->will_count, &m->will_capacity, sizeof(struct m_will));
         m->wills[m->will_count++] = (struct m_will){.message = c->will,
                                                     .actor = c->actor,
+                                                    .user = c->user,
                                                     .line = c->line,
                                                     .state = WILL_ARMED,
                                                     .delay_s = c->will_delay_s};
@@ -392,4 +410,82 @@ void model_line_closed(struct model *m, const void *line, uint64_t now_ms)
         if (!s->line && s->last_line == line && s->gone_min_ms != NEVER)
             s->gone_max_ms = now_ms + LATE_MS(s->expiry_s * 1000ull);
     }
+}
+
+/* ---- rights ---- */
+
+/* A will that was due may be late: nobody knows by which rights it was judged. */
+static void doubt_wills(struct model *m)
+{
+    for (uint32_t i = 0; i < m->will_count; i++) {
+        struct m_will *w = &m->wills[i];
+        struct m_message *p = &m->messages[w->message];
+        bool was_due = w->state == WILL_SENT || (w->state == WILL_DROPPED && p->is_denied);
+
+        if (!w->is_delayed || !was_due || p->t1 != NEVER)
+            continue;
+        w->state = WILL_DOUBTFUL;
+        p->is_denied = false;
+        if (p->t0 == NEVER) {
+            p->t0 = m->sim->step;
+            p->rest = m->rest;
+            p->taken_ms = m->sim->now_ms;
+        }
+    }
+}
+
+void model_set_rights(struct model *m, const struct rights *r)
+{
+    doubt_wills(m);
+    m->rights[m->rights_count] = *r;
+    m->rights[m->rights_count++].since = m->sim->step++;
+}
+
+bool model_allows(const struct model *m, uint32_t user, enum right right, const char *topic)
+{
+    return rights_allow(&m->rights[m->rights_count - 1], user, right, topic);
+}
+
+/* How many of `users` x the rights that counted since that step allow it, and do not. */
+static void count_rights(const struct model *m, uint64_t step, uint32_t users, enum right right,
+                         const char *topic, uint32_t *yes, uint32_t *no)
+{
+    *yes = *no = 0;
+    for (uint32_t i = m->rights_count; i-- > 0;) {
+        for (uint32_t user = 0; user < USERS; user++) {
+            bool is_allowed = rights_allow(&m->rights[i], user, right, topic);
+
+            if (users & (1u << user))
+                *(is_allowed ? yes : no) += 1;
+        }
+        if (m->rights[i].since <= step)
+            break;
+    }
+}
+
+bool model_allowed_since(const struct model *m, uint64_t step, uint32_t users, enum right right,
+                         const char *topic)
+{
+    uint32_t yes, no;
+
+    count_rights(m, step, users, right, topic, &yes, &no);
+    return no == 0;
+}
+
+bool model_allowed_once(const struct model *m, uint64_t step, uint32_t users, enum right right,
+                        const char *topic)
+{
+    uint32_t yes, no;
+
+    count_rights(m, step, users, right, topic, &yes, &no);
+    return yes > 0;
+}
+
+bool model_had_rights(const struct model *m, uint64_t step)
+{
+    uint32_t i = m->rights_count - 1;
+
+    while (m->rights[i].since > step)
+        i--;
+    return !m->rights[i].is_none;
 }

@@ -14,6 +14,7 @@
 #define TESTS_SIM_MODEL_H
 
 #include "core/base/bytes.h"
+#include "tests/sim/rights.h"
 #include "tests/sim/sim.h"
 
 #define NAME_BYTES 32
@@ -35,6 +36,8 @@ struct m_message {
     uint64_t settled;  /* the first rest after t1: it is with everybody it was for */
     uint64_t rest;     /* the last rest before t0 */
     uint64_t taken_ms;
+    uint32_t users;     /* bits: who published it, as far as the broker knows */
+    bool is_denied;     /* when it came, its publisher had no right to it: as if it had not */
     uint32_t last_copy; /* of those that came, or NONE */
 };
 
@@ -86,6 +89,7 @@ struct m_order {
 /* One life of a session, from its creation to its end. */
 struct m_session {
     uint32_t actor, who;
+    uint32_t users; /* bits: all it ever had */
     bool is_v5;
     uint64_t created, ended;
     bool is_doubtful; /* the model cannot know whether it is this one or a fresh one */
@@ -114,7 +118,7 @@ enum m_will_state {
 };
 
 struct m_will {
-    uint32_t message, actor;
+    uint32_t message, actor, user;
     void *line;
     enum m_will_state state;
     uint32_t delay_s;
@@ -134,11 +138,14 @@ struct model {
     struct m_session *current[64]; /* by actor */
     struct m_will *wills;
     uint32_t will_count, will_capacity;
+    struct rights rights[8]; /* in the order in which they came to count; the last one counts */
+    uint32_t rights_count;
 };
 
 struct m_connect {
     uint32_t actor;
     uint32_t who; /* stands for the client id */
+    uint32_t user;
     void *line;
     bool is_v5, clean_start;
     bool is_nameless; /* the broker chooses a new client id */
@@ -161,9 +168,9 @@ bool same_filter(const struct m_filter *a, const struct m_filter *b);
 
 /* A message that somebody is about to publish; its number. The copy in `msg` is completed. */
 uint32_t model_message(struct model *m, const struct m_message *msg);
-void model_publish_taken(struct model *m, uint32_t message, uint64_t now_ms);
+void model_publish_taken(struct model *m, uint32_t message, uint32_t user, uint64_t now_ms);
 /* The broker could not take it yet, but may have stored it, if retained. */
-void model_publish_parked(struct model *m, uint32_t message);
+void model_publish_parked(struct model *m, uint32_t message, uint32_t user);
 /* The publisher was told by PUBACK or PUBREC. */
 void model_publish_acked(struct model *m, uint32_t message);
 /* Whether `0x10 no matching subscribers` would be a lie. */
@@ -191,6 +198,21 @@ void model_line_closed(struct model *m, const void *line, uint64_t now_ms);
 void session_over(struct model *m, struct m_session *s);
 /* Time has passed. */
 void model_time(struct model *m);
+
+/* ---- rights ---- */
+
+/* At a rest: from now on these count. */
+void model_set_rights(struct model *m, const struct rights *r);
+/* Whether a user has a right now. */
+bool model_allows(const struct model *m, uint32_t user, enum right right, const char *topic);
+/* Whether all of these users (bits) have it, and had it ever since that step. */
+bool model_allowed_since(const struct model *m, uint64_t step, uint32_t users, enum right right,
+                         const char *topic);
+/* Whether somebody of them had it at some time since. */
+bool model_allowed_once(const struct model *m, uint64_t step, uint32_t users, enum right right,
+                        const char *topic);
+/* Whether there was an ACL at that step. */
+bool model_had_rights(const struct model *m, uint64_t step);
 
 /* ---- judgement ---- */
 

@@ -55,7 +55,9 @@ void line_mark_vanishing(struct line *l)
         bool is_large = max && model_packet_bytes(&m->messages[in->message]) > max;
 
         if (!in->rec_taken && in->session == l->session &&
-            (is_large || (in->qos == 1 && model_may_be_shared(m, l->session, in->message))))
+            (is_large ||
+             !model_allows(m, l->connect.user, RIGHT_READ, m->messages[in->message].topic) ||
+             (in->qos == 1 && model_may_be_shared(m, l->session, in->message))))
             in->may_vanish = true;
     }
 }
@@ -320,6 +322,8 @@ static void on_publish(struct line *l, const struct packet_publish *p)
          "actor %" PRIu32 " gets m%" PRIu32 " %s QoS %d%s%s id %d on wire %" PRIu32,
          l->actor->number, d.message, topic, p->qos, p->retain ? " retain" : "",
          p->dup ? " dup" : "", p->packet_id, l->wire->number);
+    if (!model_allows(m, l->connect.user, RIGHT_READ, topic))
+        WRONG(l, "a message that its user may not read", d.message);
     check_payload(l, p->payload, &m->messages[d.message], d.message);
     check_props(l, p, &m->messages[d.message], d.message);
     if (p->qos == 0 && p->dup)
@@ -350,6 +354,27 @@ static bool is_oldest(const struct line *l, const struct outgoing *o)
     return true;
 }
 
+/* A message without the right to it is acknowledged, with a reason where the protocol has one: then
+ * all is said. Whether that settles it. */
+static bool on_denied(struct line *l, const struct packet_ack *p, struct outgoing *o)
+{
+    const struct model *m = l->actor->all->model;
+    bool is_denied = !o->was_taken && m->messages[o->message].is_denied;
+
+    if (l->connect.is_v5 && is_denied != (p->reason == REASON_NOT_AUTHORIZED))
+        WRONG(l, "PUBACK or PUBREC is wrong about authorization", p->reason);
+    if (!is_denied)
+        return false;
+    note(l->actor->all->sim, "actor %" PRIu32 ": %d was denied", l->actor->number, p->packet_id);
+    if (l->connect.is_v5 || o->qos == 1) {
+        drop_outgoing(l->actor, o);
+    } else {
+        o->state = OUT_RECEIVED;
+        line_todo(l, PACKET_PUBREL, p->packet_id);
+    }
+    return true;
+}
+
 static void on_acked(struct line *l, const struct packet_ack *p, uint8_t qos)
 {
     struct actor *a = l->actor;
@@ -361,6 +386,8 @@ static void on_acked(struct line *l, const struct packet_ack *p, uint8_t qos)
     }
     if (!is_oldest(l, o))
         WRONG(l, "PUBACK or PUBREC out of order", p->packet_id);
+    if (on_denied(l, p, o))
+        return;
     if (p->reason != 0 && p->reason != REASON_NO_MATCHING_SUBSCRIBERS)
         WRONG(l, "PUBACK or PUBREC refuses", p->reason);
     if (p->reason == REASON_NO_MATCHING_SUBSCRIBERS &&

@@ -479,6 +479,11 @@ static void draw_connect(struct line *l, struct connect_out *c, bool may_resume,
         c->maximum_packet_size = is_plain || chance(s, 90) ? 0 : 60 + draw(s, 300);
         c->topic_alias_maximum = (uint16_t)draw(s, 4);
     }
+    if (s->opt.acl) {
+        l->connect.user = chance(s, 85) ? l->actor->user : draw(s, USERS);
+        if (user_name(l->connect.user))
+            c->username = bytes_str(user_name(l->connect.user));
+    }
     l->connect.clean_start = c->clean_start;
     l->connect.is_nameless = l->actor->id[0] == '\0';
     l->connect.packet_max = c->maximum_packet_size;
@@ -518,6 +523,10 @@ void line_connect(struct actor *a, bool may_resume, bool is_plain)
     draw_connect(l, &c, may_resume, is_plain);
     if (!is_plain && s->opt.wills && chance(s, 40)) {
         draw_will(l, &c, &will);
+    }
+    if (c.has_will && !model_allows(a->all->model, l->connect.user, RIGHT_WRITE, will.topic))
+        c.has_will = false; /* CONNECT would be refused */
+    if (c.has_will) {
         l->connect.will = model_message(a->all->model, &will);
         l->connect.will_delay_s = c.will_delay;
         payload = must_alloc(will.payload_count);

@@ -16,6 +16,7 @@
 struct sim_options {
     bool qos12, retained, share, wills, sessions; /* what the clients use of MQTT */
     bool links, links_only;                       /* linked clusters too; nothing else */
+    bool acl;                                     /* some seeds have an ACL */
     bool verbose;
     uint32_t workers; /* 0: drawn from the seed */
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/mqtt/frame.h"
+#include "core/policy/acl.h"
 #include "link/hub.h"
 
 #define SIM_WORKERS_MAX 8u
@@ -836,6 +837,7 @@ static struct world *create(struct sim *sim, const struct listener *listener,
     w->config.listener_count = 1;
     w->config.version = "sim";
     w->config.connections_max = 1000;
+    w->config.check_retain_source = true;
     draw_limits(sim, &w->config.limits);
     for (int i = 0; i < 4; i++) {
         w->config.seed[i] = (uint64_t)draw(sim, UINT32_MAX) << 32 | draw(sim, UINT32_MAX);
@@ -856,6 +858,19 @@ static struct world *create(struct sim *sim, const struct listener *listener,
          w->worker_count, w->config.ring_bytes[0], w->config.ring_bytes[1], w->config.ring_bytes[2],
          w->config.ring_bytes[3]);
     return w;
+}
+
+void world_set_acl(struct world *w, const char *text)
+{
+    struct acl *acl = NULL;
+
+    if (text && acl_create(bytes_str(text), &(struct hash_key){{1, 2, 3, 4}}, NULL, NULL, &acl))
+        abort();
+    for (uint32_t i = 0; i < w->all_count; i++) {
+        shard_set_acl(w->workers[i].shard, acl);
+        w->workers[i].is_woken = true;
+    }
+    acl_release(acl);
 }
 
 struct world *world_create(struct sim *sim, const struct listener *listener)

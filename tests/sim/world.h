@@ -88,6 +88,9 @@ void world_stop_links(struct world *w);
 /* The links. */
 struct hub *world_hub(struct world *w);
 
+/* The ACL of all workers, in words of its file; NULL: none. */
+void world_set_acl(struct world *w, const char *text);
+
 /* What was drawn. */
 uint32_t world_workers(const struct world *w);
 const struct limits *world_limits(const struct world *w);
