@@ -139,9 +139,9 @@ struct shard *cluster_shard(struct cluster_state *c, uint32_t worker);
 /* Sets the hooks of one shard; before its worker starts. */
 void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
 
-/* From now on this ACL counts, or none (NULL); takes a reference of its own. Nobody is disconnected;
- * what sessions were found to be allowed counts no more, and they are judged anew: when next one
- * publishes or gets something, at the latest after some turns. */
+/* From now on this ACL counts, or none (NULL); takes a reference of its own. Disconnects nobody.
+ * What was found out about sessions counts no more at once; all of them are judged anew over some
+ * turns, and before that whoever publishes or gets something. */
 void shard_set_acl(struct shard *s, struct acl *acl);
 
 /* ---- the turn ---- */

@@ -341,8 +341,10 @@ void removed_run(struct shard *s);
 
 /* ---- who may read and write what (access.c) ---- */
 
+/* With the ACL of the configuration. */
 void access_init(struct shard *s);
-void access_fini(struct shard *s); /* after the sessions have gone */
+/* After the sessions have gone. */
+void access_fini(struct shard *s);
 /* Goes on judging sessions anew after a change of the ACL; true: some are left. */
 bool access_run(struct shard *s);
 /* The session's client is another one now: nothing that is known about its rights counts any more.
@@ -356,9 +358,9 @@ uint8_t access_covers(struct shard *s, struct session *x, struct bytes filter);
 bool access_may_subscribe(struct shard *s, struct session *x, struct bytes filter);
 /* Whether messages of p->topic may go to the session. */
 bool access_may_read(struct shard *s, struct session *x, const struct publish *p);
-/* The same for one with the ACL; `hash` of the topic, or 0: not known. See access_may_write. */
+/* access_may_write, where there is an ACL. */
 bool access_ask_write(struct shard *s, struct session *x, struct bytes topic, uint64_t hash);
-/* The same for somebody who has no session; `user` NULL: without a user name. */
+/* The same for somebody who needs no session; `user` NULL: without a user name. */
 bool access_by_name(const struct shard *s, const struct bytes *user, struct bytes client_id,
                     struct bytes topic);
 /* Whether the publisher of a retained message may still write to its topic. */
@@ -373,7 +375,7 @@ static inline bool access_may_deliver(struct shard *s, struct session *x, const 
     return access_may_read(s, x, p);
 }
 
-/* Whether the session's client may publish to a topic. */
+/* Whether the session's client may publish to a topic; `hash` of it, or 0: not known. */
 static inline bool access_may_write(struct shard *s, struct session *x, struct bytes topic,
                                     uint64_t hash)
 {

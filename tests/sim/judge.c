@@ -149,8 +149,7 @@ static bool is_stale(const struct model *m, const struct m_delivery *d, const st
     return false;
 }
 
-/* Whether its publisher's right to write, now lost, had never to be asked about or was there at some
- * time since the SUBSCRIBE. */
+/* Whether its publisher had the right to write at some time since the SUBSCRIBE, or is unknown. */
 static bool source_may_stand(const struct model *m, const struct m_message *p,
                              const struct m_sub *sub)
 {

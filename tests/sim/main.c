@@ -3,9 +3,9 @@
  * Usage: sim --seeds N [--first S] [--seed S] [--workers W] [--verbose] [--no-qos12]
  *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--no-acl]
  *            [--links | --no-links]
- * Every seed runs one broker, every third with an ACL; every fifth, in addition, linked clusters. --links runs nothing but
- * linked clusters, with every seed. Prints each failing seed with what differed and its last
- * events, and at the end `N passed, N failed`; exit status 1 if any failed.
+ * Every seed runs one broker, every third with an ACL; every fifth, in addition, linked clusters.
+ * --links runs nothing but linked clusters, with every seed. Prints each failing seed with what
+ * differed and its last events, and at the end `N passed, N failed`; exit status 1 if any failed.
  */
 #include "tests/sim/clients.h"
 #include "tests/sim/linked.h"

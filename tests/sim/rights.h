@@ -8,7 +8,7 @@
 
 #include "tests/sim/sim.h"
 
-/* User names are letters of the topics' alphabet, so that patterns with %u match; user 0 has none. */
+/* User names are levels of topics, so that patterns with %u match; user 0 has none. */
 #define USERS 4u
 #define USER_PATTERN USERS /* whose rules are for everybody */
 #define RULES_MAX 24u
