@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/check.h"
 #include "core/broker/state.h"
 #include "tests/support/broker.h"
 #include "tests/support/test.h"
@@ -427,4 +428,22 @@ TEST(sessions_cost_nothing_more_without_an_acl)
     expect_rights(&b, all, p, true);
     assert_null(cluster_shard(b.cluster, 0)->access);
     broker_stop(&b);
+}
+
+TEST(broker_ends_with_sources_on_their_way)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 2, open_rules);
+    p = client(&b, broker_id_at(&b, 0, 0), "p");
+    for (uint32_t i = 0; i < 20; i++)
+        peer_retain(p, broker_topic_at(&b, 1, i), "x", 1);
+    broker_turn(&b, 0);
+    peer_drop(p);
+    cluster_destroy(b.cluster); /* the leak sanitizer looks */
+    b.cluster = NULL;
+    broker_set_acl(&b, NULL);
+    check_set_handler(NULL);
+    broker_forget_peers(&b);
 }

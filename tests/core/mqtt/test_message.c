@@ -246,3 +246,40 @@ TEST(workers_make_a_message_each_of_one_blob)
     blob_home_collect(&home);
     assert_int_equal(home.held_bytes, 0);
 }
+
+TEST(message_remembers_its_source_if_it_is_asked_to)
+{
+    for (int shared = 0; shared < 2; shared++) {
+        struct blob_home home = {0};
+        struct publish p = a_publish(), q;
+        uint64_t waiting = 0, without;
+        struct message *m;
+
+        p.from_id = BYTES_LIT("id");
+        p.from_user = BYTES_LIT("user");
+        if (shared) {
+            p.blob = blob_create(&home, 10);
+            assert_non_null(p.blob);
+            memcpy(p.blob->bytes, "a/b\x01\x01hello", 10);
+            p.topic.p = p.blob->bytes;
+        }
+        m = publish_message(&p, &waiting);
+        without = waiting;
+        assert_int_equal(m->source, SOURCE_UNKNOWN);
+        assert_int_equal(message_from_id(m).n + message_from_user(m).n, 0);
+        publish_fini(&p);
+        p.source = SOURCE_USER;
+        m = publish_message(&p, &waiting);
+        expect_message(m);
+        assert_int_equal(waiting, without + 6);
+        publish_of_message(&q, m);
+        assert_int_equal(q.source, SOURCE_USER);
+        assert_true(bytes_eq(q.from_id, BYTES_LIT("id")));
+        assert_true(bytes_eq(q.from_user, BYTES_LIT("user")));
+        publish_fini(&p);
+        if (shared)
+            blob_release(p.blob);
+        blob_home_collect(&home);
+        assert_int_equal(waiting, 0);
+    }
+}

@@ -387,3 +387,24 @@ TEST(subscription_that_moves_tells_its_share)
     check_set_handler(NULL);
     fini(&x);
 }
+
+TEST(session_goes_by_the_user_name_of_its_last_client)
+{
+    struct bytes first = BYTES_LIT("first"), longer = BYTES_LIT("second"), none = bytes_of("", 0);
+    struct session x = {0};
+
+    assert_true(session_set_id(&x, BYTES_LIT("id")));
+    assert_true(session_has_user(&x, NULL));
+    assert_false(session_has_user(&x, &none)); /* an empty name is a name */
+    assert_true(session_set_user(&x, &first));
+    assert_true(bytes_eq(session_user(&x), first));
+    assert_false(session_has_user(&x, &longer) || session_has_user(&x, NULL));
+    assert_true(session_set_user(&x, &longer));
+    assert_true(session_has_user(&x, &longer));
+    assert_true(session_set_user(&x, &none));
+    assert_true(session_has_user(&x, &none) && !session_has_user(&x, NULL));
+    assert_true(session_set_user(&x, NULL));
+    assert_true(session_has_user(&x, NULL));
+    assert_true(bytes_eq(session_id(&x), BYTES_LIT("id")));
+    fini(&x);
+}
