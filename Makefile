@@ -400,6 +400,8 @@ install: $(programs) $(if $(programs),$B/causeway.ini.5) ## installs below PREFI
 	@for m in $(wildcard tools/doc/*.[158]) $B/causeway.ini.5; do \
 	    if [ -f $$m ]; then install -D -m 644 $$m "$(DESTDIR)$(MANDIR)/man$${m##*.}/$${m##*/}"; fi; \
 	done
+	@for d in $(wildcard tools/doc/*.md); do \
+	    install -D -m 644 $$d "$(DESTDIR)$(PREFIX)/share/doc/causeway/$${d##*/}"; done
 	@c="$(DESTDIR)$(SYSCONFDIR)/causeway/causeway.ini"; if [ -f cfg/causeway.ini ]; then \
 	    if [ -e "$$c" ]; then echo "kept $$c; the new sample is $$c.sample"; c="$$c.sample"; fi; \
 	    install -D -m 644 cfg/causeway.ini "$$c"; fi

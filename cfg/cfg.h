@@ -55,8 +55,7 @@ enum cfg_tls_version { CFG_TLS_DEFAULT, CFG_TLS_1_2, CFG_TLS_1_3 };
 
 /* TLS of a listener or a link. Paths and lists as written; NULL: not given. */
 struct cfg_tls {
-    bool
-        is_on; /* a listener's: it has a certificate or pre-shared keys; a link's: tls or mqtts:// */
+    bool is_on; /* a listener's: it has a certificate or keys; a link's: tls or mqtts:// */
     bool require_certificate; /* listeners */
     bool verify;              /* links */
     enum cfg_tls_version version;

@@ -116,6 +116,12 @@ static void finish_listener_tls(struct draft *draft, struct draft_section *s,
     for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++)
         check_needs(draft, s, of_tls[i], tls->is_on, "certfile and keyfile");
     check_needs(draft, s, "psk_hint", tls->psk_file, "psk_file");
+    if (tls->psk_file && tls->certfile)
+        draft_error(
+            draft, draft_line(s, "psk_file"),
+            "psk_file cannot stand beside certfile (line %u); right would be a listener for "
+            "each",
+            draft_line(s, "certfile"));
     if (tls->require_certificate)
         check_needs(draft, s, "require_certificate", tls->is_on && (tls->cafile || tls->capath),
                     "cafile");

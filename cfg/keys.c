@@ -276,7 +276,7 @@ const struct key keys[] = {
     {LISTENER(tls.psk_file), .name = "psk_file", .type = KEY_STRING, .example = "/etc/causeway/psk",
      .unset = "none",
      .help = "File of pre-shared keys, a line for each: IDENTITY:KEY, the key in hex digits. "
-             "With it the listener speaks TLS, also without a certificate."},
+             "With it the listener speaks TLS without a certificate."},
     {LISTENER(tls.psk_hint), .name = "psk_hint", .type = KEY_STRING, .example = "causeway",
      .unset = "none is sent", .help = "The hint that clients with pre-shared keys are given."},
     {LISTENER(set_tcp_nodelay), .name = "set_tcp_nodelay", .aliases = {"tcp_nodelay"},

@@ -2,9 +2,9 @@
  *
  * A worker asks when a CONNECT is whole. What is known at once is answered at once: the identity of
  * TLS, a listener without passwords, a password that was right not long ago (its proof is cached).
- * Anything else is a hash that takes up to a second to compute: helper threads do that, in the order
- * of asking, and put the answer on the worker's list. So no worker ever computes one, and clients
- * that stand notice nothing of a storm of those that come.
+ * Anything else is a hash that takes up to a second to compute: helper threads do that, in the
+ * order of asking, and put the answer on the worker's list. So no worker ever computes one, and
+ * clients that stand notice nothing of a storm of those that come.
  *
  * Threads  create, stop, destroy, replace: main.  auth_ask, auth_forget: any worker.
  * Memory   a question belongs to the helpers until it comes back; then to the worker. There is at
@@ -38,8 +38,8 @@ struct auth_question {
     uint8_t password[];
 };
 
-/* Makes it and starts its threads: `threads` of them, 0: one for each two cores. A password that was
- * right is not computed again for `cache_ms`.  NULL: `why` says why. */
+/* Makes it and starts its threads: `threads` of them, 0: one for each two cores. A password that
+ * was right is not computed again for `cache_ms`.  NULL: `why` says why. */
 struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes);
 /* Ends the threads; what they were asked is answered no more.  NULL is fine. */
 void auth_stop(struct auth *a);
@@ -55,8 +55,8 @@ enum auth_verdict {
     AUTH_MEMORY,
 };
 
-/* Asks who sends this CONNECT. `identity` is what its layers have proven (layers_identity), or NULL;
- * it counts where the listener says so. */
+/* Asks who sends this CONNECT. `identity` is what its layers have proven (layers_identity), or
+ * NULL; it counts where the listener says so. */
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
                            const struct packet_connect *connect, const char *identity,
                            struct worker *w, struct admission **admission,

@@ -46,8 +46,9 @@ struct conn {
         struct auth_question *question; /* CONN_ASKING */
     } u;
     struct layers *layers; /* NULL: the socket's bytes are MQTT's */
-    /* Bytes received and not yet taken (plain ones; of a delayed handshake, sealed ones): held[held_start .. held_end). held_start <= held_end <=
-     * held_room. NULL when there are none. */
+    /* Bytes received and not yet taken (plain ones; of a delayed handshake, sealed ones):
+     * held[held_start .. held_end). held_start <= held_end <= held_room. NULL when there are none.
+     */
     uint8_t *held;
     uint32_t held_start, held_end, held_room;
     uint32_t need; /* size of the packet that begins at held_start; 0: not known */

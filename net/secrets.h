@@ -1,8 +1,8 @@
 /* net/secrets.h -- what a configuration names but keeps in files of their own: certificates, keys,
  * revocations, users and rules.
  *
- * They are read at start, for `causeway -t`, and again on SIGHUP: all of them or none. What is wrong
- * is said with its file (and line, where there is one), all mistakes at once.
+ * They are read at start, for `causeway -t`, and again on SIGHUP: all of them or none. What is
+ * wrong is said with its file (and line, where there is one), all mistakes at once.
  *
  * Threads  main.
  */

@@ -1,9 +1,10 @@
 /* net/server.h -- the broker as a process: everything made in order, run, and taken down again.
  *
- * Order at start: log, certificates, users and rules read, features of the kernel, sockets bound, rings and workers made, then threads.
- * What fails before the threads run is said on standard error and ends the process with 1. The
- * main thread then writes the log and takes signals: TERM and INT stop cleanly (once more: at
- * once), USR1 reopens log files, HUP reads certificates, users and rules anew, all or none of them.
+ * Order at start: log, certificates, users and rules read, features of the kernel, sockets bound,
+ * rings and workers made, then threads. What fails before the threads run is said on standard
+ * error and ends the process with 1. The main thread then writes the log and takes signals: TERM
+ * and INT stop cleanly (once more: at once), USR1 reopens log files, HUP reads certificates, users
+ * and rules anew, all or none of them.
  *
  * Threads  main.
  */
@@ -27,8 +28,8 @@ struct server_options {
  * stop, 1 when it could not start. */
 int server_run(const struct server_options *options);
 
-/* Reads what the configuration keeps in other files, as at start, and says every mistake on standard
- * error. ERR_PEER: there were some. For `causeway -t`. */
+/* Reads what the configuration keeps in other files, as at start, and says every mistake on
+ * standard error. ERR_PEER: there were some. For `causeway -t`. */
 MUST_USE enum err server_check(const struct cfg *cfg);
 
 /* The parts of server_run, also for tests that run workers on their own thread. */

@@ -21,7 +21,8 @@
 
 /* Completions of one turn: mail and timers must not starve. */
 #define COMPLETIONS_MAX 4096u
-/* While something is parked or delayed a worker looks again after this time: rings empty without telling. */
+/* While something is parked or delayed a worker looks again after this time: rings empty without
+ * telling. */
 #define RETRY_US 200u
 #define FLOOD_PAUSE_MS 1000u
 

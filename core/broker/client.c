@@ -488,8 +488,7 @@ bool clients_judge(struct shard *s)
     while (s->is_judging && left-- > 0) {
         c = slab_next(&s->clients, &s->judge_slot);
         s->is_judging = c != NULL;
-        if (c && c->state == CLIENT_CONNECTED &&
-            !client_still_holds(c, session_user(c->session)))
+        if (c && c->state == CLIENT_CONNECTED && !client_still_holds(c, session_user(c->session)))
             client_fail(c, REASON_NOT_AUTHORIZED, CLOSE_NOT_AUTHORIZED);
     }
     return s->is_judging;

@@ -169,7 +169,8 @@ TEST(keys_sample_is_an_empty_configuration)
 /* Whether a commented line of the sample would stand beside another that says the same. */
 static bool is_second_way(const char *line)
 {
-    static const char *const others[] = {"#port = ", "#address = ", "#password_file = "};
+    static const char *const others[] = {
+        "#port = ", "#address = ", "#password_file = ", "#psk_file = ", "#psk_hint = "};
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (strncmp(line, others[i], strlen(others[i])) == 0)

@@ -653,6 +653,8 @@ TEST(parse_refuses_keys_of_tls_that_mean_nothing_alone)
                   "f:5: require_certificate needs cafile");
     check_mistake("[listener a]\nport = 1\n" TLS "use_identity_as_username = true\n",
                   "f:5: use_identity_as_username needs require_certificate, psk_file");
+    check_mistake("[listener a]\nport = 1\n" TLS "psk_file = p\n",
+                  "f:5: psk_file cannot stand beside certfile (line 3)");
     check_mistake("[listener a]\nport = 1\npsk_file = p\nuse_identity_as_username = true\n"
                   "cafile = c\nuse_subject_as_username = true\n",
                   "f:6: use_subject_as_username cannot stand beside use_identity_as_username");
