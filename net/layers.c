@@ -11,8 +11,8 @@
 #define OUTPUT_BYTES_MAX TLS_OUTPUT_BYTES_MAX
 /* While so much waits, pings are not answered: who asks does not read. */
 #define PONG_WAITING_MAX 4096u
-/* What the records around a frame may add. */
-#define RECORDS_BYTES 1024u
+/* What the records around a frame may add; TLS begins none without room for a whole one. */
+#define RECORDS_BYTES (TLS_RECORD_BYTES_MAX + 2048u)
 /* A frame is not begun for less room. */
 #define FRAME_ROOM_MIN 2048u
 /* The longest name a PROXY header may prove. */
@@ -261,7 +261,7 @@ enum layers_verdict layers_open(struct layers *l, struct bytes in, uint8_t *plai
 
 bool layers_are_open(const struct layers *l)
 {
-    return !(l->proxy && l->proxy->versions) && (!l->tls || tls_is_established(l->tls)) &&
+    return !l->is_closing && !l->error && !(l->proxy && l->proxy->versions) && (!l->tls || tls_is_established(l->tls)) &&
            (!l->has_ws || l->ws.state == WS_OPEN);
 }
 
@@ -326,10 +326,12 @@ void layers_close(struct layers *l)
     uint8_t frame[WS_CLOSE_FRAME_BYTES];
     struct bytes b;
 
+    bool was_open = layers_are_open(l);
+
     if (l->is_closing)
         return;
     l->is_closing = true;
-    if (l->has_ws && layers_are_open(l)) {
+    if (l->has_ws && was_open) {
         b = bytes_of(frame, ws_close(&l->ws, WS_CLOSE_NORMAL, frame));
         if (b.n)
             (void)put_below(l, &b, 1); /* without memory it goes without a word */

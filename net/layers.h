@@ -48,7 +48,7 @@ enum layers_verdict {
  * may be plain bytes with any verdict. */
 MUST_USE enum layers_verdict layers_open(struct layers *l, struct bytes in, uint8_t *plain,
                                          uint32_t *count);
-/* Whether layers_seal may be called: all handshakes are done. */
+/* Whether layers_seal may be called: all handshakes are done, nothing has failed or was closed. */
 bool layers_are_open(const struct layers *l);
 /* Whether a handshake that costs a key exchange is under way. */
 bool layers_are_handshaking(const struct layers *l);
