@@ -229,6 +229,17 @@ void auth_replace(struct auth *a, struct passwd *passwd)
     passwd_release(old);
 }
 
+/* A share of the users as they are now; NULL: no passwords. */
+static struct passwd *current_passwd(struct auth *a)
+{
+    struct passwd *passwd;
+
+    pthread_mutex_lock(&a->lock);
+    passwd = a->passwd ? passwd_ref(a->passwd) : NULL;
+    pthread_mutex_unlock(&a->lock);
+    return passwd;
+}
+
 /* ---- asking ---- */
 
 static enum auth_verdict by_identity(const char *identity, struct admission **admission)
@@ -316,12 +327,25 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
         return by_identity(identity, admission);
     if (!connect->has_username)
         return AUTH_NONE;
-    pthread_mutex_lock(&a->lock);
-    passwd = a->passwd ? passwd_ref(a->passwd) : NULL;
-    pthread_mutex_unlock(&a->lock);
+    passwd = current_passwd(a);
     if (!passwd)
         return AUTH_NONE;
     return by_password(a, passwd, connect, w, admission, question);
+}
+
+void auth_confirm(struct auth *a, struct admission *admission)
+{
+    struct passwd *passwd;
+
+    if (!admission || admission->is_refused || admission->credential == 0)
+        return;
+    passwd = current_passwd(a);
+    if (auth_credential(a, passwd, bytes_of(admission->user, admission->user_count)) !=
+        admission->credential) {
+        admission->is_refused = true;
+        admission->reason = REASON_BAD_USER_NAME_OR_PASSWORD;
+    }
+    passwd_release(passwd);
 }
 
 void auth_forget(struct auth_question *q)

@@ -61,6 +61,9 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
                            const struct packet_connect *connect, const char *identity,
                            struct worker *w, struct admission **admission,
                            struct auth_question **question);
+/* Just before a client is opened: makes a refusal of an admission that is not true any more, since
+ * the users were replaced while it was on its way.  NULL is fine. */
+void auth_confirm(struct auth *a, struct admission *admission);
 /* The asker is gone: the answer will be thrown away. */
 void auth_forget(struct auth_question *q);
 /* Frees a question that has come back, without its admission. */

@@ -1,0 +1,331 @@
+/* tests/net/test_auth.c -- passwords checked by helper threads: who is asked what, and what comes back.
+ *
+ * The worker is only its list of answers and its eventfd; this thread plays it.
+ */
+#include "tests/support/test.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "net/auth.h"
+#include "net/clock.h"
+#include "net/worker.h"
+
+/* Hashes of `password`; that of DEARER is wrong, and takes a tenth of a second and more to see. */
+#define SHA512                                                                                     \
+    "$6$AAECAwQFBgcICQoL$b4be9ENqb54sNj+csQTvm3qRtt6r5BJ4pdELhfw3543YRDKXy8YjBxqSsJubpfDSNaXeWIF"  \
+    "nCuo6UMHsY83J5w=="
+#define PBKDF2                                                                                     \
+    "$7$101$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5LgiM0kGXMwv2HwhIvlBQTsHkd"  \
+    "+uve2/GFOr/KZ8Y/8Hw=="
+#define DEARER                                                                                     \
+    "$7$210000$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5LgiM0kGXMwv2HwhIvlBQTs"  \
+    "Hkd+uve2/GFOr/KZ8Y/8Hw=="
+
+struct world {
+    struct auth *auth;
+    struct worker *worker;
+    struct cfg_listener listener;
+    struct admission *admission;    /* of the last ask */
+    struct auth_question *question; /* the same */
+};
+
+static void on_passwd(void *arg, uint32_t line, bool is_warning, const char *what)
+{
+    (void)arg;
+    fail_msg("%u: %s%s", line, is_warning ? "warning: " : "", what);
+}
+
+static void use(struct world *w, const char *file)
+{
+    static const struct hash_key key = {{1, 2, 3, 4}};
+    struct passwd *passwd = NULL;
+
+    if (file)
+        assert_int_equal(passwd_parse(bytes_str(file), &key, on_passwd, NULL, &passwd), OK);
+    auth_replace(w->auth, passwd);
+    passwd_release(passwd);
+}
+
+static void begin(struct world *w, uint32_t threads, uint32_t cache_ms, const char *file)
+{
+    char why[128];
+
+    *w = (struct world){.auth = auth_create(threads, cache_ms, why, sizeof(why))};
+    if (!w->auth)
+        fail_msg("%s", why);
+    w->worker = aligned_alloc(_Alignof(struct worker), sizeof(struct worker));
+    assert_non_null(w->worker);
+    memset(w->worker, 0, sizeof(*w->worker));
+    pthread_mutex_init(&w->worker->answers_lock, NULL);
+    w->worker->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    use(w, file);
+}
+
+static void end(struct world *w)
+{
+    auth_stop(w->auth);
+    for (struct auth_question *q = w->worker->auth_answers, *next; q; q = next) {
+        next = q->next;
+        free(q->admission);
+        auth_question_free(q);
+    }
+    auth_destroy(w->auth);
+    close(w->worker->event_fd);
+    pthread_mutex_destroy(&w->worker->answers_lock);
+    free(w->worker);
+}
+
+static enum auth_verdict ask_as(struct world *w, const char *user, const char *password,
+                                const char *identity)
+{
+    struct packet_connect connect = {0};
+
+    if (user) {
+        connect.has_username = true;
+        connect.username = bytes_str(user);
+    }
+    if (password) {
+        connect.has_password = true;
+        connect.password = bytes_str(password);
+    }
+    w->admission = NULL;
+    w->question = NULL;
+    return auth_ask(w->auth, &w->listener, &connect, identity, w->worker, &w->admission,
+                    &w->question);
+}
+
+static enum auth_verdict ask(struct world *w, const char *user, const char *password)
+{
+    return ask_as(w, user, password, NULL);
+}
+
+/* What has come back so far, newest first. */
+static struct auth_question *answers(struct world *w)
+{
+    struct auth_question *q;
+
+    pthread_mutex_lock(&w->worker->answers_lock);
+    q = w->worker->auth_answers;
+    pthread_mutex_unlock(&w->worker->answers_lock);
+    return q;
+}
+
+/* Waits until the question is the newest that was answered, and takes it off the list. */
+static void await(struct world *w, struct auth_question *q)
+{
+    struct pollfd fd = {.fd = w->worker->event_fd, .events = POLLIN};
+    uint64_t until_ms = clock_mono_ms() + 60000, count;
+
+    while (answers(w) != q) {
+        assert_true(clock_mono_ms() < until_ms);
+        (void)poll(&fd, 1, 1000);
+        (void)!read(w->worker->event_fd, &count, sizeof(count));
+    }
+    pthread_mutex_lock(&w->worker->answers_lock);
+    w->worker->auth_answers = q->next;
+    pthread_mutex_unlock(&w->worker->answers_lock);
+}
+
+static void assert_admitted(const struct admission *a, const char *user)
+{
+    assert_non_null(a);
+    assert_false(a->is_refused);
+    assert_true(a->has_user);
+    assert_int_equal(a->user_count, strlen(user));
+    assert_memory_equal(a->user, user, strlen(user));
+}
+
+static void assert_refused(const struct admission *a, enum reason reason)
+{
+    assert_non_null(a);
+    assert_true(a->is_refused);
+    assert_int_equal(a->reason, reason);
+}
+
+/* Asks, waits, and leaves the answer in w->admission. */
+static void answer_to(struct world *w, const char *user, const char *password)
+{
+    assert_int_equal(ask(w, user, password), AUTH_ASKED);
+    await(w, w->question);
+    w->admission = w->question->admission;
+    for (uint32_t i = 0; i < w->question->password_count; i++)
+        assert_int_equal(w->question->password[i], 0); /* wiped */
+    auth_question_free(w->question);
+}
+
+TEST(auth_answers_in_the_order_of_asking)
+{
+    enum { COUNT = 50 };
+    struct auth_question *asked[COUNT], *q;
+    struct world w;
+
+    begin(&w, 1, 0, "u:" SHA512 "\n");
+    for (uint32_t i = 0; i < COUNT; i++) {
+        assert_int_equal(ask(&w, "u", i % 2 ? "password" : "wrong"), AUTH_ASKED);
+        asked[i] = w.question;
+    }
+    await(&w, asked[COUNT - 1]);
+    assert_admitted(asked[COUNT - 1]->admission, "u");
+    q = answers(&w);
+    for (uint32_t i = COUNT - 1; i-- > 0; q = q->next) {
+        assert_ptr_equal(q, asked[i]);
+        if (i % 2)
+            assert_admitted(q->admission, "u");
+        else
+            assert_refused(q->admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    }
+    assert_null(q);
+    free(asked[COUNT - 1]->admission);
+    auth_question_free(asked[COUNT - 1]);
+    end(&w);
+}
+
+TEST(auth_refuses_unknown_users_and_missing_passwords_alike)
+{
+    static const struct {
+        const char *user, *password;
+    } cases[] = {{"u", "wrong"}, {"u", ""}, {"u", NULL}, {"nobody", "password"}, {"", "password"}};
+    struct world w;
+
+    begin(&w, 2, 60000, "u:" PBKDF2 "\n");
+    for (uint32_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
+        answer_to(&w, cases[i / 2].user, cases[i / 2].password);
+        assert_refused(w.admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+        free(w.admission);
+    }
+    end(&w);
+}
+
+TEST(auth_has_nothing_to_say_without_users_or_names)
+{
+    struct world w;
+
+    begin(&w, 1, 60000, NULL);
+    assert_int_equal(ask(&w, "u", "password"), AUTH_NONE);
+    use(&w, "u:" SHA512 "\n");
+    assert_int_equal(ask(&w, NULL, NULL), AUTH_NONE);
+    end(&w);
+}
+
+TEST(auth_takes_the_identity_where_the_listener_says_so)
+{
+    struct world w;
+
+    begin(&w, 1, 60000, "u:" SHA512 "\n");
+    assert_int_equal(ask_as(&w, "other", "wrong", "pump"), AUTH_ASKED); /* it does not say so */
+    await(&w, w.question);
+    assert_refused(w.question->admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    free(w.question->admission);
+    auth_question_free(w.question);
+    w.listener.identity = IDENTITY_COMMON_NAME;
+    assert_int_equal(ask_as(&w, "other", "wrong", "pump"), AUTH_KNOWN);
+    assert_admitted(w.admission, "pump");
+    assert_int_equal(w.admission->credential, 0);
+    use(&w, NULL);
+    auth_confirm(w.auth, w.admission); /* no password was its proof */
+    assert_admitted(w.admission, "pump");
+    free(w.admission);
+    assert_int_equal(ask_as(&w, "u", "password", NULL), AUTH_KNOWN);
+    assert_refused(w.admission, REASON_NOT_AUTHORIZED);
+    free(w.admission);
+    assert_int_equal(ask_as(&w, "u", "password", ""), AUTH_KNOWN);
+    assert_refused(w.admission, REASON_NOT_AUTHORIZED);
+    free(w.admission);
+    end(&w);
+}
+
+TEST(auth_remembers_right_passwords_only_and_only_of_this_file)
+{
+    struct world w;
+
+    begin(&w, 1, 60000, "u:" SHA512 "\nv:" SHA512 "\n");
+    answer_to(&w, "u", "wrong");
+    free(w.admission);
+    answer_to(&w, "u", "wrong"); /* not remembered */
+    free(w.admission);
+    answer_to(&w, "u", "password");
+    assert_admitted(w.admission, "u");
+    free(w.admission);
+    assert_int_equal(ask(&w, "u", "password"), AUTH_KNOWN);
+    assert_admitted(w.admission, "u");
+    free(w.admission);
+    answer_to(&w, "v", "password"); /* the same hash, another user */
+    free(w.admission);
+    answer_to(&w, "u", "passwort");
+    assert_refused(w.admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    free(w.admission);
+    use(&w, "u:" PBKDF2 "\n");
+    answer_to(&w, "u", "password");
+    free(w.admission);
+    use(&w, "v:" SHA512 "\n");
+    answer_to(&w, "u", "password");
+    assert_refused(w.admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    free(w.admission);
+    end(&w);
+    begin(&w, 1, 0, "u:" SHA512 "\n");
+    for (uint32_t i = 0; i < 3; i++) { /* no cache: asked each time */
+        answer_to(&w, "u", "password");
+        free(w.admission);
+    }
+    end(&w);
+}
+
+TEST(auth_does_not_compute_what_nobody_waits_for)
+{
+    struct auth_question *first, *second;
+    struct world w;
+
+    begin(&w, 1, 0, "u:" DEARER "\n");
+    assert_int_equal(ask(&w, "u", "password"), AUTH_ASKED);
+    first = w.question;
+    assert_int_equal(ask(&w, "u", "password"), AUTH_ASKED);
+    second = w.question;
+    second->conn = (struct conn *)&w;
+    auth_forget(second);
+    assert_null(second->conn);
+    await(&w, second);
+    assert_null(second->admission);
+    assert_ptr_equal(answers(&w), first);
+    auth_question_free(second);
+    end(&w);
+}
+
+TEST(auth_replaced_while_asked_answers_by_the_file_of_asking_and_is_not_confirmed)
+{
+    struct auth_question *q;
+    struct world w;
+
+    begin(&w, 1, 60000, "slow:" DEARER "\nu:" SHA512 "\nstays:" SHA512 "\n");
+    assert_int_equal(ask(&w, "slow", "x"), AUTH_ASKED);
+    assert_int_equal(ask(&w, "stays", "password"), AUTH_ASKED);
+    q = w.question;
+    assert_int_equal(ask(&w, "u", "password"), AUTH_ASKED);
+    use(&w, "stays:" SHA512 "\n");
+    await(&w, w.question);
+    assert_admitted(w.question->admission, "u");
+    auth_confirm(w.auth, w.question->admission);
+    assert_refused(w.question->admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    free(w.question->admission);
+    auth_question_free(w.question);
+    auth_confirm(w.auth, q->admission);
+    assert_admitted(q->admission, "stays");
+    use(&w, "stays:" PBKDF2 "\n"); /* the same word, written anew */
+    auth_confirm(w.auth, q->admission);
+    assert_refused(q->admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    auth_confirm(w.auth, NULL);
+    end(&w);
+}
+
+TEST(auth_stops_while_asked)
+{
+    struct world w;
+
+    begin(&w, 2, 0, "u:" DEARER "\n");
+    for (uint32_t i = 0; i < 200; i++)
+        assert_int_equal(ask(&w, "u", "password"), AUTH_ASKED);
+    end(&w); /* what runs is ended, what waits is freed */
+}
