@@ -176,7 +176,7 @@ void conn_drop(struct conn *c, enum close_reason why)
 
     if (c->state == CONN_JOINING)
         return;
-    if (c->state == CONN_ASKING) {
+    if (c->state == CONN_ASKING && c->u.question) { /* else it has been answered */
         auth_forget(c->u.question);
         c->u.question = NULL;
     }
@@ -195,10 +195,13 @@ void conn_drop(struct conn *c, enum close_reason why)
     conn_join(c);
 }
 
-/* The layers' good-bye and what they hold come behind the stream's last byte. */
+/* The layers' good-bye and what they hold come behind the stream's last byte. Where they failed, or
+ * the peer has closed them, nothing of the stream can leave any more. */
 static bool is_output_gone(struct conn *c)
 {
-    if (c->is_sending || c->stream->outq.bytes > 0)
+    bool can_leave = !c->layers || layers_are_open(c->layers);
+
+    if (c->is_sending || (can_leave && c->stream->outq.bytes > 0))
         return false;
     if (!c->layers)
         return true;
@@ -338,7 +341,9 @@ static bool is_welcome(struct conn *c)
 {
     const struct listener *l = &c->worker->net->listeners[c->listener];
 
-    if (!c->peer_is_known || listener_knows(l, c->peer, c->peer_is_v6 ? 16 : 4))
+    /* A peer that has reset the connection already has no address, and what it sent is still there. */
+    if (c->peer_is_known ? listener_knows(l, c->peer, c->peer_is_v6 ? 16 : 4)
+                         : listener_knows_all(l))
         return true;
     STAT_INC(shard_count(c->worker->shard), connections_denied);
     conn_log(c, 5, "connection refused",
@@ -387,6 +392,13 @@ static void refuse_handoff(struct worker *w, struct handoff *h)
     free(h);
 }
 
+void conn_abandon_handoff(struct handoff *h)
+{
+    if (h->fd >= 0)
+        close(h->fd);
+    layers_destroy(h->layers);
+}
+
 void conn_adopt(struct worker *w, struct handoff *h)
 {
     struct conn *c = w->is_stopping ? NULL : conn_new(w, h->fd, h->listener);
@@ -398,8 +410,10 @@ void conn_adopt(struct worker *w, struct handoff *h)
     }
     c->is_counted = true;
     c->layers = h->layers;
+    c->has_eof = h->has_eof;
     set_peer(c, h);
     conn_become(c, CONN_GREETING);
+    auth_confirm(w->net->auth, h->admission);
     client = client_open(w->shard, h->listener, h->peer, h->peer_port, h->admission, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
@@ -411,6 +425,8 @@ void conn_adopt(struct worker *w, struct handoff *h)
     c->stream->conn = c;
     conn_become(c, CONN_OPEN);
     conn_offer(c, h->bytes, h->count); /* only now is more received */
+    if (c->has_eof && !c->is_parked)
+        stream_close(c->stream, CLOSE_EOF);
     conn_update_recv(c);
     if (c->layers && layers_waiting(c->layers) > 0)
         stream_touch(c->stream);

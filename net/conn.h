@@ -47,6 +47,9 @@ void conn_accept(struct worker *w, int fd, uint16_t listener);
 /* Takes a connection that has come home, with its bytes; frees `h`. The hook `adopt`. */
 void conn_adopt(struct worker *w, struct handoff *h);
 
+/* Lets go of what a hand-off that never came home holds. The hook `abandon`. */
+void conn_abandon_handoff(struct handoff *h);
+
 /* Gives `stream` a socket that is connected already; sets stream->conn and begins to receive.
  * Without memory: ERR_MEMORY, and fd stays the caller's. */
 MUST_USE enum err conn_attach(struct worker *w, int fd, struct stream *stream);
@@ -65,6 +68,9 @@ void conn_retry_all(struct worker *w);
 
 /* Goes on with handshakes that were delayed, as many as one turn may have; once per turn. */
 void conn_run_handshakes(struct worker *w);
+
+/* Microseconds until a delayed handshake can go on. */
+uint64_t conn_handshake_us(const struct worker *w);
 
 /* Goes on with the dials whose names have been looked up. */
 void conn_resolved(struct worker *w);

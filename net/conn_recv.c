@@ -35,6 +35,8 @@
 #define POLL_BYTES 4096u
 /* Steps of handshakes in one turn: about a millisecond. */
 #define HANDSHAKES_TURN 4u
+/* Where more wait, the next turn comes after this time at the latest. */
+#define HANDSHAKE_PAUSE_US 200u
 
 /* ---- what is held ---- */
 
@@ -317,6 +319,7 @@ static void open_here(struct conn *c, struct bytes in, struct admission *admissi
     struct client *client;
 
     conn_ip_text(c, ip);
+    auth_confirm(w->net->auth, admission);
     client = client_open(w->shard, c->listener, ip, c->peer_port, admission, c);
     if (!client) {
         conn_log(c, 4, "connection closed", close_reason_name(CLOSE_SERVER_FULL));
@@ -346,6 +349,7 @@ static void send_home(struct conn *c, uint32_t home, struct bytes in, struct adm
     h->fd = c->fd;
     h->listener = c->listener;
     h->peer_port = c->peer_port;
+    h->has_eof = c->has_eof;
     h->admission = admission;
     conn_ip_text(c, h->peer);
     h->count = in.n;
@@ -446,6 +450,8 @@ static void on_answer(struct conn *c, struct auth_question *q)
     c->is_busy = true;
     place(c, g.home, in, q->admission);
     q->admission = NULL;
+    if (c->has_eof && c->state == CONN_OPEN && !c->is_parked)
+        stream_close(c->stream, CLOSE_EOF);
     c->is_busy = false;
     if (c->state == CONN_JOINING)
         conn_join(c);
@@ -541,7 +547,10 @@ static void open_layers(struct conn *c, struct bytes in)
     }
     if (c->is_opening && layers_are_open(c->layers))
         on_layers_open(c);
-    if (count > 0)
+    /* What comes with a failure is not worth a client; that could also be gone from here then. */
+    if (verdict == LAYERS_CLOSED)
+        c->has_eof = true; /* goes with it to its home, too */
+    if (count > 0 && (verdict != LAYERS_FAILED || c->stream))
         take_plain(c, w->plain, count);
     if (verdict == LAYERS_FAILED)
         on_layers_failed(c);
@@ -570,6 +579,17 @@ static bool may_shake_hands(struct worker *w)
     return true;
 }
 
+/* One step of a handshake. What is answered by nothing was a part of a message, and is not counted
+ * by max_handshake_rate: nobody uses that up by sending bytes one by one. */
+static void shake_hands(struct conn *c, struct bytes in)
+{
+    uint32_t waiting = layers_waiting(c->layers);
+
+    open_layers(c, in);
+    if (c->state == CONN_GREETING && layers_waiting(c->layers) == waiting)
+        c->worker->handshake_credit += 1000;
+}
+
 /* Behind those that wait already. */
 static void delay_handshake(struct conn *c, const uint8_t *p, uint32_t n)
 {
@@ -585,6 +605,15 @@ static void delay_handshake(struct conn *c, const uint8_t *p, uint32_t n)
     else
         w->handshake_first = c;
     w->handshake_last = c;
+}
+
+uint64_t conn_handshake_us(const struct worker *w)
+{
+    uint64_t rate = w->net->cfg->limits.handshake_rate;
+
+    if (w->handshake_credit >= 1000)
+        return HANDSHAKE_PAUSE_US;
+    return HANDSHAKE_PAUSE_US + (1000 - w->handshake_credit) * 1000 / rate;
 }
 
 void conn_run_handshakes(struct worker *w)
@@ -604,7 +633,7 @@ void conn_run_handshakes(struct worker *w)
         }
         held_forget(c); /* open_layers may hold plain bytes there instead */
         c->is_busy = true;
-        open_layers(c, bytes_of(held, n));
+        shake_hands(c, bytes_of(held, n));
         c->is_busy = false;
         free(held);
         if (c->state == CONN_JOINING)
@@ -620,11 +649,12 @@ static void take(struct conn *c, const uint8_t *p, uint32_t n)
         take_plain(c, p, n);
     else if ((c->state != CONN_GREETING && c->state != CONN_OPEN) || c->input_closed)
         return; /* it closes, and this is thrown away */
-    else if (c->state == CONN_GREETING && layers_are_handshaking(c->layers) &&
-             (c->worker->handshake_first || !may_shake_hands(c->worker)))
+    else if (c->state != CONN_GREETING || !layers_are_handshaking(c->layers))
+        open_layers(c, bytes_of(p, n));
+    else if (c->worker->handshake_first || !may_shake_hands(c->worker))
         delay_handshake(c, p, n);
     else
-        open_layers(c, bytes_of(p, n));
+        shake_hands(c, bytes_of(p, n));
 }
 
 /* The kernel put `n` bytes behind what is held. */

@@ -261,8 +261,8 @@ enum layers_verdict layers_open(struct layers *l, struct bytes in, uint8_t *plai
 
 bool layers_are_open(const struct layers *l)
 {
-    return !l->is_closing && !l->error && !(l->proxy && l->proxy->versions) && (!l->tls || tls_is_established(l->tls)) &&
-           (!l->has_ws || l->ws.state == WS_OPEN);
+    return !l->is_closing && !l->error && !(l->proxy && l->proxy->versions) &&
+           (!l->tls || tls_is_established(l->tls)) && (!l->has_ws || l->ws.state == WS_OPEN);
 }
 
 bool layers_are_handshaking(const struct layers *l)

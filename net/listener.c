@@ -55,6 +55,13 @@ bool listener_knows(const struct listener *l, const uint8_t *ip, uint32_t n)
            cidr_admits(&c->networks, ip, n);
 }
 
+bool listener_knows_all(const struct listener *l)
+{
+    const struct cfg_listener *c = l->config;
+
+    return c->proxy == CFG_PROXY_NO && !c->networks.allow.count && !c->networks.deny.count;
+}
+
 bool listener_admits(const struct listener *l, const uint8_t *ip, uint32_t n)
 {
     const struct cfg_listener *c = l->config;
@@ -89,6 +96,7 @@ struct layers *listener_layers(struct listener *l)
     pthread_mutex_lock(&l->tls_lock);
     rules.tls = l->tls ? tls_context_ref(l->tls) : NULL;
     pthread_mutex_unlock(&l->tls_lock);
+    CHECK(rules.tls || !l->config->tls.is_on);
     layers = layers_create(&rules);
     tls_context_release(rules.tls);
     return layers;

@@ -34,6 +34,8 @@ bool listener_has_layers(const struct listener *l);
 /* Whether a socket from this address (n: 4 or 16 bytes) may come in: it is not denied, or where
  * PROXY headers are expected, it is a balancer's.  Any thread. */
 bool listener_knows(const struct listener *l, const uint8_t *ip, uint32_t n);
+/* Whether a socket may that has no address any more: only where every address may.  Any thread. */
+bool listener_knows_all(const struct listener *l);
 /* Whether a client of this address may: it is not denied.  Any thread. */
 bool listener_admits(const struct listener *l, const uint8_t *ip, uint32_t n);
 /* The TLS of connections from now on; NULL: none. Takes a hold of its own.  Main. */

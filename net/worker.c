@@ -70,6 +70,7 @@ static bool set_hooks(struct worker *w)
     struct net *net = w->net;
     struct shard_hooks hooks = {.net = w,
                                 .adopt = hook_adopt,
+                                .abandon = conn_abandon_handoff,
                                 .log = hook_log,
                                 .heap_bytes = hook_heap_bytes,
                                 .still_holds = hook_still_holds};
@@ -282,8 +283,10 @@ static uint64_t sleep_us(struct worker *w, bool is_busy, uint64_t limit_us)
         else if (clock_mono_us() - w->busy_us < spin_us)
             us = 0;
     }
-    if ((w->retry_first || w->handshake_first) && us > RETRY_US)
+    if (w->retry_first && us > RETRY_US)
         us = RETRY_US;
+    if (w->handshake_first && us > conn_handshake_us(w))
+        us = conn_handshake_us(w);
     return us < limit_us ? us : limit_us;
 }
 

@@ -189,12 +189,19 @@ struct cluster_state *cluster_create(const struct cluster_config *config, uint64
     return c;
 }
 
+static void abandon_handoff(struct shard *s, struct handoff *h)
+{
+    if (s && s->hooks.abandon)
+        s->hooks.abandon(h);
+    free(h->admission);
+    free(h);
+}
+
 /* Records still in the rings hold memory of their own: they are taken out first. */
 static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *record, uint32_t bytes)
 {
     const uint8_t *type = record;
 
-    (void)owner;
     (void)from;
     (void)kind;
     (void)bytes;
@@ -211,7 +218,7 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
     else if (*type == MSG_LINK_PACKET)
         free(((struct msg_link_packet *)record)->parcel);
     else if (*type == MSG_HANDOFF)
-        free(((struct msg_pointer *)record)->p);
+        abandon_handoff(owner, ((struct msg_pointer *)record)->p);
     else if (*type == MSG_INTEREST)
         free(((struct msg_interest *)record)->text);
     return true;
@@ -224,7 +231,7 @@ void cluster_destroy(struct cluster_state *c)
     for (uint32_t i = 0; c->mail && i < c->worker_count; i++)
         mail_flush(c->mail, i);
     for (uint32_t i = 0; c->mail && i < c->worker_count; i++)
-        while (mail_drain(c->mail, i, discard, NULL, MAIL_BUDGET))
+        while (mail_drain(c->mail, i, discard, c->shards[i], MAIL_BUDGET))
             ;
     for (uint32_t i = 0; i < c->worker_count; i++)
         if (c->shards[i])

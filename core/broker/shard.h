@@ -43,6 +43,7 @@ struct handoff {
     int fd;
     uint16_t listener; /* index in the configuration */
     uint16_t peer_port;
+    bool has_eof;                /* nothing comes behind these bytes */
     void *layers;                /* the net's own: what lies between socket and MQTT; or NULL */
     struct admission *admission; /* owned; or NULL */
     char peer[48];               /* address as text */
@@ -76,6 +77,8 @@ struct shard_hooks {
     void *link; /* first argument of the link's functions */
     /* A connection has come home: make a conn of it, open a client, offer its bytes. */
     void (*adopt)(void *net, struct handoff *h);
+    /* It never will: closes the descriptor and frees the layers, not `h`. No worker runs any more. */
+    void (*abandon)(struct handoff *h);
     void (*log)(void *net, const struct log_event *e);
     /* Bytes the allocator has given out, for $SYS/broker/heap. */
     uint64_t (*heap_bytes)(void *net);
