@@ -1,0 +1,242 @@
+/* tests/net/test_secrets.c -- files that a configuration names: all of them or none, all mistakes told. */
+#include "tests/support/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cfg/parse.h"
+#include "net/clock.h"
+#include "net/secrets.h"
+
+#define CERTS "build/certs/"
+#define FILES "build/test_secrets."
+#define PASSWORD                                                                                   \
+    "$7$101$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5LgiM0kGXMwv2HwhIvlBQTsHkd"  \
+    "+uve2/GFOr/KZ8Y/8Hw=="
+#define LISTENER(name, port, certificate, key)                                                     \
+    "[listener " name "]\nbind = 127.0.0.1:" port "\ncertfile = " certificate "\nkeyfile = " key   \
+    "\n"
+
+static const struct hash_key key = {{5, 6, 7, 8}};
+
+/* What was said: `! text` for a mistake, `? text` for a warning, one a line. */
+static char said[8192];
+static uint32_t mistakes, warnings;
+
+static void say(void *context, bool is_mistake, const char *text)
+{
+    size_t n = strlen(said);
+
+    assert_ptr_equal(context, said);
+    assert_null(strchr(text, '\n'));
+    snprintf(said + n, sizeof(said) - n, "%c %s\n", is_mistake ? '!' : '?', text);
+    mistakes += is_mistake;
+    warnings += !is_mistake;
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static enum err load_at(const char *text, uint64_t wall_ms, struct secrets *out)
+{
+    struct cfg_errors errs;
+    struct cfg *cfg;
+    enum err err;
+
+    assert_int_equal(tls_init(), OK);
+    assert_int_equal(system("tests/support/certs.sh build/certs"), 0);
+    cfg_errors_init(&errs);
+    if (cfg_load_memory("test", bytes_str(text), &cfg, &errs) != OK)
+        fail_msg("%s", errs.count ? errs.items[0].text : "configuration");
+    cfg_errors_fini(&errs);
+    said[0] = '\0';
+    mistakes = warnings = 0;
+    memset(out, 0xAB, sizeof(*out));
+    err = secrets_load(cfg, &key, wall_ms, say, said, out);
+    cfg_free(cfg);
+    assert_int_equal(err, mistakes ? ERR_PEER : OK);
+    return err;
+}
+
+static enum err load(const char *text, struct secrets *out)
+{
+    return load_at(text, clock_wall_ms(), out);
+}
+
+static void release(struct secrets *s)
+{
+    secrets_release(s);
+    tls_fini();
+}
+
+static void assert_empty(const struct secrets *s)
+{
+    static const struct secrets none;
+
+    assert_memory_equal(s, &none, sizeof(none));
+}
+
+static void assert_said(const char *words)
+{
+    if (!strstr(said, words))
+        fail_msg("\"%s\" is not in\n%s", words, said);
+}
+
+TEST(secrets_are_loaded_where_the_configuration_names_them)
+{
+    struct secrets s;
+
+    write_file(FILES "users", "u:" PASSWORD "\n");
+    write_file(FILES "acl", "topic read a\n");
+    assert_int_equal(load("[listener plain]\nbind = 127.0.0.1:2001\n" LISTENER(
+                              "tls", "2002", CERTS "server.crt",
+                              CERTS "server.key") "[auth]\npassword_file = " FILES "users\n"
+                                                  "acl_file = " FILES "acl\n",
+                          &s),
+                     OK);
+    assert_int_equal(warnings, 0);
+    assert_null(s.listeners[0]);
+    assert_non_null(s.listeners[1]);
+    assert_int_equal(passwd_users(s.passwd), 1);
+    assert_non_null(s.acl);
+    secrets_release(&s);
+    assert_empty(&s);
+    release(&s); /* once more is fine */
+}
+
+TEST(secrets_need_no_files)
+{
+    struct secrets s;
+
+    assert_int_equal(load("[listener plain]\nbind = 127.0.0.1:2001\n", &s), OK);
+    assert_empty(&s);
+    release(&s);
+}
+
+TEST(secrets_tell_all_mistakes_at_once_and_hold_nothing)
+{
+    struct secrets s;
+
+    write_file(FILES "users", "u:" PASSWORD "\nblank:\nv:plain\n");
+    write_file(FILES "acl", "topic read a\ntopik read b\n");
+    assert_int_equal(
+        load(LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key")
+                 LISTENER("gone", "2002", CERTS "gone.crt", CERTS "server.key")
+                     LISTENER("other", "2003", CERTS "server.crt", CERTS "client.key")
+                         "[auth]\npassword_file = " FILES "users\nacl_file = " FILES "acl\n",
+             &s),
+        ERR_PEER);
+    assert_empty(&s);
+    assert_said("! [listener gone]: ");
+    assert_said("gone.crt");
+    assert_said("! [listener other]: ");
+    assert_said("! " FILES "users:2: ");
+    assert_said("! " FILES "users:3: ");
+    assert_said("! " FILES "acl:2: ");
+    assert_null(strstr(said, "listener good"));
+    assert_null(strstr(said, "AAECAwQFBgcICQoL")); /* nothing of a hash */
+    assert_null(strstr(said, "plain\n"));
+    assert_int_equal(mistakes, 5);
+    release(&s);
+}
+
+TEST(secrets_of_one_bad_file_hold_nothing_of_the_good_ones)
+{
+    struct secrets s;
+
+    write_file(FILES "users", "u:" PASSWORD "\n");
+    assert_int_equal(load(LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key")
+                              "[auth]\npassword_file = " FILES "users\nacl_file = " FILES "none\n",
+                          &s),
+                     ERR_PEER);
+    assert_int_equal(mistakes, 1);
+    assert_said("! " FILES "none: cannot be read: ");
+    assert_empty(&s);
+    release(&s);
+}
+
+TEST(secrets_in_what_is_no_file_are_refused_and_nobody_waits)
+{
+    static const char *const paths[] = {"build", "/dev/zero", FILES "pipe"};
+    struct secrets s;
+    char text[256];
+
+    (void)remove(FILES "pipe");
+    assert_int_equal(mkfifo(FILES "pipe", 0600), 0);
+    for (uint32_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+        snprintf(text, sizeof(text),
+                 "[listener plain]\nbind = 127.0.0.1:2001\n[auth]\npassword_file = %s\n"
+                 "acl_file = %s\n",
+                 paths[i], paths[i]);
+        assert_int_equal(load(text, &s), ERR_PEER);
+        assert_int_equal(mistakes, 2);
+        assert_said("this is no file");
+        assert_empty(&s);
+        release(&s);
+    }
+    (void)remove(FILES "pipe");
+}
+
+TEST(secrets_of_an_empty_acl_file_are_rules_that_allow_nothing) /* CVE-2018-12550 */
+{
+    struct secrets s;
+
+    write_file(FILES "acl", "");
+    write_file(FILES "users", "");
+    assert_int_equal(load("[listener plain]\nbind = 127.0.0.1:2001\n[auth]\nacl_file = " FILES
+                          "acl\npassword_file = " FILES "users\n",
+                          &s),
+                     OK);
+    assert_non_null(s.acl);
+    assert_non_null(s.passwd);
+    assert_int_equal(passwd_users(s.passwd), 0);
+    release(&s);
+}
+
+TEST(secrets_warn_of_certificates_that_expire)
+{
+    const char *good = LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key");
+    struct secrets s;
+    uint64_t ends_ms;
+
+    assert_int_equal(load(LISTENER("old", "2001", CERTS "expired.crt", CERTS "expired.key"), &s),
+                     OK);
+    assert_int_equal(warnings, 1);
+    assert_said("? [listener old]: certificate " CERTS "expired.crt expired ");
+    assert_said(" days ago");
+    release(&s);
+    assert_int_equal(load(good, &s), OK);
+    ends_ms = (uint64_t)tls_context_expires(s.listeners[0]) * 1000;
+    assert_int_equal(warnings, 0);
+    release(&s);
+    assert_int_equal(load_at(good, ends_ms - 31ull * 86400000, &s), OK);
+    assert_int_equal(warnings, 0);
+    release(&s);
+    assert_int_equal(load_at(good, ends_ms - 10ull * 86400000 - 5000, &s), OK);
+    assert_said("? [listener good]: certificate " CERTS "server.crt expires in 10 days");
+    release(&s);
+}
+
+TEST(secrets_of_links_are_loaded_where_they_are_enabled)
+{
+    struct secrets s;
+
+    assert_int_equal(load("[listener plain]\nbind = 127.0.0.1:2001\n[cluster]\nname = here\n"
+                          "[link far]\nserver = 127.0.0.1:2009\ntopics =\ntls = on\n"
+                          "cafile = " CERTS "ca.crt\n"
+                          "[link off]\nserver = 127.0.0.1:2009\ntopics =\nenable = no\ntls = on\n"
+                          "cafile = " CERTS "gone.crt\n",
+                          &s),
+                     OK);
+    assert_non_null(s.links[0]);
+    assert_null(s.links[1]);
+    release(&s);
+}
