@@ -127,13 +127,13 @@ TEST(secrets_tell_all_mistakes_at_once_and_hold_nothing)
 
     write_file(FILES "users", "u:" PASSWORD "\nblank:\nv:plain\n");
     write_file(FILES "acl", "topic read a\ntopik read b\n");
-    assert_int_equal(
-        load(LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key")
-                 LISTENER("gone", "2002", CERTS "gone.crt", CERTS "server.key")
-                     LISTENER("other", "2003", CERTS "server.crt", CERTS "client.key")
-                         "[auth]\npassword_file = " FILES "users\nacl_file = " FILES "acl\n",
-             &s),
-        ERR_PEER);
+    assert_int_equal(load(LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key")
+                              LISTENER("gone", "2002", CERTS "gone.crt", CERTS "server.key")
+                                  LISTENER("other", "2003", CERTS "server.crt",
+                                           CERTS "client.key") "[auth]\npassword_file = " FILES
+                                                               "users\nacl_file = " FILES "acl\n",
+                          &s),
+                     ERR_PEER);
     assert_empty(&s);
     assert_said("! [listener gone]: ");
     assert_said("gone.crt");
@@ -153,8 +153,9 @@ TEST(secrets_of_one_bad_file_hold_nothing_of_the_good_ones)
     struct secrets s;
 
     write_file(FILES "users", "u:" PASSWORD "\n");
-    assert_int_equal(load(LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key")
-                              "[auth]\npassword_file = " FILES "users\nacl_file = " FILES "none\n",
+    assert_int_equal(load(LISTENER("good", "2001", CERTS "server.crt",
+                                   CERTS "server.key") "[auth]\npassword_file = " FILES
+                                                       "users\nacl_file = " FILES "none\n",
                           &s),
                      ERR_PEER);
     assert_int_equal(mistakes, 1);
