@@ -244,8 +244,8 @@ const struct key keys[] = {
              "eight times as many handshakes a second as RSA."},
     {LISTENER(tls.cafile), .name = "cafile", .aliases = {"client_verification_ca_file"},
      .type = KEY_STRING, .example = "/etc/causeway/ca.pem", .unset = "clients are not asked",
-     .help = "Certificates, in PEM, of those who vouch for clients. Clients are then asked for a "
-             "certificate; require_certificate says whether they must have one."},
+     .help = "Certificates, in PEM, of those who vouch for clients. Clients are only asked for a "
+             "certificate with require_certificate, and must then have one."},
     {LISTENER(tls.capath), .name = "capath", .type = KEY_STRING, .example = "/etc/causeway/ca",
      .unset = "none", .help = "Folder with such certificates, each in a file of its own."},
     {LISTENER(tls.crlfile), .name = "crlfile", .type = KEY_STRING,

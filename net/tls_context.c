@@ -228,8 +228,8 @@ static bool use_trust(struct making *m)
     const struct tls_settings *s = m->settings;
     bool is_server = s->side == TLS_SERVER;
 
-    if (!m->context->checks_peer)
-        return true;
+    if (!m->context->checks_peer && !(is_server && (s->ca_file || s->ca_path)))
+        return true; /* a server reads what nobody is judged by, so that mistakes are found */
     if (is_server && s->psk_file)
         return true;
     if (is_server && !s->ca_file && !s->ca_path)

@@ -1076,6 +1076,8 @@ TEST(tls_settings_that_are_wrong_are_explained)
     refuses_settings(s, "require_certificate needs the CAs");
     s.ca_file = CERTS "server.key";
     refuses_settings(s, "server.key: has no CA certificates");
+    s.require_certificate = false; /* nobody is judged by them, and still they must be right */
+    refuses_settings(s, "server.key: has no CA certificates");
     s.ca_file = CERTS "ca.crt";
     s.crl_file = CERTS "ca.crt";
     refuses_settings(s, "ca.crt: has no revocation list");
