@@ -242,8 +242,10 @@ unsigned int tls_on_psk(struct WOLFSSL *ssl, const char *identity, unsigned char
     const struct tls_psk *psk = tls_psks_find(t->context->psks, identity);
     char *copy;
 
-    if (!psk || psk->key_count > key_max)
+    if (!psk || psk->key_count > key_max) {
+        t->is_stranger = true;
         return 0;
+    }
     copy = strdup(psk->identity);
     if (!copy)
         return 0;
@@ -355,6 +357,8 @@ static void fail_by_library(struct tls *t, int code)
     (void)wolfSSL_get_alert_history(t->ssl, &alerts);
     if (code == FATAL_ERROR && alerts.last_rx.level == alert_fatal)
         fail(t, tls_alert_words(alerts.last_rx.code));
+    else if (t->is_stranger && !t->psk_identity)
+        fail(t, tls_error_words(PSK_KEY_ERROR)); /* what 1.3 says then tells nobody anything */
     else
         fail(t, tls_error_words(code));
     forget_errors();

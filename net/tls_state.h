@@ -65,6 +65,7 @@ struct tls {
     bool has_closed;         /* we sent close_notify */
     bool saw_certificate;    /* the peer's own, and it was good */
     bool is_out_of_memory;   /* the output could not grow */
+    bool is_stranger;        /* a client named a PSK identity we do not know */
     struct tls_hello *hello; /* a server's, during the handshake */
     struct tls_names *names;
     char *server_name; /* a client's: whom it wants; a server's: whom it was asked for */
