@@ -241,7 +241,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih
     libargon2-dev $(DEPS_TLS)
 DEPS_DEMO  := mosquitto-clients procps
 DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev openssl \
-    python3 python3-paho-mqtt iproute2 npm
+    gnutls-bin python3 python3-paho-mqtt iproute2 npm
 
 .PHONY: deps deps-build deps-demo run demo
 
