@@ -341,7 +341,7 @@ static bool is_welcome(struct conn *c)
 {
     const struct listener *l = &c->worker->net->listeners[c->listener];
 
-    /* A peer that has reset the connection already has no address, and what it sent is still there. */
+    /* A peer that has reset the connection already has no address; what it sent is still there. */
     if (c->peer_is_known ? listener_knows(l, c->peer, c->peer_is_v6 ? 16 : 4)
                          : listener_knows_all(l))
         return true;

@@ -136,29 +136,30 @@ static enum tls_version version_of(enum cfg_tls_version version)
     return versions[version];
 }
 
+/* Warns where a certificate has ended or will soon. */
+static void warn(struct load *l, const struct tls_context *context, const char *section,
+                 const char *name, const char *file, uint64_t wall_ms)
+{
+    int32_t days = tls_context_days_left(context, wall_ms);
+
+    if (days < 0)
+        say(l, false, "[%s %s]: certificate %s expired %d days ago", section, name, file, -days);
+    else if (days < EXPIRES_SOON_DAYS)
+        say(l, false, "[%s %s]: certificate %s expires in %d days", section, name, file, days);
+}
+
 static struct tls_context *load_tls(struct load *l, const struct tls_settings *settings,
-                                    const char *section, const char *name, uint64_t wall_ms)
+                                    const char *section, const char *name)
 {
     char why[SAID_BYTES / 2];
     struct tls_context *context = tls_context_create(settings, why, sizeof(why));
-    int32_t days;
 
-    if (!context) {
+    if (!context)
         say(l, true, "[%s %s]: %s", section, name, why);
-        return NULL;
-    }
-    days = tls_context_days_left(context, wall_ms);
-    if (days < 0)
-        say(l, false, "[%s %s]: certificate %s expired %d days ago", section, name,
-            settings->certificate_file, -days);
-    else if (days < EXPIRES_SOON_DAYS)
-        say(l, false, "[%s %s]: certificate %s expires in %d days", section, name,
-            settings->certificate_file, days);
     return context;
 }
 
-static struct tls_context *load_listener(struct load *l, const struct cfg_listener *c,
-                                         uint64_t wall_ms)
+static struct tls_context *load_listener(struct load *l, const struct cfg_listener *c)
 {
     const struct cfg_tls *t = &c->tls;
     struct tls_settings settings = {
@@ -177,10 +178,10 @@ static struct tls_context *load_listener(struct load *l, const struct cfg_listen
         .psk_hint = t->psk_hint,
     };
 
-    return load_tls(l, &settings, "listener", c->name, wall_ms);
+    return load_tls(l, &settings, "listener", c->name);
 }
 
-static struct tls_context *load_link(struct load *l, const struct cfg_link *c, uint64_t wall_ms)
+static struct tls_context *load_link(struct load *l, const struct cfg_link *c)
 {
     const struct cfg_tls *t = &c->tls;
     struct tls_settings settings = {
@@ -197,7 +198,7 @@ static struct tls_context *load_link(struct load *l, const struct cfg_link *c, u
         .alpn = "mqtt",
     };
 
-    return load_tls(l, &settings, "link", c->name, wall_ms);
+    return load_tls(l, &settings, "link", c->name);
 }
 
 enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_t wall_ms,
@@ -208,20 +209,53 @@ enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < cfg->listener_count; i++) {
         if (cfg->listeners[i].tls.is_on)
-            out->listeners[i] = load_listener(&l, &cfg->listeners[i], wall_ms);
+            out->listeners[i] = load_listener(&l, &cfg->listeners[i]);
     }
     for (uint32_t i = 0; i < cfg->link_count; i++) {
         if (cfg->links[i].enable && cfg->links[i].tls.is_on)
-            out->links[i] = load_link(&l, &cfg->links[i], wall_ms);
+            out->links[i] = load_link(&l, &cfg->links[i]);
     }
     if (cfg->auth.password_file)
         load_passwd(&l, cfg->auth.password_file, key, &out->passwd);
     if (cfg->auth.acl_file)
         load_acl(&l, cfg->auth.acl_file, key, &out->acl);
-    if (!l.has_mistake)
+    if (!l.has_mistake) {
+        secrets_warn(cfg, out, wall_ms, say_fn, context);
         return OK;
+    }
     secrets_release(out);
     return ERR_PEER;
+}
+
+int64_t secrets_end(const struct secrets *s)
+{
+    int64_t first = 0;
+
+    for (uint32_t i = 0; i < LISTENERS_MAX + LINKS_MAX; i++) {
+        const struct tls_context *context =
+            i < LISTENERS_MAX ? s->listeners[i] : s->links[i - LISTENERS_MAX];
+        int64_t end = context ? tls_context_expires(context) : 0;
+
+        if (end && (!first || end < first))
+            first = end;
+    }
+    return first;
+}
+
+void secrets_warn(const struct cfg *cfg, const struct secrets *s, uint64_t wall_ms,
+                  secrets_say *say_fn, void *context)
+{
+    struct load l = {.say = say_fn, .context = context};
+
+    for (uint32_t i = 0; i < cfg->listener_count; i++) {
+        if (s->listeners[i])
+            warn(&l, s->listeners[i], "listener", cfg->listeners[i].name,
+                 cfg->listeners[i].tls.certfile, wall_ms);
+    }
+    for (uint32_t i = 0; i < cfg->link_count; i++) {
+        if (s->links[i])
+            warn(&l, s->links[i], "link", cfg->links[i].name, cfg->links[i].tls.certfile, wall_ms);
+    }
 }
 
 void secrets_release(struct secrets *s)

@@ -30,6 +30,11 @@ typedef void secrets_say(void *context, bool is_mistake, const char *text);
  * OK: *out is the caller's. */
 MUST_USE enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_t wall_ms,
                                secrets_say *say, void *context, struct secrets *out);
+/* When the first of the certificates ends: seconds since 1970, UTC; 0: there is none. */
+int64_t secrets_end(const struct secrets *s);
+/* Warns of certificates that have ended or will soon. */
+void secrets_warn(const struct cfg *cfg, const struct secrets *s, uint64_t wall_ms,
+                  secrets_say *say, void *context);
 /* Lets go of all; zeroes it. */
 void secrets_release(struct secrets *s);
 

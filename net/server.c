@@ -28,6 +28,10 @@
 #define DESCRIPTORS_LINK 16u
 /* How often the main thread looks at workers that are stopping. */
 #define STOP_POLL_MS 10
+/* The main thread looks at the clock so often, where nothing wakes it. */
+#define SERVE_WAIT_MS 3600000
+/* Certificates that end soon are named so often. */
+#define CERTIFICATE_WATCH_MS (24ull * 3600 * 1000)
 
 static void say(struct server *s, int level, const char *event, const char *detail)
 {
@@ -276,6 +280,7 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     for (uint32_t i = 0; i < net->listener_count; i++)
         listener_use_tls(&net->listeners[i], s->secrets.listeners[i]);
     auth_replace(net->auth, s->secrets.passwd);
+    store_relaxed(&net->certificate_ends, secrets_end(&s->secrets)); /* stands alone */
     pthread_mutex_lock(&net->rules_lock);
     net->passwd = s->secrets.passwd;
     net->acl = s->secrets.acl;
@@ -308,6 +313,18 @@ static enum err read_secrets(struct server *s)
     }
     use_secrets(s, &fresh);
     return OK;
+}
+
+/* Once a day: a certificate that is forgotten ends on a Sunday. */
+static void watch_certificates(struct server *s)
+{
+    uint64_t now_ms = clock_wall_ms();
+
+    if (now_ms < s->watch_ms)
+        return;
+    if (s->watch_ms)
+        secrets_warn(s->options->cfg, &s->secrets, now_ms, log_secret, s);
+    s->watch_ms = now_ms + CERTIFICATE_WATCH_MS;
 }
 
 /* SIGHUP. */
@@ -577,8 +594,9 @@ int server_run(const struct server_options *options)
         err = start_workers(&s);
     }
     if (err == OK) {
-        while (!serve_once(&s, -1))
-            ;
+        do
+            watch_certificates(&s);
+        while (!serve_once(&s, SERVE_WAIT_MS));
         server_stop(&s);
         if (load_acquire(&s.net.has_failed)) /* pairs with store_release in worker.c */
             err = ERR_SYSTEM;

@@ -38,6 +38,7 @@ struct server {
     const struct server_options *options;
     struct listener_rules rules[LISTENERS_MAX];
     struct secrets secrets;
+    uint64_t watch_ms;   /* wall clock: when certificates are looked at next */
     struct hash_key key; /* of the tables in the secrets */
     int signal_fd;
     bool has_pid_file;

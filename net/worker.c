@@ -25,6 +25,7 @@
  * telling. */
 #define RETRY_US 200u
 #define FLOOD_PAUSE_MS 1000u
+#define DAY_SECONDS 86400
 
 /* ---- life ---- */
 
@@ -58,6 +59,16 @@ static uint64_t hook_heap_bytes(void *net)
     return stats.allocated;
 }
 
+static bool hook_certificate_days(void *net, int64_t *days)
+{
+    const struct worker *w = net;
+    int64_t ends = load_relaxed(&w->net->certificate_ends); /* stands alone */
+    int64_t left = ends - (int64_t)(clock_wall_ms() / 1000);
+
+    *days = left >= 0 ? left / DAY_SECONDS : -1 - (-left - 1) / DAY_SECONDS;
+    return ends != 0;
+}
+
 static bool hook_still_holds(void *net, struct bytes user, uint64_t credential)
 {
     const struct worker *w = net;
@@ -73,6 +84,7 @@ static bool set_hooks(struct worker *w)
                                 .abandon = conn_abandon_handoff,
                                 .log = hook_log,
                                 .heap_bytes = hook_heap_bytes,
+                                .certificate_days = hook_certificate_days,
                                 .still_holds = hook_still_holds};
 
     if (w->is_link && net->link_ops) {

@@ -77,6 +77,7 @@ struct net {
     struct resolver *resolver; /* NULL: no link needs one */
     struct auth *auth;
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
+    _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */
     pthread_mutex_t rules_lock;
     struct passwd *passwd; /* under the lock */
     struct acl *acl;       /* under the lock */

@@ -77,11 +77,15 @@ struct shard_hooks {
     void *link; /* first argument of the link's functions */
     /* A connection has come home: make a conn of it, open a client, offer its bytes. */
     void (*adopt)(void *net, struct handoff *h);
-    /* It never will: closes the descriptor and frees the layers, not `h`. No worker runs any more. */
+    /* It never will: closes the descriptor and frees the layers, not `h`. No worker runs any more.
+     */
     void (*abandon)(struct handoff *h);
     void (*log)(void *net, const struct log_event *e);
     /* Bytes the allocator has given out, for $SYS/broker/heap. */
     uint64_t (*heap_bytes)(void *net);
+    /* Whole days until the first of our certificates ends, negative since then. false: we have
+     * none. For $SYS/broker/certificate/days_left. */
+    bool (*certificate_days)(void *net, int64_t *days);
     /* Whether what a user proved when it connected (struct admission) still holds. */
     bool (*still_holds)(void *net, struct bytes user, uint64_t credential);
     /* ---- link workers only ---- */

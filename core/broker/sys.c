@@ -38,6 +38,8 @@ struct sys {
     uint64_t counted[COUNTERS]; /* as last said */
     uint64_t last_ms;
     uint64_t clients_max, heap_max;
+    int64_t days_said; /* of certificate/days_left */
+    bool has_said_days;
     uint64_t before[LOAD_COUNT];
     double average[LOAD_COUNT][3];
     uint64_t said[VALUES_MAX]; /* value + 1; 0: never said */
@@ -140,6 +142,21 @@ static void say_numbers(struct shard *s, const struct sums *t)
     }
 }
 
+static void say_certificate(struct shard *s)
+{
+    struct sys *y = s->sys;
+    char text[32];
+    int64_t days;
+
+    if (!s->hooks.certificate_days || !s->hooks.certificate_days(s->hooks.net, &days) ||
+        (y->has_said_days && days == y->days_said))
+        return;
+    y->has_said_days = true;
+    y->days_said = days;
+    snprintf(text, sizeof text, "%" PRId64, days);
+    say(s, "certificate/days_left", text);
+}
+
 /* e^-x for the small x of an interval over minutes; core has no need of the mathematics library
  * elsewhere. Taylor series of e^x, inverted; exact to 1e-9 for x below 4. */
 static double exp_minus(double x)
@@ -231,6 +248,7 @@ static void on_interval(struct timer *timer, void *owner, uint64_t now_ms)
     say(s, "uptime", text);
     say_numbers(s, &t);
     say_counters(s, &t);
+    say_certificate(s);
     say_loads(s, &t);
     timer_arm(&s->timers, timer, now_ms + s->limits->sys_interval * 1000ull, on_interval);
 }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tests/e2e/test_hardening.sh -- what tools/doc/hardening.md tells people to copy works as it stands.
+# tests/e2e/test_hardening.sh -- what tools/doc/hardening.md tells people to copy works as it is.
 set -u
 root=$(cd "$E2E/../.." && pwd)
 page=$root/tools/doc/hardening.md

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tests/e2e/test_tls_clients.sh -- mosquitto's, OpenSSL's and GnuTLS's programs against TLS listeners.
+# tests/e2e/test_tls_clients.sh -- the programs of mosquitto, OpenSSL and GnuTLS at TLS listeners.
 . "$(dirname "$0")/broker.sh"
 
 certs=$BUILD/certs

@@ -194,3 +194,43 @@ TEST(loads_rise_and_fall)
     assert_true(atof(value_of(&seen, "load/publish/received/15min")) > 50);
     broker_stop(&b);
 }
+
+static int64_t days_left;
+
+static bool certificate_days(void *net, int64_t *days)
+{
+    (void)net;
+    *days = days_left;
+    return true;
+}
+
+TEST(certificate_that_ends_is_counted_down_and_beyond)
+{
+    struct shard_hooks hooks = {.certificate_days = certificate_days};
+    struct seen seen = {0};
+    struct broker b;
+    struct peer *p = start(&b, 1);
+
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    days_left = 3;
+    broker_pass(&b, BROKER_LATE(10000));
+    look(p, &seen);
+    assert_string_equal(value_of(&seen, "certificate/days_left"), "3");
+    days_left = -1;
+    broker_pass(&b, BROKER_LATE(10000));
+    look(p, &seen);
+    assert_string_equal(value_of(&seen, "certificate/days_left"), "-1");
+    broker_stop(&b);
+}
+
+TEST(certificate_is_not_spoken_of_where_there_is_none)
+{
+    struct seen seen = {0};
+    struct broker b;
+    struct peer *p = start(&b, 1);
+
+    broker_pass(&b, BROKER_LATE(10000));
+    look(p, &seen);
+    assert_string_equal(value_of(&seen, "certificate/days_left"), "(never said)");
+    broker_stop(&b);
+}
