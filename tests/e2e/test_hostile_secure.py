@@ -1,0 +1,651 @@
+# tests/e2e/test_hostile_secure.py -- hostile peers on every transport: MQTT alone, within TLS,
+# within WebSocket, within both, and behind a PROXY header.
+#
+# While they do it, clients that behave go round and round: how long a round takes, how much memory
+# the broker holds and what its counters say is watched (class Watch). Bounds of time are generous,
+# since the machine is shared.
+
+import os
+import random
+import select
+import socket
+import ssl
+import statistics
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+import mqtt
+from broker import Failure, equal, run, seconds_until, test, true
+from mqtt import (CONNECT, PINGREQ, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, ack,
+                  connect, frame, one_property, publish, subscribe, text, unsubscribe)
+
+MB = 1 << 20
+HERE = os.path.dirname(os.path.abspath(__file__))
+CERTS = os.path.join(os.environ["BUILD"], "certs")
+subprocess.run(["bash", os.path.join(HERE, "..", "support", "certs.sh"), CERTS], check=True)
+KINDS = ("mqtt", "mqtts", "ws", "wss")
+KEYS = f"certfile = {CERTS}/server.crt\nkeyfile = {CERTS}/server.key\n"
+CONFIG = (f"[broker]\nworkers = 2\nsys_interval = 1\n[limits]\nconnect_timeout = 3s\n"
+          "[listener mqtt]\nbind = 127.0.0.1:{port}\n%s"
+          "[listener mqtts]\nbind = 127.0.0.1:{port2}\n" + KEYS + "%s"
+          "[listener ws]\nbind = 127.0.0.1:{port3}\nprotocol = websockets\n%s"
+          "[listener wss]\nbind = 127.0.0.1:{port4}\nprotocol = websockets\n" + KEYS + "%s")
+OPEN = CONFIG % (("allow_anonymous = true\n",) * 4)
+PROXY = ("[broker]\nworkers = 2\nsys_interval = 1\n[limits]\nconnect_timeout = 3s\n"
+         "[listener plain]\nbind = 127.0.0.1:{port}\n"
+         "[listener one]\nbind = 127.0.0.1:{port2}\nproxy_protocol = on\n"
+         "proxy_trusted = 127.0.0.1\ndeny = 192.0.2.66\n"
+         "[listener two]\nbind = 127.0.0.1:{port3}\nproxy_protocol = on\n"
+         "proxy_trusted = 127.0.0.1\nprotocol = websockets\n" + KEYS +
+         "[listener far]\nbind = 127.0.0.1:{port4}\nproxy_protocol = on\n"
+         "proxy_trusted = 192.0.2.1\n")
+GREETING = (b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: mqtt\r\n\r\n")
+
+
+def tls_context(version=None):
+    c = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    c.check_hostname = False
+    c.verify_mode = ssl.CERT_NONE
+    if version:
+        c.minimum_version = c.maximum_version = version
+    return c
+
+
+def ws_frame(data, first=0x82, mask=b"\x01\x02\x03\x04"):
+    n = len(data)
+    head = bytes([first, 0x80 | n]) if n < 126 else \
+        bytes([first, 0xFE]) + struct.pack(">H", n) if n < 65536 else \
+        bytes([first, 0xFF]) + struct.pack(">Q", n)
+    key = (mask * (n // 4 + 1))[:n]
+    return head + mask + (int.from_bytes(data, "big") ^ int.from_bytes(key, "big")).to_bytes(
+        n, "big")
+
+
+class Peer:
+    """A connection of one kind: send() goes through the layers, raw() only through TLS, and through
+    none where hands were not shaken."""
+
+    def __init__(self, t, kind, broker=None, tls=None, shake=True):
+        port = (broker or t.broker).ports[KINDS.index(kind)]
+        self.kind = kind
+        self.id = kind
+        self.trace = []
+        t.clients.append(self)
+        self.sock = socket.create_connection(("127.0.0.1", port), mqtt.WAIT)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.version = 5
+        if not shake:
+            return
+        if kind in ("mqtts", "wss"):
+            self.sock = (tls or tls_context()).wrap_socket(self.sock)
+        if kind in ("ws", "wss"):
+            self.sock.sendall(GREETING)
+            got = b""
+            while b"\r\n\r\n" not in got:
+                got += self.sock.recv(1)
+            true(got.startswith(b"HTTP/1.1 101"), repr(got))
+
+    def send(self, data, first=0x82):
+        return self.raw(ws_frame(data, first) if self.kind in ("ws", "wss") else data)
+
+    def raw(self, data):
+        """False: the broker has closed, or takes no more for now."""
+        try:
+            self.sock.sendall(data)
+            return True
+        except (OSError, ssl.SSLError):
+            return False
+
+    def got(self, seconds):
+        """What comes within this time; None: the end."""
+        pending = getattr(self.sock, "pending", lambda: 0)
+        if not pending() and not select.select([self.sock], [], [], seconds)[0]:
+            return b""
+        try:
+            self.sock.settimeout(0.05)
+            return self.sock.recv(1 << 16) or None
+        except socket.timeout:
+            return b""
+        except (ssl.SSLError, OSError):
+            return None
+
+    def ends(self, seconds=mqtt.WAIT):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.got(0.2) is None:
+                return
+        raise Failure(f"{self.kind}: the connection is still open after {seconds} s")
+
+    def swallow(self, seconds=0.05):
+        while self.got(seconds):
+            pass
+
+    def login(self, client_id="", version=5):
+        self.send(connect(version, client_id))
+        got = b""
+        while len(got) < 4:
+            some = self.got(mqtt.WAIT)
+            true(some, f"{self.kind}: no CONNACK")
+            got += some
+        return self
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self):
+        try:
+            self.sock.close()
+        except OSError:
+            pass
+
+
+class Watch:
+    """Clients that behave, one without layers and one within TLS, while others do not."""
+
+    def __init__(self, t, grows=24 * MB, within=0.25):
+        self.t, self.grows, self.within = t, grows, within
+        self.rounds = {}
+        self.wrong = None
+        self.is_over = threading.Event()
+
+    def __enter__(self):
+        self.before = self.t.broker.memory()
+        self.threads = [threading.Thread(target=self.watch, args=(k,)) for k in ("mqtt", "mqtts")]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def watch(self, kind):
+        took = self.rounds[kind] = []
+        try:
+            port = self.t.broker.ports[KINDS.index(kind)]
+            c = mqtt.Client(("127.0.0.1", port), 5)
+            if kind == "mqtts" and self.t.broker.text is not PROXY:
+                c.sock = tls_context().wrap_socket(c.sock)
+            elif kind == "mqtts":
+                c.sock.sendall(b"PROXY UNKNOWN\r\n")
+            c.fill = lambda timeout: self.fill(c, timeout)
+            c.login(self.t.new_id(kind))
+            while not self.is_over.is_set():
+                began = time.monotonic()
+                c.send(frame(PINGREQ, 0, b""))
+                c.expect(13)
+                took.append(time.monotonic() - began)
+                self.is_over.wait(0.005)
+            c.logout()
+        except Exception as error:
+            self.wrong = self.wrong or f"the {kind} client that behaves: {error!r}"
+
+    @staticmethod
+    def fill(c, timeout):
+        pending = getattr(c.sock, "pending", lambda: 0)
+        if not pending() and not select.select([c.sock], [], [], max(0, timeout))[0]:
+            return False
+        data = c.sock.recv(1 << 16)
+        if not data:
+            raise mqtt.Closed("the broker closed the connection")
+        c.buffer += data
+        return True
+
+    def __exit__(self, kind, error, trace):
+        grown = self.t.broker.memory() - self.before
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+        if error:
+            return
+        true(not self.wrong, self.wrong)
+        true(grown < self.grows, f"the broker grew by {grown >> 10} KiB")
+        for name, took in self.rounds.items():
+            true(took, f"{name}: no round")
+            middle = statistics.median(took)
+            slow = 20 if self.t.broker.is_sanitized else 1
+            true(middle < self.within * slow,
+                 f"{name}: a round takes {middle * 1000:.1f} ms, of {len(took)}")
+
+
+def counters(t, name):
+    """A counter of $SYS, as it is within the next second or so."""
+    c = t.connect(5)
+    c.subscribe(f"$SYS/broker/counters/{name}")
+    value = 0
+    try:
+        while True:
+            p = c.inbox.popleft() if c.inbox else c.recv(1.3, quiet=True)
+            if p is None:
+                return value
+            value = int(p.payload)
+    finally:
+        c.logout()
+
+
+def counts(t, name, least, before=0):
+    seconds_until(f"{name} counts {least}", lambda: counters(t, name) >= before + least)
+
+
+def everywhere(t, packets, ends=True, version=5, login=True):
+    """Sends packets on every transport and expects the connection to end."""
+    for kind in KINDS:
+        for packet in packets:
+            p = Peer(t, kind)
+            if login:
+                p.login()
+            p.send(packet)
+            if ends:
+                p.ends()
+            p.close()
+
+
+# ---- before anybody is known ----
+
+@test(slow=True, text=OPEN)
+def halves_and_single_bytes_are_cut_off_in_time(t):
+    whole = {"mqtt": connect(5, "slow", username="u" * 200), "mqtts": client_hello(),
+             "ws": GREETING, "wss": client_hello()}
+    with Watch(t):
+        before = counters(t, "connect_timeouts")
+        peers = [Peer(t, kind, shake=False) for kind in KINDS for _ in range(20)]
+        half = [Peer(t, kind, shake=False) for kind in KINDS for _ in range(20)]
+        began = time.monotonic()
+        for p in half:
+            p.raw(whole[p.kind][:len(whole[p.kind]) // 2])
+        for i in range(8):  # a byte in half a second
+            for p in peers:
+                p.raw(whole[p.kind][i:i + 1])
+            time.sleep(0.5)
+        for p in peers + half:
+            p.ends(20)
+        true(time.monotonic() - began < 30, "they were not cut off in time")
+    counts(t, "connect_timeouts", 160, before)
+
+
+@test(text=OPEN)
+def a_first_packet_of_256_mb_takes_no_memory(t):
+    with Watch(t, grows=40 * MB):
+        peers = [Peer(t, kind) for kind in KINDS for _ in range(25)]
+        for i, p in enumerate(peers):
+            p.send((b"\x10", b"\x30", b"\x82", b"\xf0")[i // 4 % 4] + b"\xff\xff\xff\x7f"
+                   + bytes(50000))
+
+
+@test(text=OPEN)
+def packets_before_connect_end_the_connection(t):
+    with Watch(t):
+        everywhere(t, [publish(5, "a", b"x"), subscribe(5, 1, [("#", 0)]), ack(PUBACK, 1),
+                       frame(PINGREQ, 0, b""), frame(2, 0, b"\0\0\0"), frame(15, 0, b"\x18\0"),
+                       b"\0\0"], login=False)
+
+
+@test(text=OPEN)
+def long_and_deep_packets_do_no_harm(t):
+    user = one_property("user", ("k", "v"))
+    with Watch(t, grows=40 * MB):
+        everywhere(t, [publish(5, "/" * 65000, b"x"), connect(5, "again")])
+        everywhere(t, [publish(5, "a", b"x", props=user * 20000),
+                       subscribe(5, 1, [("+/" * 32000 + "#", 0)])], ends=False)
+        everywhere(t, [connect(5, "", props=user * 15000)], ends=False, login=False)
+
+
+@test(text=OPEN)
+def stray_acknowledgements_do_no_harm_on_any_transport(t):
+    with Watch(t):
+        for kind in KINDS:
+            p = Peer(t, kind).login()
+            for code in (PUBACK, PUBREC, PUBREL, PUBCOMP):
+                p.send(b"".join(ack(code, pid) for pid in (1, 2, 65535)))
+            p.send(unsubscribe(5, 3, ["never"]) + frame(PINGREQ, 0, b""))
+            p.swallow()
+            p.close()
+
+
+# ---- TLS ----
+
+def client_hello(version=None):
+    """What a client says first."""
+    out = ssl.MemoryBIO()
+    c = tls_context(version).wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+    try:
+        c.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return out.read()
+
+
+@test(text=OPEN)
+def bytes_that_are_no_tls_are_refused(t):
+    hello = client_hello()
+    junk = [b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", connect(5, "plain"), bytes(300), b"\xff" * 300,
+            b"\x16\x03\x01\xff\xff" + bytes(3000), b"\x16\x03\x01\0\0" * 100,
+            b"\x15\x03\x03\0\2\2\x28", b"\x17\x03\x03\0\x20" + bytes(32), b"\x14\x03\x03\0\1\1",
+            b"\x80\x2e\1\0\2\0\x15\0\0\0\x10" + bytes(40), b"\x18\x03\x03\0\3\1\xff\xff",
+            hello[:5] + b"\x01\xff\xff\xff" + hello[9:], hello[:43] + b"\xff" + hello[44:],
+            hello[:3] + struct.pack(">H", len(hello)) + hello[5:] + b"\0" * 5, hello * 3]
+    chance = random.Random(7)
+    for _ in range(150):
+        bad = bytearray(hello)
+        for _ in range(chance.randrange(1, 5)):
+            bad[chance.randrange(len(bad))] = chance.randrange(256)
+        junk.append(bytes(bad))
+    with Watch(t):
+        before = counters(t, "handshakes_failed")
+        for i, data in enumerate(junk):
+            p = Peer(t, ("mqtts", "wss")[i % 2], shake=False)
+            p.raw(data)
+            p.swallow(0.01)
+            p.close()
+    counts(t, "handshakes_failed", 12, before)
+
+
+@test(text=OPEN)
+def handshakes_reset_at_any_byte_are_cleaned_up(t):
+    hello = client_hello()
+    before = t.broker.open_files()
+    with Watch(t):
+        for i in range(0, len(hello) + 1, 3):
+            p = Peer(t, ("mqtts", "wss")[i % 2], shake=False)
+            p.raw(hello[:i])
+            if i % 2:
+                p.reset()
+            p.close()
+        for i in range(100):  # the server's flight is on its way
+            p = Peer(t, "mqtts", shake=False)
+            p.raw(hello)
+            p.reset()
+    seconds_until("all are closed", lambda: t.broker.open_files() <= before + 2)
+
+
+@test(text=OPEN)
+def endless_handshakes_do_not_hold_up_those_who_are_connected(t):
+    """As many handshakes as this machine can, for three seconds, and 200 that never end."""
+    hello = client_hello()
+    end = time.monotonic() + 3
+
+    def storm():
+        tls = tls_context()
+        while time.monotonic() < end:
+            try:
+                with socket.create_connection(("127.0.0.1", t.broker.ports[1]), 5) as s:
+                    tls.wrap_socket(s).close()
+            except OSError:
+                pass
+
+    with Watch(t, grows=48 * MB):
+        peers = [Peer(t, ("mqtts", "wss")[i % 2], shake=False) for i in range(200)]
+        for p in peers:
+            p.raw(hello)
+        threads = [threading.Thread(target=storm) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for p in peers:
+            p.close()
+    Peer(t, "mqtts").login()
+
+
+def openssl(t, letter, count, *options):
+    """`openssl s_client`, which takes letters: R renegotiates, K and k update keys."""
+    with subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{t.broker.ports[1]}", *options],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
+        seconds_until("openssl is connected", lambda: b"Verif" in p.stdout.readline(), 20)
+        try:
+            for _ in range(count):
+                p.stdin.write(letter)
+                p.stdin.flush()
+                time.sleep(0.003)
+                if p.poll() is not None:
+                    break
+            p.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            p.wait(10)
+        except subprocess.TimeoutExpired:
+            p.kill()
+        return p.stdout.read()
+
+
+@test(text=OPEN)
+def renegotiation_is_refused(t):
+    with Watch(t):
+        spent = t.broker.cpu_seconds()
+        for _ in range(3):
+            said = openssl(t, b"R\n", 20, "-tls1_2")
+            true(said.count(b"verify return") <= 4, "a second handshake took place")
+        true(t.broker.cpu_seconds() - spent < 3, "renegotiation costs much")
+
+
+@test(text=OPEN)
+def a_flood_of_key_updates_is_cut_off(t):
+    with Watch(t):
+        before = counters(t, "handshakes_failed")
+        openssl(t, b"K\n", 400, "-tls1_3")
+    Peer(t, "mqtts").login()
+    true(counters(t, "handshakes_failed") > before, "nothing was counted")
+
+
+@test(text=OPEN)
+def tiny_records_are_only_slow(t):
+    with Watch(t):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            p = Peer(t, "mqtts", tls=tls_context(version)).login()
+            for _ in range(1500):
+                p.raw(b"\xc0")
+                p.raw(b"\0")
+            got = 0
+            while got < 3000:
+                some = p.got(mqtt.WAIT)
+                true(some, f"{got // 2} of 1500 pings answered")
+                got += len(some)
+
+
+# ---- WebSocket ----
+
+@test(text=OPEN)
+def requests_that_never_end_are_cut_off(t):
+    ends = [b"GET /" + b"a" * 200000, b"GET / HTTP/1.1\r\n" + b"A: " + b"b" * 200000,
+            b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 30000, b"GET / HTTP/1.1\n\n", b"\r\n" * 100,
+            b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n", b"\0" * 100,
+            GREETING.replace(b"13\r", b"12\r"), GREETING.replace(b"Key: ", b"Kex: "),
+            GREETING.replace(b"Host: h", b"Content-Length: 99999999999999999999\r\nHost: h")]
+    with Watch(t):
+        for kind in ("ws", "wss"):
+            for data in ends:
+                p = Peer(t, kind, shake=False)
+                if kind == "wss":
+                    p.sock = tls_context().wrap_socket(p.sock)
+                p.raw(data)
+                p.ends()
+                p.close()
+
+
+@test(text=OPEN)
+def frames_that_lie_end_the_connection(t):  # CVE-2026-25627
+    key = b"\1\2\3\4"
+    lies = [b"\x82\xff" + b"\xff" * 8 + key, b"\x82\xff" + struct.pack(">Q", 5) + key + b"12345",
+            b"\x82\xfe\0\5" + key + b"12345", b"\x82\5hello", b"\x81\x85" + key + b"hello",
+            b"\x80\x85" + key + b"hello", b"\xc2\x85" + key + b"hello", b"\x83\x80" + key,
+            b"\x89\xfe\0\x80" + key + bytes(128), b"\x09\x80" + key, b"\x88\x81" + key + b"a",
+            b"\x02\x80" + key + b"\x82\x80" + key, b"\x88\x82" + key + b"\x01\x01"]
+    with Watch(t):
+        for kind in ("ws", "wss"):
+            for lie in lies:
+                for known in (False, True):
+                    p = Peer(t, kind)
+                    if known:
+                        p.login()
+                    p.raw(lie)
+                    p.ends()
+                    p.close()
+
+
+@test(text=OPEN)
+def frames_without_end_take_no_memory(t):
+    key = b"\1\2\3\4"
+    with Watch(t, grows=32 * MB):
+        for kind in ("ws", "wss"):
+            for i in range(10):
+                p = Peer(t, kind)
+                p.raw(b"\x82\xff" + struct.pack(">Q", 1 << 40) + key + bytes(100000))
+                p = Peer(t, kind).login()
+                p.raw(b"\x02\x80" + key + (b"\0\x80" + key) * 20000)  # continuations of nothing
+                p = Peer(t, kind).login()
+                p.raw((b"\x82\x80" + key) * 20000)
+                true(p.send(frame(PINGREQ, 0, b"")), "empty frames are allowed")
+
+
+@test(text=OPEN)
+def whole_connects_with_a_lie_behind_them_do_no_harm(t):
+    """In one segment, for clients that are at home on either worker."""
+    for users in (False, True):
+        broker = t.other(text=SECRET) if users else t.broker
+        for i in range(40):
+            p = Peer(t, ("ws", "wss")[i % 2], broker)
+            p.raw(ws_frame(connect(5, f"{t.base}-{i}", username="u", password="password"))
+                    + (b"\x82\1x", b"\x88\x80\1\2\3\4")[i // 2 % 2])
+            p.ends()
+        true(broker.is_alive(), "the broker is gone")
+        c = mqtt.Client(broker.address, 5)
+        c.login(t.new_id(), username="u", password="password")
+        c.ping()
+        c.close()
+
+
+@test(text=OPEN)
+def floods_of_pings_without_reading_are_bounded(t):
+    with Watch(t, grows=40 * MB):
+        for kind in KINDS:
+            p = Peer(t, kind).login()
+            p.sock.settimeout(0.3)
+            data = b"".join([frame(PINGREQ, 0, b"")] * 2000)
+            for _ in range(200):
+                if not p.send(data):
+                    break
+            if kind in ("ws", "wss"):
+                p = Peer(t, kind).login()
+                p.sock.settimeout(0.3)
+                data = ws_frame(b"p" * 125, 0x89) * 500
+                for _ in range(200):
+                    if not p.raw(data):
+                        break
+
+
+# ---- PROXY ----
+
+def v2(family, length, rest, command=0x21):
+    return b"\r\n\r\n\0\r\nQUIT\n" + bytes([command, family]) + struct.pack(">H", length) + rest
+
+
+@test(text=PROXY)
+def proxy_headers_that_lie_end_the_connection(t):
+    ip4 = bytes(range(1, 13))
+    lies = [b"PROXY TCP4 1.2.3.4.5 1.2.3.4 1 2\r\n", b"PROXY TCP4 1.2.3.4 1.2.3.4 1 99999\r\n",
+            b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n", b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+            b"PROXY " + b"A" * 200, b"GET / HTTP/1.1\r\n\r\n", connect(5, "none"),
+            client_hello(), v2(0x11, 65535, ip4 * 100), v2(0x11, 4, ip4), v2(0x99, 12, ip4),
+            v2(0x11, 12, ip4, 0x31), v2(0x11, 12, ip4, 0x2f), v2(0x21, 12, ip4),
+            v2(0x11, 15, ip4 + b"\x01\xff\xff"), v2(0x11, 20, ip4 + b"\x20\0\5\1\0\0\0\0"),
+            v2(0x11, 16, ip4 + b"\x03\0\1\0"), v2(0x11, 19, ip4 + b"\x03\0\4\0\0\0\0"),
+            v2(0x11, 12 + 4 * 65, ip4 + b"\xe0\0\1x" * 65), v2(0x12, 12, ip4),
+            b"PROXY TCP4 192.0.2.66 127.0.0.1 1 2\r\n" + connect(5, "denied")]
+    with Watch(t):
+        for i, lie in enumerate(lies):
+            for kind in ("mqtts", "ws"):
+                p = Peer(t, kind, shake=False)
+                for part in ([lie] if i % 2 else [lie[k:k + 1] for k in range(len(lie))]):
+                    if not p.raw(part):
+                        break
+                try:
+                    if lie[:37] == lies[-1][:37] and kind == "ws":
+                        continue  # this one denies nobody
+                    p.ends()
+                except Failure as error:
+                    raise Failure(f"{lie[:40]!r}: {error}") from None
+                p.close()
+        p = Peer(t, "wss", shake=False)  # only 192.0.2.1 may send a header there
+        p.raw(b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n" + connect(5, "far"))
+        p.ends()
+    true(counters(t, "connections_denied") >= 2, "denied connections were not counted")
+
+
+@test(text=PROXY)
+def a_second_proxy_header_is_no_mqtt(t):
+    header = b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n"
+    with Watch(t):
+        p = Peer(t, "mqtts", shake=False)
+        p.raw(header * 2)
+        p.ends()
+        p = Peer(t, "mqtts", shake=False)
+        p.raw(header + connect(5, "after"))
+        true(p.got(mqtt.WAIT)[0] == 0x20, "no CONNACK behind one header")
+
+
+# ---- passwords ----
+
+FOLDER = tempfile.mkdtemp(prefix="users-")
+USERS = os.path.join(FOLDER, "users")
+with open(USERS, "w", encoding="ascii") as users_file:
+    users_file.write(  # `password`, and one that takes a while to be found wrong
+        "u:$7$101$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5LgiM0kGXMwv2HwhIvlBQTs"
+        "Hkd+uve2/GFOr/KZ8Y/8Hw==\n"
+        "slow:$7$50000$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5LgiM0kGXMwv2HwhIv"
+        "lBQTsHkd+uve2/GFOr/KZ8Y/8Hw==\n")
+SECRET = CONFIG % (("allow_anonymous = false\n",) * 4) + f"[auth]\npassword_file = {USERS}\n"
+
+
+@test(text=SECRET)
+def a_storm_of_wrong_passwords_does_not_hold_up_those_who_are_connected(t):
+    c = mqtt.Client(t.broker.address, 5)
+    t.clients.append(c)
+    c.login(t.new_id(), username="u", password="password")
+    peers = []
+    for i in range(60):
+        p = Peer(t, KINDS[i % 4])
+        p.send(connect(5, f"{t.base}-{i}", username=("slow", "nobody")[i % 2],
+                       password="x" * (1 + i * 1000 % 60000)))
+        if i % 3 == 0:
+            p.reset()
+        else:
+            peers.append(p)
+    took = []
+    while len(took) < 300:
+        began = time.monotonic()
+        c.ping()
+        took.append(time.monotonic() - began)
+    true(statistics.median(took) < 0.25, f"a ping takes {statistics.median(took):.3f} s")
+    for p in peers:
+        p.ends(60)
+    c.ping()
+
+
+@test(text=SECRET, slow=True)
+def a_reload_without_descriptors_changes_nothing(t):  # CVE-2017-7652
+    broker = t.other(text=SECRET, files=100)
+    first = mqtt.Client(broker.address, 5)
+    first.login(t.new_id(), username="u", password="password")
+    clients = []
+    while broker.open_files() < 99 and len(clients) < 200:
+        clients.append(mqtt.Client(broker.address, 4))
+        time.sleep(0.005)
+    said = len(broker.said())
+    os.kill(broker.pid, 1)
+    seconds_until("the reload is over", lambda: "reload" in broker.said()[said:])
+    for c in clients:
+        c.close()
+    seconds_until("they are gone", lambda: broker.open_files() < 60)
+    first.ping()
+    nobody = mqtt.Client(broker.address, 5)
+    nobody.send(connect(5, t.new_id()))
+    equal(nobody.recv().reason >= 0x80, True, "an anonymous client is refused")
+    for c in (first, nobody):
+        c.close()
+
+
+run(text=OPEN)
