@@ -304,6 +304,67 @@ def stray_acknowledgements_do_no_harm_on_any_transport(t):
             p.close()
 
 
+@test(text=OPEN)
+def packets_only_a_broker_sends_end_the_connection(t):  # CVE-2021-28166
+    with Watch(t):
+        everywhere(t, [frame(2, 0, b"\0\0\0"), frame(9, 0, b"\0\1\0\0"), frame(11, 0, b"\0\1\0\0"),
+                       frame(13, 0, b"")])
+
+
+# ---- who may do what, on every transport ----
+
+RULES = os.path.join(tempfile.mkdtemp(prefix="rules-"), "acl")
+with open(RULES, "w", encoding="ascii") as rules_file:
+    rules_file.write("topic read open/#\n")
+
+
+@test(text=OPEN + f"[auth]\nacl_file = {RULES}\n")
+def rules_hold_on_every_listener(t):  # CVE-2018-20145
+    for kind in KINDS:
+        p = Peer(t, kind).login()
+        p.send(publish(5, "open/a", b"x", 1, pid=1) + subscribe(5, 2, [("open/#", 0), ("b", 0)]))
+        got = b""
+        while b"\x40\3\0\1\x87" not in got:  # PUBACK, not authorized
+            some = p.got(mqtt.WAIT)
+            true(some, f"{kind}: not refused: {got.hex(' ')}")
+            got += some
+
+
+@test(text=CONFIG % (("allow_anonymous = true\n",) * 3 + (
+    f"allow_anonymous = true\ncafile = {CERTS}/ca.crt\nrequire_certificate = true\n",)))
+def a_certificate_is_demanded_within_websocket_too(t):  # mosquitto 1.5.4
+    for name, is_good in ((None, False), ("other_client", False), ("expired_client", False),
+                          ("client", True)):
+        tls = tls_context()
+        if name:
+            tls.load_cert_chain(f"{CERTS}/{name}.crt", f"{CERTS}/{name}.key")
+        try:
+            Peer(t, "wss", tls=tls)
+            came_in = True
+        except (OSError, Failure):
+            came_in = False
+        equal(came_in, is_good, f"{name} comes in")
+
+
+def test_config(config):
+    """The exit status of `causeway -t`."""
+    with tempfile.NamedTemporaryFile("w", suffix=".ini") as f:
+        f.write(config)
+        f.flush()
+        return subprocess.run([os.environ["CAUSEWAY"], "-c", f.name, "-t"], capture_output=True,
+                              check=False).returncode
+
+
+@test(text=OPEN)
+def keys_of_tls_outside_of_a_listener_are_refused(t):  # mosquitto 2.0.12
+    one = "[listener a]\nbind = 127.0.0.1:1\n"
+    equal(test_config(one), 0, "exit status")
+    for config in (KEYS + one, "[broker]\n" + KEYS + one, "[auth]\n" + KEYS + one,
+                   one + f"certfile = {CERTS}/server.crt\n", one + f"cafile = {CERTS}/none.crt\n",
+                   one + f"keyfile = {CERTS}/server.key\n", one + "require_certificate = true\n"):
+        true(test_config(config) != 0, f"taken: {config}")
+
+
 # ---- TLS ----
 
 def client_hello(version=None):

@@ -1,4 +1,4 @@
-/* tests/net/test_auth.c -- passwords checked by helper threads: who is asked what, and what comes back.
+/* tests/net/test_auth.c -- passwords checked by helper threads: who is asked, and what comes back.
  *
  * The worker is only its list of answers and its eventfd; this thread plays it.
  */
@@ -184,7 +184,7 @@ TEST(auth_answers_in_the_order_of_asking)
     end(&w);
 }
 
-TEST(auth_refuses_unknown_users_and_missing_passwords_alike)
+TEST(auth_refuses_unknown_users_and_missing_passwords_alike) /* CVE-2021-46434 */
 {
     static const struct {
         const char *user, *password;

@@ -1,4 +1,4 @@
-/* tests/net/test_layers.c -- PROXY, TLS and WebSocket between a socket and MQTT, in every combination.
+/* tests/net/test_layers.c -- PROXY, TLS and WebSocket before MQTT, in every combination.
  *
  * The other end is a client in memory: it writes a PROXY header, speaks TLS by net/tls and
  * WebSocket by a few lines of its own.

@@ -1,4 +1,4 @@
-/* tests/net/test_secrets.c -- files that a configuration names: all of them or none, all mistakes told. */
+/* tests/net/test_secrets.c -- files that a configuration names: all or none, all mistakes told.
 #include "tests/support/test.h"
 
 #include <stdio.h>
@@ -121,7 +121,7 @@ TEST(secrets_need_no_files)
     release(&s);
 }
 
-TEST(secrets_tell_all_mistakes_at_once_and_hold_nothing)
+TEST(secrets_tell_all_mistakes_at_once_and_hold_nothing) /* CVE-2018-12551 */
 {
     struct secrets s;
 
