@@ -2,7 +2,8 @@
 //
 // `await run(tests)` starts the broker, runs the functions one after the other with the URL of its
 // listener, prints `ok NAME` or `not ok NAME` for each and ends the process. E2E_PORT is the port
-// of a broker that runs already.
+// of a broker that runs already. `run(tests, listeners)` has several, each with its URL and its
+// keys: [{ url: 'wss://localhost:PORT/mqtt', keys: { certfile: ... } }, ...]. Tests get all URLs.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -42,20 +43,31 @@ async function freePort() {
     }
 }
 
-async function startBroker() {
+const PLAIN = { url: 'mqtt://127.0.0.1:PORT', keys: {} };
+
+/** The section of one listener. */
+function section(listener, number, port) {
+    const keys = Object.entries(listener.keys).map(([key, value]) => `${key} = ${value}\n`);
+    return `[listener l${number}]\nbind = 127.0.0.1:${port}\n${keys.join('')}`;
+}
+
+async function startBroker(listeners) {
     const folder = mkdtempSync(join(tmpdir(), 'broker-'));
-    const port = await freePort();
+    const ports = [];
+    for (const _ of listeners) ports.push(await freePort());
+    const port = ports[0];
     const config = join(folder, 'broker.ini');
     const log = join(folder, 'broker.log');
     writeFileSync(config, `[broker]\nworkers = ${process.env.WORKERS ?? 2}\n` +
-        `[listener mqtt]\nbind = 127.0.0.1:${port}\n`);
+        listeners.map((l, i) => section(l, i, ports[i])).join(''));
     const out = openSync(log, 'a');
     const child = spawn(process.env.CAUSEWAY, ['-c', config], { stdio: ['ignore', out, out] });
     const ended = new Promise((done) => child.on('exit', (code, signal) => done(code ?? signal)));
     for (const end = Date.now() + WAIT; !(await accepts(port)); await sleep(20)) {
         if (Date.now() > end) throw new Error(`no broker: ${readFileSync(log, 'utf8')}`);
     }
-    return { port, child, ended, log };
+    const urls = listeners.map((l, i) => l.url.replace('PORT', ports[i]));
+    return { urls, child, ended, log };
 }
 
 /** Ends it; complains if it does so in another way than cleanly. */
@@ -68,7 +80,7 @@ async function stopBroker(broker) {
     equal(status, 0, 'exit status');
 }
 
-export async function run(tests) {
+export async function run(tests, listeners = [PLAIN]) {
     const pick = process.argv.slice(2);
     let failed = 0;
     const one = async (name, f) => {
@@ -80,11 +92,13 @@ export async function run(tests) {
             console.log(`not ok ${name}\n    ${(error.stack ?? error).replaceAll('\n', '\n    ')}`);
         }
     };
-    const broker = process.env.E2E_PORT ? { port: process.env.E2E_PORT } : await startBroker();
+    const broker = process.env.E2E_PORT
+        ? { urls: [PLAIN.url.replace('PORT', process.env.E2E_PORT)] }
+        : await startBroker(listeners);
     for (const [name, f] of tests) {
         if (pick.length && !pick.some((word) => name.includes(word))) continue;
         await one(name, () => Promise.race([
-            f(`mqtt://127.0.0.1:${broker.port}`),
+            f(...broker.urls),
             sleep(6 * WAIT).then(() => { throw new Error('takes too long'); }),
         ]));
     }

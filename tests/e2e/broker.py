@@ -100,7 +100,9 @@ class Broker:
     def start(self):
         """True when it accepts connections; False if another process took a port meanwhile."""
         if not self.kept_ports:
-            self.ports = [free_port() for _ in range(10)]
+            self.ports = []
+            while len(self.ports) < 10:
+                self.ports = list(dict.fromkeys(self.ports + [free_port()]))
         config = self.text
         if config is None:
             config = "".join(section(n, k) for n, k in self.sections if k)

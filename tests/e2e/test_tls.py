@@ -1,4 +1,4 @@
-# tests/e2e/test_tls.py -- listeners with TLS: messages, versions, resuming, certificates of clients.
+# tests/e2e/test_tls.py -- listeners with TLS: messages, versions, resuming, clients' certificates.
 
 import multiprocessing
 import os
@@ -261,7 +261,8 @@ def nobody_is_asked_for_a_certificate_that_is_not_required(t):
 @test
 def plain_mqtt_and_garbage_are_no_hello(t):
     for garbage in (connect(5, "plain"), b"GET / HTTP/1.1\r\n\r\n", os.urandom(3000),
-                    b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", b"\x16\x03\x01\xff\xff" + bytes(70000)):
+                    b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
+                    b"\x16\x03\x01\xff\xff" + bytes(70000)):
         with socket.create_connection(("127.0.0.1", t.broker.ports[TLS]), mqtt.WAIT) as s:
             port = s.getsockname()[1]
             try:

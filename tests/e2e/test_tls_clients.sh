@@ -71,8 +71,8 @@ heard() {
 crosses() { # version of MQTT, of TLS
     local qos
     for qos in 0 1 2; do
-        listen one -p "$port" --cafile "$certs/ca.crt" --tls-version "$2" -V "$1" -q "$qos" -t one -C 1 \
-            -F '%q %p'
+        listen one -p "$port" --cafile "$certs/ca.crt" --tls-version "$2" -V "$1" -q "$qos" \
+            -t one -C 1 -F '%q %p'
         pub --tls-version "$2" -V "$1" -q "$qos" -t one -m "hello $1"
         ends one
         equal "$(heard one)" "$qos hello $1"
