@@ -385,6 +385,18 @@ static void await_answer(struct conn *c, struct auth_question *q, struct bytes i
         (void)keep(c, in.p, in.n);
 }
 
+/* Whether the lists of addresses let this peer in; says it where they do not. */
+static bool is_admitted(struct conn *c)
+{
+    const struct listener *l = &c->worker->net->listeners[c->listener];
+
+    if (!c->peer_is_known || listener_admits(l, c->peer, c->peer_is_v6 ? 16 : 4))
+        return true;
+    STAT_INC(shard_count(c->worker->shard), connections_denied);
+    conn_log(c, 5, "connection refused", "address denied");
+    return false;
+}
+
 /* The CONNECT is whole: who is it? */
 static void identify(struct conn *c, const struct greeting *g, struct bytes in)
 {
@@ -395,6 +407,10 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
     struct admission *admission = NULL;
     struct auth_question *q = NULL;
 
+    if (listener->proxy != CFG_PROXY_NO && !is_admitted(c)) { /* a header may name nobody */
+        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+        return;
+    }
     switch (auth_ask(w->net->auth, listener, &g->connect, identity, w, &admission, &q)) {
     case AUTH_NONE:
     case AUTH_KNOWN:
@@ -527,11 +543,7 @@ static bool take_peer(struct conn *c)
     c->peer_is_v6 = peer.is_v6;
     c->peer_is_known = true;
     c->peer_port = peer.port;
-    if (listener_admits(&c->worker->net->listeners[c->listener], c->peer, c->peer_is_v6 ? 16 : 4))
-        return true;
-    STAT_INC(shard_count(c->worker->shard), connections_denied);
-    conn_log(c, 5, "connection refused", "address denied");
-    return false;
+    return is_admitted(c);
 }
 
 /* Opens what came from the socket; at most one receive. */
