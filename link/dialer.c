@@ -93,7 +93,10 @@ static const struct stream_ops ops;
 
 static void dial(struct dialer *d)
 {
-    const struct cfg_server *s = &d->link->servers[d->server];
+    struct link_target to = {.link = d->link,
+                             .server = &d->link->servers[d->server],
+                             .attempt = d->failures / d->link->server_count,
+                             .timeout_ms = DIALER_CONNECT_MS};
 
     timer_cancel(wheel(d), &d->timer);
     d->stream = (struct stream){.ops = &ops, .shard = d->host->shard};
@@ -101,7 +104,7 @@ static void dial(struct dialer *d)
     d->why[0] = '\0';
     d->refusal = 0;
     d->was_up = false;
-    if (d->host->dial(d->host->net, &d->stream, s->host, s->port, DIALER_CONNECT_MS) != OK) {
+    if (d->host->dial(d->host->net, &d->stream, &to) != OK) {
         explain(d, "no memory for a connection");
         wait_and_retry(d);
         d->events->down(d, false);
@@ -184,6 +187,10 @@ void dialer_stop(struct dialer *d)
 
 static const char *words_for(const struct dialer *d, enum close_reason why)
 {
+    if (d->state == DIALER_DIALING && why == CLOSE_CONNECT_TIMEOUT)
+        return "TLS: no answer to the handshake in time";
+    if (d->state == DIALER_DIALING && why == CLOSE_EOF)
+        return "TLS: the other side closed the connection during the handshake";
     if (d->state == DIALER_DIALING)
         return "cannot connect: nobody listens there, or the name or the way is not known";
     if (why == CLOSE_EOF || why == CLOSE_CLIENT)
@@ -191,6 +198,14 @@ static const char *words_for(const struct dialer *d, enum close_reason why)
     if (why == CLOSE_SOCKET_ERROR)
         return "the connection broke";
     return close_reason_name(why);
+}
+
+static void on_failed(struct stream *s, const char *why)
+{
+    char text[160];
+
+    snprintf(text, sizeof(text), "TLS: %s", why);
+    explain(dialer_of(s), text);
 }
 
 static void on_closed(struct stream *s, enum close_reason why)
@@ -212,8 +227,10 @@ static void on_closed(struct stream *s, enum close_reason why)
         d->pause_ms = 0;
     wait_and_retry(d);
     d->events->down(d, was_up); /* speaks of the server that failed; then comes the next one */
-    if (!was_up)
-        d->server = (d->server + 1) % d->link->server_count;
+    if (was_up)
+        return;
+    d->failures++;
+    d->server = (d->server + 1) % d->link->server_count;
 }
 
 /* ---- greeting ---- */
@@ -258,7 +275,8 @@ static const char *refusal_words(uint8_t reason)
     switch (reason) {
     case REASON_BAD_USER_NAME_OR_PASSWORD:
     case REASON_NOT_AUTHORIZED:
-        return "not let in: see username and password of this link and the users over there";
+        return "not let in: see username, password and certificate of this link, and over there the "
+               "users and the peer_identity of its link to us";
     case REASON_CLIENT_ID_NOT_VALID:
         return "the client id is refused: see clientid of this link";
     case REASON_UNSUPPORTED_PROTOCOL_VERSION:
@@ -327,6 +345,7 @@ static void on_connack(struct dialer *d, const struct packet_connack *p)
         d->keepalive = (uint16_t)d->link->keepalive; /* 0: it does not care; we do */
     d->is_pinged = false;
     d->up_ms = now(d);
+    d->failures = 0;
     become(d, DIALER_UP);
     timer_arm(wheel(d), &d->pinger, now(d) + d->keepalive * 500u, on_ping);
     d->events->up(d);
@@ -419,8 +438,11 @@ static void on_drained(struct stream *s)
         d->events->drained(d);
 }
 
-static const struct stream_ops ops = {
-    .input = on_input, .drained = on_drained, .opened = on_opened, .closed = on_closed};
+static const struct stream_ops ops = {.input = on_input,
+                                      .drained = on_drained,
+                                      .opened = on_opened,
+                                      .failed = on_failed,
+                                      .closed = on_closed};
 
 /* ---- sending ---- */
 

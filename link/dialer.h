@@ -66,6 +66,7 @@ struct dialer {
     uint32_t pause_ms;   /* the last one; 0: none since all was well */
     uint64_t up_ms;      /* since when UP */
     uint32_t server;     /* which one is tried */
+    uint32_t failures;   /* attempts since one went well */
     uint32_t packet_max; /* what the server takes; UINT32_MAX: anything */
     uint16_t receive_max;
     uint16_t keepalive; /* seconds */

@@ -8,6 +8,7 @@
 #ifndef LINK_HOST_H
 #define LINK_HOST_H
 
+#include "cfg/cfg.h"
 #include "core/base/hash.h"
 #include "core/broker/shard.h"
 #include "link/emqx.h"
@@ -16,6 +17,15 @@
  * and its id have at most 65535 and 131086 bytes. Batches are cut at this size too. */
 #define HOST_SCRATCH_BYTES (256u << 10)
 
+/* Whom a link dials. */
+struct link_target {
+    const struct cfg_link *link;
+    const struct cfg_server *server; /* one of the link's */
+    uint32_t attempt;                /* at this server, since one went well: where a name has many
+                                      * addresses, each attempt begins with another */
+    uint32_t timeout_ms;
+};
+
 struct link_host {
     struct shard *shard;
     const struct limits *limits;
@@ -23,9 +33,8 @@ struct link_host {
     struct hash_key key;
     uint8_t suffix[EMQX_SUFFIX_BYTES]; /* of our client ids */
     void *net;                         /* first argument of the functions */
-    /* conn_dial, or what a test has instead. */
-    enum err (*dial)(void *net, struct stream *stream, const char *host, uint16_t port,
-                     uint32_t timeout_ms);
+    /* conn_dial with the link's TLS, or what a test has instead. */
+    enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
     void (*log)(void *net, const struct log_event *e); /* may be NULL */
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
 };

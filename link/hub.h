@@ -20,8 +20,7 @@ struct hub_config {
     uint32_t number;       /* of this link worker: 0.. */
     struct hash_key key;
     void *net;
-    enum err (*dial)(void *net, struct stream *stream, const char *host, uint16_t port,
-                     uint32_t timeout_ms);
+    enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
     void (*log)(void *net, const struct log_event *e);
 };
 

@@ -1,13 +1,29 @@
 /* link/link_worker.c -- a hub on a real worker: the only file of link/ that knows the net. */
 #include "link/link_worker.h"
 
+#include "core/base/check.h"
 #include "link/hub.h"
 #include "net/conn.h"
+#include "net/tls.h"
 
-static enum err dial(void *net, struct stream *stream, const char *host, uint16_t port,
-                     uint32_t timeout_ms)
+static enum err dial(void *net, struct stream *stream, const struct link_target *to)
 {
-    return conn_dial(net, stream, host, port, timeout_ms);
+    struct worker *w = net;
+    const struct cfg_tls *tls = &to->link->tls;
+    struct conn_target target = {.host = to->server->host,
+                                 .port = to->server->port,
+                                 .timeout_ms = to->timeout_ms,
+                                 .attempt = to->attempt};
+    enum err err;
+
+    if (tls->is_on) {
+        target.tls = worker_link_tls(w, (uint32_t)(to->link - worker_cfg(w)->links));
+        CHECK(target.tls); /* never in the clear */
+        target.server_name = tls->server_name ? tls->server_name : to->server->host;
+    }
+    err = conn_dial(w, stream, &target);
+    tls_context_release(target.tls);
+    return err;
 }
 
 static void *setup(const struct cfg *cfg, struct worker *w, uint32_t number, uint32_t count,

@@ -113,7 +113,7 @@ void conn_on_timer(struct timer *t, void *owner, uint64_t now_ms)
         conn_dial_next(c);
         break;
     case CONN_OPEN:
-        conn_drop(c, CLOSE_SOCKET_ERROR);
+        conn_drop(c, c->is_opening && !c->send_failed ? CLOSE_CONNECT_TIMEOUT : CLOSE_SOCKET_ERROR);
         break;
     case CONN_CLOSING:
         conn_drop(c, (enum close_reason)c->stream->close_why);

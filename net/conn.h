@@ -29,6 +29,7 @@
 #include "core/broker/stream.h"
 
 struct conn;
+struct tls_context;
 struct worker;
 
 /* How long a closing connection may take to send what waits. Beyond: it is cut. */
@@ -54,11 +55,20 @@ void conn_abandon_handoff(struct handoff *h);
  * Without memory: ERR_MEMORY, and fd stays the caller's. */
 MUST_USE enum err conn_attach(struct worker *w, int fd, struct stream *stream);
 
-/* Connects `stream` to host:port (a name is looked up anew, in another thread); sets stream->conn.
- * Later calls ops->opened, or ops->closed when every address failed or `timeout_ms` passed for
- * each. The stream may be closed meanwhile as always. ERR_MEMORY: nothing happened. */
-MUST_USE enum err conn_dial(struct worker *w, struct stream *stream, const char *host,
-                            uint16_t port, uint32_t timeout_ms);
+/* Whom to dial. Nothing of it is kept. */
+struct conn_target {
+    const char *host; /* a name, which is looked up anew, in another thread; or an address */
+    uint16_t port;
+    uint32_t timeout_ms;     /* for each address, and once more for the handshake of TLS */
+    uint32_t attempt;        /* 0: the first address is the first, 1: the second ... */
+    struct tls_context *tls; /* a client's; NULL: no TLS */
+    const char *server_name; /* with TLS: who must answer */
+};
+
+/* Connects `stream`; sets stream->conn. Later calls ops->opened, or ops->closed when every address
+ * failed or did not answer in time, or the one that did failed in TLS (ops->failed says how). The
+ * stream may be closed meanwhile as always. ERR_MEMORY: nothing happened. */
+MUST_USE enum err conn_dial(struct worker *w, struct stream *stream, const struct conn_target *to);
 
 /* Sends and closes as the stream wants; it was taken off the dirty list. */
 void conn_flush(struct stream *stream);

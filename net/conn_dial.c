@@ -1,4 +1,9 @@
-/* net/conn_dial.c -- outgoing connections: look up, connect, the next address. */
+/* net/conn_dial.c -- outgoing connections: look up, connect, the next address.
+ *
+ * Where TLS is wanted its layers are made with the connection and begin when an address has
+ * answered. A handshake that fails ends the dial; another attempt may begin at another address
+ * (conn_target.attempt), so that one bad server behind a name does not hide the others.
+ */
 #include "net/conn_state.h"
 
 #include <errno.h>
@@ -11,23 +16,44 @@
 #include "core/base/check.h"
 #include "net/resolver.h"
 
-enum err conn_dial(struct worker *w, struct stream *stream, const char *host, uint16_t port,
-                   uint32_t timeout_ms)
+static struct dial *new_dial(struct worker *w, const struct conn_target *to)
+{
+    size_t n = strlen(to->host) + 1;
+    struct dial *d = n <= DIAL_HOST_BYTES ? calloc(1, sizeof(*d)) : NULL;
+
+    if (!d)
+        return NULL;
+    memcpy(d->host, to->host, n);
+    d->worker = w;
+    d->port = to->port;
+    d->timeout_ms = to->timeout_ms;
+    d->first = to->attempt;
+    return d;
+}
+
+static struct layers *new_layers(const struct conn_target *to)
+{
+    struct layers_rules rules = {.tls = to->tls, .server_name = to->server_name};
+
+    return layers_create(&rules);
+}
+
+enum err conn_dial(struct worker *w, struct stream *stream, const struct conn_target *to)
 {
     struct conn *c = conn_new(w, -1, 0);
-    struct dial *d = calloc(1, sizeof(*d));
+    struct layers *layers = to->tls ? new_layers(to) : NULL;
+    struct dial *d = new_dial(w, to);
+    uint32_t timeout_ms = to->timeout_ms;
 
-    if (!c || !d || strlen(host) >= sizeof(d->host)) {
+    if (!c || !d || (to->tls && !layers)) {
         if (c)
             slab_free(&w->conns, c);
+        layers_destroy(layers);
         free(d);
         return ERR_MEMORY;
     }
-    memcpy(d->host, host, strlen(host) + 1);
-    d->worker = w;
     d->conn = c;
-    d->port = port;
-    d->timeout_ms = timeout_ms;
+    c->layers = layers;
     c->u.dial = d;
     c->stream = stream;
     stream->conn = c;
@@ -59,6 +85,12 @@ void conn_dial_forget(struct conn *c)
     } /* else a connect is in flight: conn_on_connect frees it */
 }
 
+/* The idx-th address to try. */
+static const union dial_address *address_at(const struct dial *d, uint32_t idx)
+{
+    return &d->addresses[(d->first + idx) % d->count];
+}
+
 /* A socket for this address, set up as a client's. */
 static int open_socket(const union dial_address *a)
 {
@@ -74,6 +106,7 @@ void conn_dial_next(struct conn *c)
 {
     struct worker *w = c->worker;
     struct dial *d = c->u.dial;
+    const union dial_address *a = NULL;
 
     if (d->is_asked) { /* the name was not found in time; `d` is the resolver's */
         conn_drop(c, CLOSE_SOCKET_ERROR);
@@ -88,8 +121,10 @@ void conn_dial_next(struct conn *c)
     if (c->fd >= 0)
         uring_close(w->uring, c->fd);
     c->fd = -1;
-    while (c->fd < 0 && d->idx < d->count)
-        c->fd = open_socket(&d->addresses[d->idx++]);
+    while (c->fd < 0 && d->idx < d->count) {
+        a = address_at(d, d->idx++);
+        c->fd = open_socket(a);
+    }
     if (c->fd < 0) {
         conn_drop(c, CLOSE_SOCKET_ERROR);
         return;
@@ -97,16 +132,17 @@ void conn_dial_next(struct conn *c)
     c->is_sending = true;
     c->send_cancelled = false;
     timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + d->timeout_ms, conn_on_timer);
-    uring_connect(w->uring, c->fd, &d->addresses[d->idx - 1].any,
-                  d->addresses[d->idx - 1].any.sa_family == AF_INET ? sizeof(struct sockaddr_in)
-                                                                    : sizeof(struct sockaddr_in6),
+    uring_connect(w->uring, c->fd, &a->any,
+                  a->any.sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                                              : sizeof(struct sockaddr_in6),
                   &c->send_op);
 }
 
 static void on_connected(struct conn *c)
 {
     struct dial *d = c->u.dial;
-    const union dial_address *a = &d->addresses[d->idx - 1];
+    const union dial_address *a = address_at(d, d->idx - 1);
+    uint32_t timeout_ms = d->timeout_ms;
 
     c->peer_is_known = true;
     c->peer_is_v6 = a->any.sa_family == AF_INET6;
@@ -120,7 +156,9 @@ static void on_connected(struct conn *c)
     timer_cancel(shard_timers(c->worker->shard), &c->timer);
     conn_become(c, CONN_OPEN);
     conn_update_recv(c);
-    if (c->stream->ops->opened)
+    if (c->layers)
+        conn_open_layers(c, timeout_ms);
+    else if (c->stream->ops->opened)
         c->stream->ops->opened(c->stream);
 }
 

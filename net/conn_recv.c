@@ -515,7 +515,10 @@ static void on_eof(struct conn *c);
 static void on_layers_failed(struct conn *c)
 {
     STAT_INC(shard_count(c->worker->shard), handshakes_failed);
-    conn_log(c, 4, "connection closed", layers_error(c->layers));
+    if (c->stream && c->stream->ops->failed)
+        c->stream->ops->failed(c->stream, layers_error(c->layers)); /* it says it in its own words */
+    else
+        conn_log(c, 4, "connection closed", layers_error(c->layers));
     c->input_closed = true;
     if (c->stream)
         stream_close(c->stream, CLOSE_LAYERS);
@@ -527,7 +530,8 @@ static void on_layers_failed(struct conn *c)
 static void on_layers_open(struct conn *c)
 {
     c->is_opening = false;
-    timer_cancel(shard_timers(c->worker->shard), &c->timer);
+    if (!c->send_failed) /* else it ends the connection soon */
+        timer_cancel(shard_timers(c->worker->shard), &c->timer);
     if (c->stream->ops->opened)
         c->stream->ops->opened(c->stream);
 }
@@ -572,6 +576,16 @@ static void open_layers(struct conn *c, struct bytes in)
         stream_touch(c->stream);
     else if (!c->stream && c->state != CONN_JOINING && c->layers)
         conn_send(c);
+}
+
+void conn_open_layers(struct conn *c, uint32_t timeout_ms)
+{
+    struct worker *w = c->worker;
+
+    CHECK(c->stream && c->state == CONN_OPEN);
+    c->is_opening = true;
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + timeout_ms, conn_on_timer);
+    open_layers(c, (struct bytes){0});
 }
 
 /* A key exchange costs as much as a thousand messages: no turn does many, so that connections that

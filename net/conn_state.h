@@ -120,6 +120,9 @@ void conn_offer(struct conn *c, const uint8_t *p, uint32_t n);
 void conn_retry_input(struct conn *c);
 /* Forgets what is held. Nothing may be lent. */
 void conn_held_free(struct conn *c);
+/* We dialled, and the socket is connected: begins the handshake of the layers. When it is done, the
+ * stream is told that it is open. */
+void conn_open_layers(struct conn *c, uint32_t timeout_ms);
 
 /* ---- conn_dial.c ---- */
 

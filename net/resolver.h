@@ -35,7 +35,8 @@ struct dial {
     struct worker *worker;
     struct conn *conn; /* worker only; NULL: nobody waits any more */
     uint32_t timeout_ms;
-    uint32_t count, idx; /* addresses found, next one to try */
+    uint32_t count, idx; /* addresses found, how many were tried */
+    uint32_t first;      /* where to begin among them; beyond count: around */
     union dial_address addresses[DIAL_ADDRESSES_MAX];
     int error;     /* of getaddrinfo; 0: none */
     bool is_asked; /* on its way through the resolver */

@@ -284,6 +284,7 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     pthread_mutex_lock(&net->rules_lock);
     net->passwd = s->secrets.passwd;
     net->acl = s->secrets.acl;
+    memcpy(net->link_tls, s->secrets.links, sizeof(net->link_tls));
     /* pairs with load_acquire in worker.c */
     store_release(&net->rules_version, load_relaxed(&net->rules_version) + 1);
     pthread_mutex_unlock(&net->rules_lock);

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "core/base/check.h"
 #include "net/auth.h"
 #include "net/clock.h"
 #include "net/conn.h"
@@ -17,6 +18,7 @@
 #include "net/layers.h"
 #include "net/listener.h"
 #include "net/resolver.h"
+#include "net/tls.h"
 #include "net/wake.h"
 
 /* Completions of one turn: mail and timers must not starve. */
@@ -186,6 +188,18 @@ void worker_ring(const struct worker *w)
     uint64_t one = 1;
 
     (void)!write(w->event_fd, &one, sizeof(one));
+}
+
+struct tls_context *worker_link_tls(const struct worker *w, uint32_t link)
+{
+    struct net *net = w->net;
+    struct tls_context *context;
+
+    CHECK(link < LINKS_MAX);
+    pthread_mutex_lock(&net->rules_lock);
+    context = net->link_tls[link] ? tls_context_ref(net->link_tls[link]) : NULL;
+    pthread_mutex_unlock(&net->rules_lock);
+    return context;
 }
 
 struct shard *worker_shard(struct worker *w)

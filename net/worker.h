@@ -81,6 +81,7 @@ struct net {
     pthread_mutex_t rules_lock;
     struct passwd *passwd; /* under the lock */
     struct acl *acl;       /* under the lock */
+    struct tls_context *link_tls[LINKS_MAX]; /* under the lock; by link; NULL: no TLS */
     _Alignas(CACHE_LINE) _Atomic uint32_t rules_version;
     struct listener *listeners;
     uint32_t listener_count;
@@ -175,6 +176,9 @@ void worker_log(struct worker *w, const struct log_line *line);
 /* The same, at most once a second for each kind; what was held back is counted in `detail`. */
 void worker_log_flood(struct worker *w, enum log_flood kind, struct log_line *line);
 
+/* The TLS of connections that a link opens from now on: a hold that is the caller's.  NULL: none.
+ * Any thread. */
+struct tls_context *worker_link_tls(const struct worker *w, uint32_t link);
 /* The shard and the configuration of a worker, for the link layer. */
 struct shard *worker_shard(struct worker *w);
 const struct cfg *worker_cfg(const struct worker *w);

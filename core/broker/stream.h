@@ -60,8 +60,10 @@ struct stream_ops {
     uint32_t (*input)(struct stream *s, struct bytes in, enum input *verdict, uint32_t *need);
     /* Output that waited has left and the queue is below its low mark: more may be written. */
     void (*drained)(struct stream *s);
-    /* An outgoing connection stands (links only; else NULL). */
+    /* An outgoing connection stands, its TLS too if it has it (links only; else NULL). */
     void (*opened)(struct stream *s);
+    /* TLS has failed, in words for the log; `closed` follows (links only; else NULL). */
+    void (*failed)(struct stream *s, const char *why);
     /* The socket is gone for good, nothing of the stream is lent any more; frees the stream. */
     void (*closed)(struct stream *s, enum close_reason why);
 };

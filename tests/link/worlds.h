@@ -99,16 +99,13 @@ static inline struct wire *wire_make(void)
 }
 
 /* The hub dials; answered at its next turn. */
-static inline enum err world_dial(void *net, struct stream *s, const char *host, uint16_t port,
-                                  uint32_t timeout_ms)
+static inline enum err world_dial(void *net, struct stream *s, const struct link_target *to)
 {
     struct wire *k = wire_make();
 
-    (void)host;
-    (void)timeout_ms;
     k->world[0] = net;
     k->stream[0] = s;
-    k->port = port;
+    k->port = to->server->port;
     s->conn = k;
     return OK;
 }

@@ -824,6 +824,13 @@ TEST_ALL_MASKS(conn_is_taken_later_when_descriptors_are_short)
 
 /* ---- dialing ---- */
 
+static void dial(struct stream *s, const char *host, uint16_t port)
+{
+    struct conn_target to = {.host = host, .port = port, .timeout_ms = 5000};
+
+    assert_int_equal(conn_dial(world->w, s, &to), OK);
+}
+
 TEST_ALL_MASKS(conn_dials_and_talks)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -839,7 +846,7 @@ TEST_ALL_MASKS(conn_dials_and_talks)
     assert_int_equal(listen(listening, 4), 0);
     assert_int_equal(getsockname(listening, (struct sockaddr *)&a, &n), 0);
     echo_init(&e);
-    assert_int_equal(conn_dial(world->w, &e.s, "127.0.0.1", ntohs(a.sin_port), 5000), OK);
+    dial(&e.s, "127.0.0.1", ntohs(a.sin_port));
     TURN_UNTIL(e.opened);
     fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     assert_true(fd >= 0);
@@ -857,7 +864,7 @@ TEST_ALL_MASKS(conn_dial_that_is_refused_says_so_once)
     struct echo e;
 
     echo_init(&e);
-    assert_int_equal(conn_dial(world->w, &e.s, "127.0.0.1", free_port(), 5000), OK);
+    dial(&e.s, "127.0.0.1", free_port());
     assert_int_equal(e.closed, 0);
     TURN_UNTIL(e.closed);
     assert_int_equal(e.closed, 1);
@@ -873,18 +880,18 @@ TEST(conn_dial_looks_names_up_anew)
     assert_non_null(world->server.net.resolver);
     for (int i = 0; i < 2; i++) {
         echo_init(&e);
-        assert_int_equal(conn_dial(world->w, &e.s, "localhost", world->port, 5000), OK);
+        dial(&e.s, "localhost", world->port);
         TURN_UNTIL(e.opened || e.closed);
         assert_int_equal(e.opened, 1);
         stream_abort(&e.s, CLOSE_LINK);
         TURN_UNTIL(e.closed);
     }
     echo_init(&gone);
-    assert_int_equal(conn_dial(world->w, &gone.s, "localhost", world->port, 5000), OK);
+    dial(&gone.s, "localhost", world->port);
     stream_abort(&gone.s, CLOSE_LINK); /* while it is being looked up */
     TURN_UNTIL(gone.closed);
     echo_init(&unknown);
-    assert_int_equal(conn_dial(world->w, &unknown.s, "no.such.host.invalid", 1, 5000), OK);
+    dial(&unknown.s, "no.such.host.invalid", 1);
     world->w->ahead_ms += 6000;
     TURN_UNTIL(unknown.closed);
     assert_int_equal(unknown.opened, 0);
@@ -896,12 +903,12 @@ TEST_ALL_MASKS(conn_dial_can_be_given_up)
     struct echo now, soon;
 
     echo_init(&now);
-    assert_int_equal(conn_dial(world->w, &now.s, "127.0.0.1", world->port, 5000), OK);
+    dial(&now.s, "127.0.0.1", world->port);
     stream_abort(&now.s, CLOSE_LINK);
     TURN_UNTIL(now.closed);
     assert_int_equal(now.why, CLOSE_LINK);
     echo_init(&soon);
-    assert_int_equal(conn_dial(world->w, &soon.s, "127.0.0.1", world->port, 5000), OK);
+    dial(&soon.s, "127.0.0.1", world->port);
     turn();
     stream_close(&soon.s, CLOSE_LINK);
     TURN_UNTIL(soon.closed);

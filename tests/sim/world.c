@@ -415,15 +415,13 @@ static void wire_complete(struct world *w, struct wire *k)
 
 /* ---- connections that the broker opens ---- */
 
-static enum err world_dial(void *net, struct stream *stream, const char *host, uint16_t port,
-                           uint32_t timeout_ms)
+static enum err world_dial(void *net, struct stream *stream, const struct link_target *to)
 {
+    uint16_t port = to->server->port;
     struct worker *at = net;
     struct world *w = at->world;
     struct wire *k = wire_new(w, NULL, at->number);
 
-    (void)host;
-    (void)timeout_ms;
     k->state = WIRE_DIALING;
     k->is_dialled = true;
     k->stream = stream;
