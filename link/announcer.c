@@ -126,6 +126,9 @@ static const char *refusal_help(struct bytes reason)
     if (bytes_eq(reason, BYTES_LIT("bad_remote_cluster_link_name")))
         return "it is another cluster than our link is named after: correct the link's name here, "
                "or its server";
+    if (bytes_eq(reason, BYTES_LIT("not_authorized")))
+        return "we have not proven to be this cluster: the user name or the certificate of our link "
+               "must be the peer_identity of its link to us";
     if (bytes_eq(reason, BYTES_LIT("cluster_link_disabled")))
         return "its link to us is disabled: enable it there";
     return NULL;
@@ -190,7 +193,8 @@ static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)
         dialer_fail(d, "a SUBACK that nobody asked for");
     else if (reason >= REASON_UNSPECIFIED_ERROR)
         dialer_fail(d, "we may not subscribe there to $LINK/cluster/resp/: allow it in its access "
-                       "rules, or link to a listener that takes links");
+                       "rules, link to a listener that takes links, or be the peer_identity of its "
+                       "link");
     else
         introduce(a);
 }
@@ -252,7 +256,8 @@ static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
     if (a->state == ANNOUNCER_INTRODUCING) {
         if (reason >= REASON_UNSPECIFIED_ERROR)
             dialer_fail(d, "we may not publish there to $LINK/cluster/route/: allow it in its "
-                           "access rules, or link to a listener that takes links");
+                           "access rules, link to a listener that takes links, or be the "
+                           "peer_identity of its link");
         return;
     }
     if (a->state != ANNOUNCER_ONLINE)

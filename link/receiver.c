@@ -84,6 +84,7 @@ static bool tell_kicked(struct receiver *r, const struct link_packet *packet, st
     struct log_event e = {.level = 4,
                           .event = "link packet refused",
                           .client = packet->client_id,
+                          .user = packet->user,
                           .link = r->sender ? r->sender->link->name : NULL,
                           .reason = k->why_due,
                           .detail = detail};
@@ -154,7 +155,7 @@ static bool may_answer_to(const struct link_packet *packet, struct bytes cluster
 static bool refuse(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                    const struct emqx_control *c, struct bytes reason)
 {
-    char name[CFG_NAME_BYTES_MAX + 1], text[64], client[400], left_out[80];
+    char name[CFG_NAME_BYTES_MAX + 1], text[64], client[640], left_out[80];
 
     if (!answer(r, packet, c->actor, reason, false))
         return false;
@@ -163,9 +164,11 @@ static bool refuse(struct receiver *r, const struct link_packet *packet, struct 
     snprintf(name, sizeof(name), "%.*s", (int)(cluster.n < 254 ? cluster.n : 254),
              (const char *)cluster.p);
     snprintf(text, sizeof(text), "we answer %.*s", (int)reason.n, (const char *)reason.p);
-    snprintf(client, sizeof(client), "it came as client %.*s%s",
+    snprintf(client, sizeof(client), "it came as client %.*s%s%.*s%s",
              (int)(packet->client_id.n < 250 ? packet->client_id.n : 250),
-             (const char *)packet->client_id.p, left_out);
+             (const char *)packet->client_id.p, packet->user.n ? ", user " : "",
+             (int)(packet->user.n < 250 ? packet->user.n : 250), (const char *)packet->user.p,
+             left_out);
     host_log(r->host, 4, "link refused", name, NULL, text, client);
     return true;
 }
@@ -238,6 +241,24 @@ static bool on_actor(struct receiver *r, const struct link_packet *packet, struc
     return true;
 }
 
+/* Who speaks for a link that it is not: told so in the link's protocol, or disconnected. */
+static bool on_impostor(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
+                        const struct emqx_control *c)
+{
+    bool is_answered;
+
+    if (!c || c->op != EMQX_ACTOR_INIT || c->actor.n > ANNOUNCED_ACTOR_BYTES_MAX ||
+        !may_answer_to(packet, cluster)) {
+        STAT_INC(shard_count(r->host->shard), link_impostors);
+        return kick_for(r, packet, REASON_NOT_AUTHORIZED,
+                        "it has not proven the peer_identity of this link");
+    }
+    is_answered = refuse(r, packet, cluster, c, BYTES_LIT("not_authorized"));
+    if (is_answered)
+        STAT_INC(shard_count(r->host->shard), link_impostors);
+    return is_answered;
+}
+
 static bool on_route(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                      struct bytes plain)
 {
@@ -246,6 +267,8 @@ static bool on_route(struct receiver *r, const struct link_packet *packet, struc
 
     if (emqx_control_decode(plain, &c) != OK || c.op == EMQX_ACTOR_INIT_ACK)
         return kick(r, packet, "a route payload that cannot be understood");
+    if (packet->is_impostor)
+        return on_impostor(r, packet, cluster, &c);
     if (c.op == EMQX_ACTOR_INIT)
         return on_init(r, packet, cluster, peer, &c);
     return on_actor(r, packet, peer, &c);
@@ -390,6 +413,8 @@ static bool take_addressed(struct receiver *r, const struct addressed *a)
     uint32_t room;
     enum err err;
 
+    if (a->kind == EMQX_TOPIC_MSG && a->packet->is_impostor)
+        return on_impostor(r, a->packet, a->cluster, NULL);
     if (a->kind == EMQX_TOPIC_MSG && (!r->sender || !r->sender->link->enable)) {
         STAT_INC(shard_count(r->host->shard), link_messages_dropped);
         return true;

@@ -92,7 +92,8 @@ static void client_free(struct waiting *w, struct waiting_client *c)
 
 static size_t text_bytes(const struct link_packet *p)
 {
-    return (size_t)p->topic.n + p->response_topic.n + p->correlation.n + p->payload.n;
+    return (size_t)p->topic.n + p->user.n + p->response_topic.n + p->correlation.n +
+           p->payload.n;
 }
 
 /* What a packet takes: as if its client had only this one. */
@@ -121,6 +122,7 @@ static struct waiting_packet *copy(const struct link_packet *p, const struct wai
     *q = (struct waiting_packet){.packet = *p};
     q->packet.client_id = id_of(c);
     q->packet.topic = keep(&to, p->topic);
+    q->packet.user = keep(&to, p->user);
     q->packet.response_topic = keep(&to, p->response_topic);
     q->packet.correlation = keep(&to, p->correlation);
     q->packet.payload = keep(&to, p->payload);

@@ -162,6 +162,11 @@ static void fill_rules(struct server *s)
             .links = (uint8_t)l->links,
         };
     }
+    for (uint32_t i = 0; i < s->options->cfg->link_count; i++) {
+        const struct cfg_link *l = &s->options->cfg->links[i];
+
+        s->links[i] = (struct link_rules){.name = l->name, .identity = l->peer_identity};
+    }
 }
 
 static enum err make_cluster(struct server *s)
@@ -173,6 +178,8 @@ static enum err make_cluster(struct server *s)
         .limits = cfg->limits,
         .listeners = s->rules,
         .listener_count = s->net.listener_count,
+        .links = s->links,
+        .link_count = cfg->link_count,
         .cluster_name = cfg->cluster.name,
         .version = s->options->version,
         .connections_max = s->net.connections_max,

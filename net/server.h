@@ -37,6 +37,7 @@ struct server {
     struct net net;
     const struct server_options *options;
     struct listener_rules rules[LISTENERS_MAX];
+    struct link_rules links[LINKS_MAX];
     struct secrets secrets;
     uint64_t watch_ms;   /* wall clock: when certificates are looked at next */
     struct hash_key key; /* of the tables in the secrets */

@@ -28,7 +28,7 @@
     X(parked)                                                                                      \
     /* links */                                                                                    \
     X(link_messages_sent) X(link_messages_received) X(link_messages_dropped)                       \
-    X(link_packets_refused) X(link_clients_over_limit)                                             \
+    X(link_packets_refused) X(link_impostors) X(link_clients_over_limit)                           \
     X(link_routes_over_limit) X(link_routes_memory) X(link_routes_invalid)                         \
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \

@@ -511,7 +511,6 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
 void client_on_connect(struct client *c, const struct packet_connect *p)
 {
     struct shard *s = c->stream.shard;
-    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
     struct bytes id = p->client_id, assigned = {0}, name;
     const struct bytes *user = user_of(c, p, &name) ? &name : NULL;
     enum reason reason;
@@ -521,8 +520,7 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
 
     c->protocol = (uint8_t)p->protocol;
     c->is_bridge = p->is_bridge;
-    c->may_link = s->cluster->config.link_workers && rules->links != LISTENER_LINKS_NO;
-    c->is_link_only = rules->links == LISTENER_LINKS_ONLY;
+    speaker_begin(c);
     c->credential = c->admission ? c->admission->credential : 0;
     if (id.n == 0) {
         id = assign_id(s, fresh);

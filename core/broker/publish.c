@@ -50,27 +50,20 @@ static bool find_topic(struct client *c, const struct packet_publish *p, struct 
     return true;
 }
 
-/* The link worker for `$LINK/cluster/KIND/NAME...`: the one of that cluster's link. */
-static uint32_t link_worker_of(const struct shard *s, struct bytes topic)
-{
-    struct bytes rest = topic, level = {0};
-    bool first = true;
-
-    for (int i = 0; i < 4 && topic_next_level(&rest, &first, &level); i++)
-        ;
-    return s->cluster->config.workers + shard_link_home(s, level);
-}
-
-/* A `$LINK/` packet goes to the link worker as it is. */
+/* A `$LINK/` packet goes to the link worker of its cluster's link as it is. */
 static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
 {
     struct shard *s = c->stream.shard;
-    uint32_t worker = link_worker_of(s, topic);
-    struct bytes id = session_id(c->session), response = {0}, correlation = {0};
+    struct bytes cluster = speaker_cluster(topic);
+    uint32_t worker = s->cluster->config.workers + shard_link_home(s, cluster);
+    bool is_impostor = speaker_is_impostor(c, cluster);
+    struct bytes id = session_id(c->session), user = {0}, response = {0}, correlation = {0};
     struct msg_link_packet *m;
     struct link_parcel *parcel;
     uint8_t *to;
 
+    if (is_impostor)
+        user = session_user(c->session);
     if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
         response = p->props.response_topic;
     if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
@@ -78,19 +71,23 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
     if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m) ||
         !mail_takes(s, worker, p->payload.n))
         return ERR_FULL;
-    parcel = malloc(sizeof *parcel + topic.n + id.n + response.n + correlation.n + p->payload.n);
+    parcel = malloc(sizeof *parcel + topic.n + id.n + user.n + response.n + correlation.n +
+                    p->payload.n);
     if (!parcel)
         return ERR_MEMORY;
     *parcel = (struct link_parcel){.topic_count = topic.n,
                                    .client_id_count = id.n,
+                                   .user_count = user.n,
                                    .response_count = response.n,
                                    .correlation_count = correlation.n,
                                    .payload_count = p->payload.n,
                                    .client = slab_handle(&s->clients, c),
                                    .worker = (uint16_t)s->number,
-                                   .qos = p->qos};
+                                   .qos = p->qos,
+                                   .is_impostor = is_impostor};
     to = bytes_put(parcel->bytes, topic);
     to = bytes_put(to, id);
+    to = bytes_put(to, user);
     to = bytes_put(to, response);
     to = bytes_put(to, correlation);
     bytes_put(to, p->payload);
@@ -116,6 +113,8 @@ static void note_denied(struct client *c, struct bytes topic)
     uint32_t n = topic.n < sizeof text ? topic.n : (uint32_t)sizeof text - 1;
 
     STAT_INC(&s->stats, denied_publish);
+    if (bytes_begin(topic, BYTES_LIT("$LINK/")))
+        speaker_refused(c, topic);
     memcpy(text, topic.p, n);
     text[n] = 0;
     client_log_detail(c, 7, "publish denied", "not authorized", text);

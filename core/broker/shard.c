@@ -307,12 +307,15 @@ static bool on_link_packet(struct shard *s, const struct msg_link_packet *m)
     const struct link_parcel *l = m->parcel;
     const uint8_t *at = l->bytes;
     struct link_packet p = {.from = {l->worker, l->client.slot, l->client.generation},
-                            .qos = l->qos};
+                            .qos = l->qos,
+                            .is_impostor = l->is_impostor};
 
     p.topic = bytes_of(at, l->topic_count);
     at += l->topic_count;
     p.client_id = bytes_of(at, l->client_id_count);
     at += l->client_id_count;
+    p.user = bytes_of(at, l->user_count);
+    at += l->user_count;
     p.response_topic = bytes_of(at, l->response_count);
     at += l->response_count;
     p.correlation = bytes_of(at, l->correlation_count);

@@ -109,6 +109,8 @@ struct link_packet {
     struct bytes client_id;
     struct bytes topic, payload, response_topic, correlation;
     uint8_t qos;
+    bool is_impostor;  /* it must not speak for the cluster that the topic names */
+    struct bytes user; /* then: the name it came with; else empty */
 };
 
 /* Whether connections of a listener may speak for links: none; as well as for clients; only. */
@@ -121,12 +123,20 @@ struct listener_rules {
     uint8_t links;    /* LISTENER_LINKS_... */
 };
 
+/* A link of the configuration: who may speak for it, in core/broker/speaker.c. Read by all. */
+struct link_rules {
+    const char *name;     /* of the remote cluster */
+    const char *identity; /* the user name that it must prove; NULL: none */
+};
+
 struct cluster_config {
     uint32_t workers;      /* that serve clients: numbers 0..workers-1 */
     uint32_t link_workers; /* numbers workers..workers+link_workers-1 */
     struct limits limits;
     const struct listener_rules *listeners; /* by handoff.listener; outlives the process state */
     uint32_t listener_count;
+    const struct link_rules *links; /* outlives the process state, too */
+    uint32_t link_count;            /* at most LINKS_MAX */
     const char *cluster_name; /* or NULL */
     uint64_t seed[4];         /* for hashes and random choices */
     uint32_t ring_bytes[4];   /* 0: mail_default_sizes */

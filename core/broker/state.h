@@ -193,9 +193,11 @@ struct client {
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
     uint8_t protocol;     /* enum protocol */
     uint8_t state;
-    bool is_bridge, is_parked;
-    bool may_link;     /* `$LINK/` is open to it */
-    bool is_link_only; /* and nothing else is */
+    bool is_bridge : 1, is_parked : 1;
+    bool may_link : 1;        /* `$LINK/` is open to it */
+    bool is_link_only : 1;    /* and nothing else is */
+    bool is_link_refused : 1; /* it was closed to it, and that has been said */
+    bool is_peer : 1;         /* the user name of its session is proven, and a link's peer_identity */
 };
 
 /* What a delivery takes from the subscriptions that matched. */
@@ -396,6 +398,16 @@ MUST_USE enum err client_on_publish(struct client *c, const struct packet_publis
 void client_on_pubrel(struct client *c, const struct packet_ack *p);
 /* Whether messages of this client, and its will, may go to subscribers of that topic. */
 bool client_may_publish(const struct client *c, struct bytes topic);
+
+/* ---- who may speak for links (speaker.c) ---- */
+/* Finds it out for a client whose CONNECT has come. */
+void speaker_begin(struct client *c);
+/* The cluster in `$LINK/cluster/KIND/NAME...`; empty: there is none. */
+struct bytes speaker_cluster(struct bytes topic);
+/* Whether a client that may speak for links is not the one of that name. */
+bool speaker_is_impostor(const struct client *c, struct bytes cluster);
+/* A topic or filter under `$LINK/` was closed to it: counted, and said once. */
+void speaker_refused(struct client *c, struct bytes topic);
 
 /* ---- clients and sessions (client.c, connect.c) ---- */
 void client_on_connect(struct client *c, const struct packet_connect *p);

@@ -359,8 +359,11 @@ static uint8_t refuse_filter(struct client *c, struct bytes filter)
     if (!topic_filter_valid(filter, s->limits->topic_levels))
         return REASON_TOPIC_FILTER_INVALID;
     if ((c->is_link_only || bytes_begin(filter, BYTES_LIT("$LINK/"))) &&
-        !(c->may_link && bytes_begin(filter, BYTES_LIT("$LINK/cluster/resp/"))))
+        !(c->may_link && bytes_begin(filter, BYTES_LIT("$LINK/cluster/resp/")))) {
+        if (bytes_begin(filter, BYTES_LIT("$LINK/")))
+            speaker_refused(c, filter);
         return REASON_NOT_AUTHORIZED;
+    }
     if (!access_may_subscribe(s, c->session, filter)) {
         STAT_INC(&s->stats, denied_subscribe);
         return REASON_NOT_AUTHORIZED;

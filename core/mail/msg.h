@@ -88,10 +88,12 @@ struct msg_retain {
 
 /* A `$LINK/` packet: one block from malloc, given away. */
 struct link_parcel {
-    uint32_t topic_count, client_id_count, response_count, correlation_count, payload_count;
+    uint32_t topic_count, client_id_count, user_count, response_count, correlation_count;
+    uint32_t payload_count;
     struct handle client;
     uint16_t worker;
     uint8_t qos;
+    bool is_impostor;
     uint8_t bytes[]; /* in the order of the counts */
 };
 struct msg_link_packet {

@@ -47,6 +47,7 @@ struct world {
     struct cfg_server servers[LINKS_MAX][2];
     struct bytes topics[LINKS_MAX][8];
     struct listener_rules rules;
+    struct link_rules links[LINKS_MAX];
     struct cluster_config config;
     struct cluster_state *cluster;
     struct hub *hub;
@@ -342,11 +343,15 @@ static inline void world_start(struct world *w)
     struct shard_hooks hooks = {.net = w, .log = world_log};
     struct hub_config hub = {.cfg = &w->cfg, .net = w, .dial = world_dial, .log = world_log};
 
+    for (uint32_t i = 0; i < w->cfg.link_count; i++)
+        w->links[i] = (struct link_rules){w->cfg.links[i].name, w->cfg.links[i].peer_identity};
     w->config = (struct cluster_config){.workers = 1,
                                         .link_workers = 1,
                                         .limits = w->cfg.limits,
                                         .listeners = &w->rules,
                                         .listener_count = 1,
+                                        .links = w->links,
+                                        .link_count = w->cfg.link_count,
                                         .cluster_name = w->cfg.cluster.name,
                                         .seed = {1, 2, 3, 4},
                                         .version = "test",

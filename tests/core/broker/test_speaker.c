@@ -1,0 +1,247 @@
+/* tests/core/broker/test_speaker.c -- which connections may speak for which links. */
+#include <stdlib.h>
+
+#include "core/broker/state.h"
+#include "tests/support/broker.h"
+#include "tests/support/test.h"
+
+/* ---- a broker with three links, and what its link worker gets ---- */
+
+static const struct link_rules links[] = {{"x", "link-x"}, {"y", "link-y"}, {"open", NULL}};
+
+struct taken {
+    uint32_t count, impostors;
+    char user[32]; /* of the last one */
+};
+static struct taken taken;
+static uint32_t refusals_said;
+
+static bool take_packet(void *link, const struct link_packet *p)
+{
+    struct taken *t = link;
+
+    t->count++;
+    t->impostors += p->is_impostor;
+    assert_true(p->user.n < sizeof t->user);
+    bytes_put((uint8_t *)t->user, p->user);
+    t->user[p->user.n] = 0;
+    return true;
+}
+
+static void count_refusals(void *net, const struct log_event *e)
+{
+    (void)net;
+    if (strcmp(e->event, "link refused") == 0) {
+        assert_int_equal(e->level, 4);
+        refusals_said++;
+    }
+}
+
+static void start(struct broker *b, uint8_t inside)
+{
+    struct shard_hooks hooks = {.link = &taken, .link_packet = take_packet};
+    struct shard_hooks logs = {.log = count_refusals};
+
+    taken = (struct taken){0};
+    refusals_said = 0;
+    broker_init(b, 2);
+    b->config.link_workers = 1;
+    b->config.links = links;
+    b->config.link_count = 3;
+    b->listeners[0].links = inside;
+    b->listeners[1].links = LISTENER_LINKS_NO;
+    b->listeners[1].allow_anonymous = true;
+    broker_start(b);
+    shard_set_hooks(cluster_shard(b->cluster, 2), &hooks);
+    for (uint32_t i = 0; i < 2; i++)
+        shard_set_hooks(cluster_shard(b->cluster, i), &logs);
+}
+
+/* A client that has proven a user name (NULL: none). */
+static struct peer *proven(struct broker *b, uint16_t listener, const char *id, const char *user)
+{
+    struct admission *a = user ? calloc(1, sizeof *a + strlen(user)) : NULL;
+
+    if (a) {
+        a->has_user = true;
+        a->user_count = (uint16_t)strlen(user);
+        memcpy(a->user, user, strlen(user));
+    }
+    b->admission = a;
+    return broker_client_as(b, listener, MQTT_5, id, NULL, false);
+}
+
+static uint8_t suback_of(struct peer *p, const char *filter)
+{
+    peer_subscribe(p, filter, 1);
+    broker_settle(p->broker);
+    return peer_expect(p, PACKET_SUBACK)->suback.reasons.p[0];
+}
+
+static uint8_t puback_of(struct peer *p, const char *topic)
+{
+    peer_publish(p, topic, "x", 1);
+    broker_settle(p->broker);
+    return peer_expect(p, PACKET_PUBACK)->ack.reason;
+}
+
+/* A packet under $LINK/ arrives at the link worker, from its cluster or from an impostor. */
+static void expect_passed(struct peer *p, const char *topic, bool is_impostor)
+{
+    struct taken before = taken;
+
+    assert_int_equal(puback_of(p, topic), REASON_SUCCESS);
+    assert_int_equal(taken.count, before.count + 1);
+    assert_int_equal(taken.impostors, before.impostors + is_impostor);
+}
+
+/* ---- tests ---- */
+
+TEST(link_with_a_peer_identity_is_spoken_for_by_that_user_alone)
+{
+    struct broker b;
+    struct peer *p;
+
+    for (uint8_t l = LISTENER_LINKS_ON; l <= LISTENER_LINKS_ONLY; l++) {
+        start(&b, l);
+        p = proven(&b, 0, "a", "link-x");
+        expect_passed(p, "$LINK/cluster/route/x", false);
+        expect_passed(p, "$LINK/cluster/msg/x", false);
+        assert_string_equal(taken.user, "");
+        p = proven(&b, 0, "b", "eve");
+        expect_passed(p, "$LINK/cluster/route/x", true);
+        assert_string_equal(taken.user, "eve");
+        expect_passed(p, "$LINK/cluster/msg/x", true);
+        p = proven(&b, 0, "c", NULL);
+        expect_passed(p, "$LINK/cluster/route/x", true);
+        p = proven(&b, 0, "d", "link-x2"); /* no prefix will do */
+        expect_passed(p, "$LINK/cluster/route/x", true);
+        p = proven(&b, 0, "e", "link-");
+        expect_passed(p, "$LINK/cluster/route/x", true);
+        broker_stop(&b);
+    }
+}
+
+TEST(user_name_that_was_not_proven_is_no_peer_identity)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = broker_client_as(&b, 0, MQTT_5, "a", "link-x", false);
+    expect_passed(p, "$LINK/cluster/route/x", true);
+    assert_string_equal(taken.user, "link-x");
+    p = broker_client_as(&b, 1, MQTT_5, "b", "link-x", false);
+    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    broker_stop(&b);
+}
+
+TEST(peer_identity_speaks_where_the_listener_takes_no_links)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_NO);
+    p = proven(&b, 1, "a", "link-x");
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), 1);
+    assert_int_equal(suback_of(p, "$LINK/cluster/msg/x"), REASON_NOT_AUTHORIZED);
+    expect_passed(p, "$LINK/cluster/route/x", false);
+    p = proven(&b, 0, "b", "link-y");
+    expect_passed(p, "$LINK/cluster/msg/y", false);
+    broker_stop(&b);
+}
+
+TEST(connection_of_a_peer_identity_is_a_links_and_nothing_else)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = proven(&b, 0, "a", "link-x");
+    assert_int_equal(suback_of(p, "t"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(suback_of(p, "#"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "t"), REASON_NOT_AUTHORIZED);
+    p = proven(&b, 0, "b", "somebody");
+    assert_int_equal(suback_of(p, "t"), 1);
+    broker_stop(&b);
+}
+
+TEST(cluster_does_not_speak_for_another)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = proven(&b, 0, "a", "link-x");
+    expect_passed(p, "$LINK/cluster/route/y", true);
+    expect_passed(p, "$LINK/cluster/msg/y", true);
+    expect_passed(p, "$LINK/cluster/msg/y/more", true);
+    expect_passed(p, "$LINK/cluster/route/open", true); /* it is known who it is */
+    expect_passed(p, "$LINK/cluster/route/nobody", false);
+    p = proven(&b, 1, "b", "link-x");
+    expect_passed(p, "$LINK/cluster/msg/y", true);
+    broker_stop(&b);
+}
+
+TEST(link_without_a_peer_identity_is_open_where_the_listener_takes_links)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = proven(&b, 0, "a", NULL);
+    expect_passed(p, "$LINK/cluster/route/open", false);
+    p = proven(&b, 0, "b", "somebody");
+    expect_passed(p, "$LINK/cluster/msg/open", false);
+    assert_int_equal(refusals_said, 0);
+    broker_stop(&b);
+}
+
+TEST(who_may_speak_for_no_link_is_refused_and_that_is_said_once)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = proven(&b, 1, "a", "somebody");
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "$LINK/cluster/msg/open"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(taken.count, 0);
+    assert_int_equal(refusals_said, 1);
+    assert_int_equal(BROKER_SUM(&b, link_packets_refused), 3);
+    broker_stop(&b);
+}
+
+TEST(rules_of_links_and_not_the_acl_judge_a_link)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_NO);
+    broker_set_acl(&b, "user admin\ntopic #\n");
+    broker_settle(&b);
+    p = proven(&b, 1, "a", "link-x");
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), 1);
+    expect_passed(p, "$LINK/cluster/route/x", false);
+    expect_passed(p, "$LINK/cluster/msg/x", false);
+    p = proven(&b, 1, "b", "admin"); /* nor does it open links to anybody */
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    broker_stop(&b);
+}
+
+TEST(peer_identity_means_nothing_where_there_are_no_link_workers)
+{
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.config.links = links;
+    b.config.link_count = 3;
+    broker_start(&b);
+    p = proven(&b, 0, "a", "link-x");
+    assert_int_equal(suback_of(p, "t"), 1);
+    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    broker_stop(&b);
+}
