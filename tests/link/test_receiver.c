@@ -1064,3 +1064,94 @@ TEST(receiver_publishes_the_recorded_messages)
     assert_int_equal(WORLD_COUNT(w, link_messages_received), 8);
     worlds_end();
 }
+
+/* ---- who may speak for a link ---- */
+
+/* As alone(), and only the user "link-beta" may speak for beta. */
+static struct world *alone_with_identity(void)
+{
+    struct world *w = world_make("alpha", 1001);
+
+    world_link(w, "beta", 3000, "t/#")->peer_identity = "link-beta";
+    world_link(w, "gamma", 3001, "g/#");
+    world_start(w);
+    worlds_settle();
+    return w;
+}
+
+/* A client that has proven to be `user`. */
+static struct wire *proven(struct world *w, const char *id, const char *user)
+{
+    struct admission *a = calloc(1, sizeof(*a) + strlen(user));
+    struct wire *k;
+
+    assert_non_null(a);
+    a->has_user = true;
+    a->user_count = (uint16_t)strlen(user);
+    memcpy(a->user, user, strlen(user));
+    w->admission = a;
+    k = client(w, id);
+    subscribe(k, "$LINK/cluster/resp/beta/n1", 1);
+    return k;
+}
+
+/* The connection was ended with 0x87. */
+static void expect_not_authorized(struct wire *k)
+{
+    const struct packet *p;
+
+    while ((p = wire_next(k)) && p->type != PACKET_DISCONNECT)
+        ;
+    assert_non_null(p);
+    assert_int_equal(p->disconnect.reason, REASON_NOT_AUTHORIZED);
+}
+
+TEST(peer_identity_introduces_itself_and_others_are_told_that_they_may_not)
+{
+    struct world *w = alone_with_identity();
+    struct wire *good, *eve = node(w, "beta"), *mallory = proven(w, "m", "mallory");
+    struct emqx_control c;
+
+    introduce(eve, "beta", "alpha", 5);
+    c = answer(eve);
+    assert_false(c.is_accepted);
+    assert_true(bytes_eq(c.reason, BYTES_LIT("not_authorized")));
+    assert_true(world_said(w, "4 link refused|beta|we answer not_authorized"));
+    introduce(mallory, "beta", "alpha", 5);
+    assert_false(answer(mallory).is_accepted);
+    assert_int_equal(WORLD_COUNT(w, link_impostors), 2);
+    assert_int_equal(wanted(w), 0);
+    good = proven(w, "b", "link-beta");
+    introduce(good, "beta", "alpha", 5);
+    assert_true(answer(good).is_accepted);
+    routes(good, "beta", "n1", "a/b", "");
+    assert_int_equal(wanted(w), 1);
+    assert_int_equal(WORLD_COUNT(w, link_impostors), 2);
+    worlds_end();
+}
+
+TEST(routes_and_messages_of_an_impostor_end_its_connection)
+{
+    struct world *w = alone_with_identity();
+    struct wire *reader = client(w, "r"), *k;
+
+    subscribe(reader, "#", 0);
+    k = client(w, "e1");
+    routes(k, "beta", "n1", "stolen/#", "");
+    expect_not_authorized(k);
+    k = client(w, "e2");
+    message(k, "beta", "t/forged", 0, 0);
+    expect_not_authorized(k);
+    assert_true(world_said(w, "4 link packet refused|beta|it has not proven the peer_identity of "
+                              "this link"));
+    assert_int_equal(WORLD_COUNT(w, link_impostors), 2);
+    k = proven(w, "e3", "link-beta"); /* one cluster in the name of another */
+    message(k, "gamma", "g/forged", 0, 0);
+    expect_not_authorized(k);
+    assert_null(wire_next(reader));
+    assert_int_equal(wanted(w), 0);
+    k = proven(w, "b", "link-beta");
+    message(k, "beta", "t/true", 0, 0);
+    assert_true(bytes_eq(wire_expect(reader, PACKET_PUBLISH)->publish.topic, BYTES_LIT("t/true")));
+    worlds_end();
+}

@@ -48,6 +48,7 @@ struct world {
     struct bytes topics[LINKS_MAX][8];
     struct listener_rules rules;
     struct link_rules links[LINKS_MAX];
+    struct admission *admission; /* of the next client, which takes it; NULL: none */
     struct cluster_config config;
     struct cluster_state *cluster;
     struct hub *hub;
@@ -510,8 +511,9 @@ static inline struct wire *wire_to(struct world *w)
     struct client *c;
 
     shard_begin_turn(shard_of(w, WORLD_CLIENTS), all.now_ms, all.wall_ms);
-    c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 2, NULL, k);
+    c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 2, w->admission, k);
     assert_non_null(c);
+    w->admission = NULL;
     k->world[1] = w;
     k->stream[1] = client_stream(c);
     k->stream[1]->conn = k;
