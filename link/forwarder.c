@@ -85,6 +85,12 @@ static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
 {
     struct forwarder *f = forwarder_of(d);
 
+    if (reason == REASON_NOT_AUTHORIZED) { /* this connection; on the next one it is sent again */
+        dialer_fail(d, "we may not publish there to $LINK/cluster/msg/: allow it in its access "
+                       "rules, link to a listener that takes links, or be the peer_identity of its "
+                       "link");
+        return;
+    }
     if (window_ack(&f->window, id, reason >= REASON_UNSPECIFIED_ERROR) != OK) {
         dialer_fail(d, "a PUBACK for nothing that was sent");
         return;

@@ -252,6 +252,63 @@ TEST(peer_says_why_it_was_not_let_in)
     worlds_end();
 }
 
+TEST(peer_says_what_is_wrong_with_tls)
+{
+    struct world *w = alone("#");
+    struct wire *k;
+
+    world_start(w);
+    worlds_settle();
+    k = dialled(":routesync:");
+    k->stream[0]->ops->failed(k->stream[0], "peer refused: certificate expired");
+    wire_drop(k);
+    worlds_settle();
+    assert_true(world_said(
+        w, "5 link not connected|beta|TLS: peer refused: certificate expired|it is tried again"));
+    worlds_end();
+}
+
+/* Lets time pass until there is one. */
+static struct wire *next_dialled(const char *kind)
+{
+    for (int i = 0; i < 600; i++) {
+        struct wire *k = dialled(kind);
+
+        if (k)
+            return k;
+        worlds_pass(100);
+    }
+    fail_msg("nobody dials");
+    return NULL;
+}
+
+TEST(peer_begins_with_another_address_after_each_round_of_failures)
+{
+    struct world *w = alone("#");
+    uint32_t most = 0;
+    struct wire *k;
+
+    w->cfg.links[0].server_count = 2;
+    w->servers[0][1] = (struct cfg_server){.host = "memory", .port = 9};
+    all.script_port = 0; /* nobody listens on either */
+    world_start(w);
+    worlds_pass(3000);
+    for (uint32_t i = 0; i < all.wire_count; i++) {
+        assert_true(all.wire[i]->attempt <= most + 1);
+        most = all.wire[i]->attempt > most ? all.wire[i]->attempt : most;
+    }
+    assert_in_range(most, 1, all.wire_count / 4);
+    all.script_port = SCRIPT_PORT;
+    k = next_dialled(":routesync:");
+    assert_in_range(k->attempt, most, most + 2);
+    welcome(k, NULL);
+    wire_drop(k);
+    worlds_settle();
+    k = next_dialled(":routesync:");
+    assert_int_equal(k->attempt, 0); /* all had been well */
+    worlds_end();
+}
+
 TEST(peer_pings_and_notices_silence)
 {
     struct world *w = alone("");
@@ -678,6 +735,31 @@ TEST(peer_sends_unacknowledged_messages_again_after_a_cut)
     worlds_settle();
     assert_null(wire_next(k));
     assert_int_equal(window_count(&world_peer(w, "beta")->forwarders[0].window), 0);
+    worlds_end();
+}
+
+TEST(peer_keeps_messages_that_a_connection_may_not_publish)
+{
+    struct world *w = alone("");
+    struct wire *k, *c;
+
+    world_start(w);
+    worlds_settle();
+    want(w, "#");
+    c = client(w, "publisher");
+    k = dialled(":msg:");
+    welcome(k, NULL);
+    publish(c, "a", "1", 1);
+    wire_ack(k, read_message(k, "1", 1, false), REASON_NOT_AUTHORIZED);
+    worlds_settle();
+    assert_null(k->stream[0]);
+    assert_true(world_said(w, "we may not publish there to $LINK/cluster/msg/"));
+    worlds_pass(200);
+    k = dialled(":msg:"); /* as somebody else, perhaps */
+    welcome(k, NULL);
+    wire_ack(k, read_message(k, "1", 1, true), 0);
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 0);
     worlds_end();
 }
 

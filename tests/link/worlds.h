@@ -34,6 +34,7 @@ struct wire {
     bool is_eof[2]; /* that side will hear no more */
     bool is_opened, is_failed, reads;
     uint32_t at; /* of buf[] of the side a test plays: read so far */
+    uint32_t attempt; /* of the dial, at this server */
     uint16_t port;
     struct packet packet;
 };
@@ -108,6 +109,7 @@ static inline enum err world_dial(void *net, struct stream *s, const struct link
     k->world[0] = net;
     k->stream[0] = s;
     k->port = to->server->port;
+    k->attempt = to->attempt;
     s->conn = k;
     return OK;
 }
