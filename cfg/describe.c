@@ -43,13 +43,36 @@ static uint32_t print_link_listeners(const struct cfg *cfg, char *to, size_t roo
     return count;
 }
 
+/* Whether clients can prove who they are. */
+static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *l)
+{
+    return cfg->auth.password_file || l->identity != IDENTITY_NONE;
+}
+
+/* Whether they can on any listener. */
+static bool has_any_authentication(const struct cfg *cfg)
+{
+    for (uint32_t i = 0; i < cfg->listener_count; i++)
+        if (has_authentication(cfg, &cfg->listeners[i]))
+            return true;
+    return false;
+}
+
 static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
                          const struct listing *to)
 {
     char listeners[1024];
 
-    if (!link->enable || link->peer_identity)
+    if (!link->enable)
         return;
+    if (link->peer_identity) {
+        if (!has_any_authentication(cfg))
+            warn(to,
+                 "link %s has a peer_identity, and nobody can prove one: there is no password_file "
+                 "in [auth], and no listener with use_identity_as_username",
+                 link->name);
+        return;
+    }
     if (print_link_listeners(cfg, listeners, sizeof(listeners)))
         warn(to,
              "link %s has no peer_identity: whoever may connect to listener %s may speak for it",
@@ -59,12 +82,6 @@ static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
              "link %s can only be dialled from here: no listener takes links; write links = on "
              "in one",
              link->name);
-}
-
-/* Whether clients can prove who they are. */
-static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *l)
-{
-    return cfg->auth.password_file || l->identity != IDENTITY_NONE;
 }
 
 static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l,

@@ -224,8 +224,8 @@ const struct key keys[] = {
      .example = "on", .unset = "on for a loopback address, no for any other",
      .help =
          "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
-         "or only (links alone). A link with a peer_identity may only be spoken for by that user; "
-         "for the others, whoever connects here may speak."},
+         "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
+         "whatever is written here; for the others, whoever connects here may speak."},
     {LISTENER(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "true",
      .unset = "that of [auth] on a loopback address; any other address needs it written here",
      .help = "Whether clients may connect without authentication. Everybody who can reach a "
@@ -356,7 +356,8 @@ const struct key keys[] = {
      .unset = "none: who may connect to a listener with links may speak for this cluster",
      .help = "User name that the remote cluster proves when it connects here, by a password or by "
              "a certificate (use_identity_as_username). Only connections with it may speak for "
-             "this cluster."},
+             "this cluster, on any listener; they are links and nothing else, and no rule of the "
+             "acl_file is needed for them."},
     {LINK(keepalive), .name = "keepalive", .type = KEY_TIME, .unit_us = SECOND, .min = 5,
      .max = 65535, .preset = "60s", .help = "Keep alive of the connections of this link."},
     {LINK(retry_interval_ms), .name = "retry_interval", .type = KEY_TIME, .unit_us = MS, .min = 100,

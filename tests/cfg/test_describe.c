@@ -63,10 +63,16 @@ TEST(describe_warns_of_links_anybody_may_speak_for)
 
 TEST(describe_does_not_warn_of_links_with_an_identity)
 {
-    char *text = description_of(LINK "peer_identity = eu\n");
+    char *text = description_of(LINK "peer_identity = eu\n[auth]\npassword_file = p\n");
 
     assert_null(strstr(text, "warning"));
     free(text);
+}
+
+TEST(describe_warns_of_an_identity_that_nobody_can_prove)
+{
+    check_says(LINK "peer_identity = eu\n",
+               "warning: link eu has a peer_identity, and nobody can prove one");
 }
 
 #define TLS "certfile = c.pem\nkeyfile = c.key\n"
