@@ -127,8 +127,8 @@ static const char *refusal_help(struct bytes reason)
         return "it is another cluster than our link is named after: correct the link's name here, "
                "or its server";
     if (bytes_eq(reason, BYTES_LIT("not_authorized")))
-        return "we have not proven to be this cluster: the user name or the certificate of our link "
-               "must be the peer_identity of its link to us";
+        return "we have not proven who we are: the user name or the certificate of our link must "
+               "be the peer_identity of its link to us";
     if (bytes_eq(reason, BYTES_LIT("cluster_link_disabled")))
         return "its link to us is disabled: enable it there";
     return NULL;

@@ -275,8 +275,8 @@ static const char *refusal_words(uint8_t reason)
     switch (reason) {
     case REASON_BAD_USER_NAME_OR_PASSWORD:
     case REASON_NOT_AUTHORIZED:
-        return "not let in: see username, password and certificate of this link, and over there the "
-               "users and the peer_identity of its link to us";
+        return "not let in: see username, password and certificate of this link, and over there "
+               "the users and the peer_identity of its link to us";
     case REASON_CLIENT_ID_NOT_VALID:
         return "the client id is refused: see clientid of this link";
     case REASON_UNSUPPORTED_PROTOCOL_VERSION:

@@ -8,8 +8,8 @@
  * introduce no other. A client whose binding was forgotten (link/binding.h) is disconnected at its
  * next word, and begins again.
  *
- * Core says of each packet whether its client may speak for that cluster (core/broker/speaker.c). An
- * impostor's introduction is answered with `not_authorized`; anything else of it ends its
+ * Core says of each packet whether its client may speak for that cluster (core/broker/speaker.c).
+ * An impostor's introduction is answered with `not_authorized`; anything else of it ends its
  * connection with 0x87.
  *
  * Little can unpack to much, so in a turn only so much is unpacked. A packet beyond that waits (see

@@ -92,8 +92,7 @@ static void client_free(struct waiting *w, struct waiting_client *c)
 
 static size_t text_bytes(const struct link_packet *p)
 {
-    return (size_t)p->topic.n + p->user.n + p->response_topic.n + p->correlation.n +
-           p->payload.n;
+    return (size_t)p->topic.n + p->user.n + p->response_topic.n + p->correlation.n + p->payload.n;
 }
 
 /* What a packet takes: as if its client had only this one. */

@@ -516,7 +516,7 @@ static void on_layers_failed(struct conn *c)
 {
     STAT_INC(shard_count(c->worker->shard), handshakes_failed);
     if (c->stream && c->stream->ops->failed)
-        c->stream->ops->failed(c->stream, layers_error(c->layers)); /* it says it in its own words */
+        c->stream->ops->failed(c->stream, layers_error(c->layers)); /* which says it */
     else
         conn_log(c, 4, "connection closed", layers_error(c->layers));
     c->input_closed = true;

@@ -79,8 +79,8 @@ struct net {
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
     _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */
     pthread_mutex_t rules_lock;
-    struct passwd *passwd; /* under the lock */
-    struct acl *acl;       /* under the lock */
+    struct passwd *passwd;                   /* under the lock */
+    struct acl *acl;                         /* under the lock */
     struct tls_context *link_tls[LINKS_MAX]; /* under the lock; by link; NULL: no TLS */
     _Alignas(CACHE_LINE) _Atomic uint32_t rules_version;
     struct listener *listeners;

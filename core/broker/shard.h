@@ -137,13 +137,13 @@ struct cluster_config {
     uint32_t listener_count;
     const struct link_rules *links; /* outlives the process state, too */
     uint32_t link_count;            /* at most LINKS_MAX */
-    const char *cluster_name; /* or NULL */
-    uint64_t seed[4];         /* for hashes and random choices */
-    uint32_t ring_bytes[4];   /* 0: mail_default_sizes */
-    const char *version;      /* for $SYS/broker/version */
-    uint64_t connections_max; /* that descriptors allow */
-    struct acl *acl;          /* NULL: everything is allowed. Every shard takes a reference */
-    bool acl_check_subscribe; /* a subscription that could never bring anything is refused */
+    const char *cluster_name;       /* or NULL */
+    uint64_t seed[4];               /* for hashes and random choices */
+    uint32_t ring_bytes[4];         /* 0: mail_default_sizes */
+    const char *version;            /* for $SYS/broker/version */
+    uint64_t connections_max;       /* that descriptors allow */
+    struct acl *acl;                /* NULL: everything is allowed. Every shard takes a reference */
+    bool acl_check_subscribe;       /* a subscription that could never bring anything is refused */
     bool check_retain_source; /* retained messages vanish with their publisher's right to write;
                                * what was retained while there was no ACL is taken as allowed */
 };

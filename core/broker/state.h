@@ -197,7 +197,7 @@ struct client {
     bool may_link : 1;        /* `$LINK/` is open to it */
     bool is_link_only : 1;    /* and nothing else is */
     bool is_link_refused : 1; /* it was closed to it, and that has been said */
-    bool is_peer : 1;         /* the user name of its session is proven, and a link's peer_identity */
+    bool is_peer : 1;         /* its user name is proven, and is a link's peer_identity */
 };
 
 /* What a delivery takes from the subscriptions that matched. */

@@ -33,7 +33,7 @@ struct wire {
     uint32_t n[2], room[2];
     bool is_eof[2]; /* that side will hear no more */
     bool is_opened, is_failed, reads;
-    uint32_t at; /* of buf[] of the side a test plays: read so far */
+    uint32_t at;      /* of buf[] of the side a test plays: read so far */
     uint32_t attempt; /* of the dial, at this server */
     uint16_t port;
     struct packet packet;

@@ -232,7 +232,8 @@ TEST(dialled_server_says_what_it_has_against_our_certificate)
 {
     begin(NULL, WITH_CRL);
     expect_fault(&(struct call){.name = NULL}, "peer refused: certificate required");
-    expect_fault(&(struct call){.name = "revoked"}, "peer refused: bad certificate"); /* the library */
+    expect_fault(&(struct call){.name = "revoked"},
+                 "peer refused: bad certificate"); /* so it says */
     expect_fault(&(struct call){.name = "expired_client"}, "peer refused: certificate expired");
     expect_fault(&(struct call){.name = "other_client"}, "peer refused: unknown CA");
     end();
