@@ -222,10 +222,9 @@ const struct key keys[] = {
      .help = "Addresses and networks that may not connect, also where allow names them."},
     {LISTENER(links), .name = "links", .type = KEY_CHOICE, .choices = links_choices,
      .example = "on", .unset = "on for a loopback address, no for any other",
-     .help =
-         "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
-         "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
-         "whatever is written here; for the others, whoever connects here may speak."},
+     .help = "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
+             "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
+             "whatever is written here; for the others, whoever connects here may speak."},
     {LISTENER(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "true",
      .unset = "that of [auth] on a loopback address; any other address needs it written here",
      .help = "Whether clients may connect without authentication. Everybody who can reach a "

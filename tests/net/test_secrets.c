@@ -1,4 +1,4 @@
-/* tests/net/test_secrets.c -- files that a configuration names: all or none, all mistakes told.
+/* tests/net/test_secrets.c -- files that a configuration names: all of them, or none. */
 #include "tests/support/test.h"
 
 #include <stdio.h>
