@@ -458,8 +458,9 @@ const struct key keys[] = {
      .preset = "auto",
      .help = "Bytes of all waiting, retained and half-received messages, filters, routes of links "
              "and wills together. At the bound messages are dropped or not retained, as at their "
-             "own bounds, new filters, routes and wills are refused, and who is sending a large "
-             "packet is disconnected. auto is half of the machine's memory."},
+             "own bounds, and new filters, routes and wills are refused; beyond it by an eighth, "
+             "who is sending a large packet is disconnected. auto is half of the machine's "
+             "memory."},
     {LIMITS(session_expiry), .name = "persistent_client_expiration",
      .aliases = {"session_expiry_interval", "expire_sessions_after_seconds"}, .type = KEY_TIME,
      .unit_us = SECOND, .min = 1, .max = 36500u * 86400u, .word = "never", .word_value = UINT32_MAX,

@@ -16,6 +16,9 @@
 #define MEMORY_LOOK_TURNS 16u
 /* And what a worker may take in between. */
 #define MEMORY_LOOK_BYTES (128u << 10)
+/* Half-received packets may go beyond memory_limit by its eighth: a publisher is not cut off because
+ * messages for others wait, which are then dropped instead. */
+#define INPUT_SHARE 8u
 
 /* ---- life ---- */
 
@@ -440,14 +443,22 @@ static void look_at_memory(struct shard *s)
                load_relaxed(&s->cluster->shards[i]->stats.filter_bytes_held) +
                load_relaxed(&s->cluster->shards[i]->mail_bytes);
     s->is_memory_full = s->limits->memory_bytes && sum > s->limits->memory_bytes;
+    s->is_input_full = s->limits->memory_bytes &&
+                       sum > s->limits->memory_bytes + s->limits->memory_bytes / INPUT_SHARE;
 }
 
-bool memory_is_full(struct shard *s)
+/* Looks again when this worker has taken or let go of a good deal since. */
+static void keep_looking(struct shard *s)
 {
     uint64_t held = held_here(s);
 
     if (held - s->held_at_look > MEMORY_LOOK_BYTES && s->held_at_look - held > MEMORY_LOOK_BYTES)
         look_at_memory(s);
+}
+
+bool memory_is_full(struct shard *s)
+{
+    keep_looking(s);
     return s->is_memory_full;
 }
 
@@ -462,7 +473,9 @@ void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms)
 
 bool shard_hold_input(struct shard *s, int64_t bytes)
 {
-    if (bytes > 0 && memory_is_full(s))
+    if (bytes > 0)
+        keep_looking(s);
+    if (bytes > 0 && s->is_input_full)
         return false;
     STAT_ADD(&s->stats, input_bytes_held, bytes);
     return true;

@@ -116,6 +116,7 @@ struct shard {
     uint64_t waiting_bytes; /* in messages held */
     uint64_t held_at_look;  /* with half-received packets and filters */
     bool is_memory_full;    /* asked by memory_is_full */
+    bool is_input_full;     /* and even the share of half-received packets is used up */
     uint32_t turn;
     /* who lives here */
     struct slab clients, sessions, shares, asks;

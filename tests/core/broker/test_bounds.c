@@ -136,6 +136,27 @@ static void empty_memory(struct broker *b)
     STAT_ADD(&s->stats, input_bytes_held, -(2 << 20));
 }
 
+TEST(packets_on_their_way_have_an_eighth_of_the_memory_of_their_own)
+{
+    struct broker b;
+    struct shard *s;
+
+    broker_init(&b, 1);
+    b.config.limits.memory_bytes = 8u << 20;
+    broker_start(&b);
+    s = cluster_shard(b.cluster, 0);
+    STAT_ADD(&s->stats, filter_bytes_held, 8u << 20); /* others have all of it */
+    assert_true(shard_hold_input(s, 500u << 10));
+    assert_false(shard_hold_routes(s, 1));
+    assert_true(shard_hold_input(s, 600u << 10)); /* this one goes beyond */
+    assert_false(shard_hold_input(s, 1));
+    assert_true(shard_hold_input(s, -(1100 << 10)));
+    assert_true(shard_hold_input(s, 1));
+    assert_true(shard_hold_input(s, -1));
+    STAT_ADD(&s->stats, filter_bytes_held, -(8 << 20));
+    broker_stop(&b);
+}
+
 TEST(will_is_refused_when_the_memory_is_used_up)
 {
     struct connect_out o = {.protocol = MQTT_5,

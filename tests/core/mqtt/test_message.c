@@ -250,7 +250,7 @@ TEST(workers_make_a_message_each_of_one_blob)
 TEST(message_remembers_its_source_if_it_is_asked_to)
 {
     for (int shared = 0; shared < 2; shared++) {
-        struct blob_home home = {0};
+        struct blob_home home = {.held_bytes = 0};
         struct publish p = a_publish(), q;
         uint64_t waiting = 0, without;
         struct message *m;
