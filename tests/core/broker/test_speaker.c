@@ -102,8 +102,8 @@ TEST(link_with_a_peer_identity_is_spoken_for_by_that_user_alone)
     struct broker b;
     struct peer *p;
 
-    for (uint8_t l = LISTENER_LINKS_ON; l <= LISTENER_LINKS_ONLY; l++) {
-        start(&b, l);
+    for (int l = LISTENER_LINKS_ON; l <= LISTENER_LINKS_ONLY; l++) {
+        start(&b, (uint8_t)l);
         p = proven(&b, 0, "a", "link-x");
         expect_passed(p, "$LINK/cluster/route/x", false);
         expect_passed(p, "$LINK/cluster/msg/x", false);
