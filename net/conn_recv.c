@@ -330,7 +330,7 @@ static void open_here(struct conn *c, struct bytes in, struct admission *admissi
     c->stream->conn = c;
     conn_become(c, CONN_OPEN);
     c->need = 0;
-    if (in.p == c->held + c->held_start && c->held)
+    if (c->held && in.p == c->held + c->held_start)
         (void)offer_held(c);
     else
         offer_direct(c, in.p, in.n);
