@@ -57,17 +57,21 @@ static void start(struct broker *b, uint8_t inside)
         shard_set_hooks(cluster_shard(b->cluster, i), &logs);
 }
 
+static struct admission *admission_of(const char *user)
+{
+    struct admission *a = calloc(1, sizeof *a + strlen(user));
+
+    assert_non_null(a);
+    a->has_user = true;
+    a->user_count = (uint16_t)strlen(user);
+    memcpy(a->user, user, strlen(user));
+    return a;
+}
+
 /* A client that has proven a user name (NULL: none). */
 static struct peer *proven(struct broker *b, uint16_t listener, const char *id, const char *user)
 {
-    struct admission *a = user ? calloc(1, sizeof *a + strlen(user)) : NULL;
-
-    if (a) {
-        a->has_user = true;
-        a->user_count = (uint16_t)strlen(user);
-        memcpy(a->user, user, strlen(user));
-    }
-    b->admission = a;
+    b->admission = user ? admission_of(user) : NULL;
     return broker_client_as(b, listener, MQTT_5, id, NULL, false);
 }
 
@@ -133,6 +137,11 @@ TEST(user_name_that_was_not_proven_is_no_peer_identity)
     assert_string_equal(taken.user, "link-x");
     p = broker_client_as(&b, 1, MQTT_5, "b", "link-x", false);
     assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    b.admission = admission_of("link-x");
+    b.admission->has_user = false;
+    p = broker_client_as(&b, 0, MQTT_5, "c", NULL, false);
+    expect_passed(p, "$LINK/cluster/route/x", true);
+    assert_int_equal(suback_of(p, "t"), 1); /* a client as any other */
     broker_stop(&b);
 }
 
