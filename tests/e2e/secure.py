@@ -45,8 +45,10 @@ class Files:
         return os.path.join(self.folder, name)
 
     def write(self, name, content):
-        with open(self.path(name), "w", encoding="utf-8") as f:
+        """In one step, as a broker that reads meanwhile must see it."""
+        with open(self.path(name) + ".new", "w", encoding="utf-8") as f:
             f.write(content)
+        os.replace(self.path(name) + ".new", self.path(name))
         return self.path(name)
 
     def take(self, name, source):
