@@ -33,6 +33,12 @@ enum {
     OPT_RAMP,
     OPT_PID,
     OPT_JSON,
+    OPT_TLS,
+    OPT_CAFILE,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_INSECURE,
+    OPT_RESUME,
 };
 
 static const char short_options[] = "h:p:q:V:t:u:P:A:n:C:";
@@ -56,6 +62,12 @@ static const struct option long_options[] = {
     {"ramp", required_argument, NULL, OPT_RAMP},
     {"pid", required_argument, NULL, OPT_PID},
     {"json", no_argument, NULL, OPT_JSON},
+    {"tls", no_argument, NULL, OPT_TLS},
+    {"cafile", required_argument, NULL, OPT_CAFILE},
+    {"cert", required_argument, NULL, OPT_CERT},
+    {"key", required_argument, NULL, OPT_KEY},
+    {"insecure", no_argument, NULL, OPT_INSECURE},
+    {"resume", no_argument, NULL, OPT_RESUME},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
@@ -70,13 +82,20 @@ static const char help_head[] =
 static const char help_options[] =
     "\n"
     "  -h HOST            the broker's host (127.0.0.1)\n"
-    "  -p PORT            and port (1883)\n"
+    "  -p PORT            and port (1883; 8883 with TLS)\n"
     "  -V VERSION         mqttv31, mqttv311 or mqttv5; 31, 311 or 5 will do (mqttv311)\n"
     "  -q QOS             of messages and subscriptions: 0, 1 or 2 (0)\n"
     "  -u NAME -P WORD    user name and password\n"
     "  -t PREFIX          topics are PREFIX/0, PREFIX/1 ... (load)\n"
     "  -A ADDRESS         where connections come from\n"
     "  --addresses N      and from the N - 1 addresses after it, in turn (1)\n"
+    "\n"
+    "  --tls              within TLS; implied by all of these:\n"
+    "  --cafile FILE      the broker's certificate must be of one of these CAs (the system's)\n"
+    "  --cert FILE        our certificate, in PEM\n"
+    "  --key FILE         and its key\n"
+    "  --insecure         the broker's certificate is not looked at\n"
+    "  --resume           all but the first handshakes resume the session of the first\n"
     "\n"
     "  -n N               clients on the wide side of the scenario\n"
     "  --size BYTES       payload (64)\n"
@@ -200,6 +219,31 @@ static bool read_prefix(const char *text, struct load_options *o)
 
 /* ---- the command line ---- */
 
+static bool read_tls(struct load_options *o, int option, const char *text)
+{
+    o->has_tls = true;
+    switch (option) {
+    case OPT_CAFILE:
+        o->ca_file = text;
+        break;
+    case OPT_CERT:
+        o->certificate_file = text;
+        break;
+    case OPT_KEY:
+        o->key_file = text;
+        break;
+    case OPT_INSECURE:
+        o->is_insecure = true;
+        break;
+    case OPT_RESUME:
+        o->resumes = true;
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
 static bool read_option(struct load_options *o, int option, const char *text)
 {
     uint32_t qos;
@@ -254,6 +298,13 @@ static bool read_option(struct load_options *o, int option, const char *text)
     case OPT_JSON:
         o->is_json = true;
         return true;
+    case OPT_TLS:
+    case OPT_CAFILE:
+    case OPT_CERT:
+    case OPT_KEY:
+    case OPT_INSECURE:
+    case OPT_RESUME:
+        return read_tls(o, option, text);
     default: /* getopt has said it */
         return false;
     }
@@ -272,6 +323,10 @@ static bool read_scenario(struct load_options *o, int argc, char **argv)
         o->window = 1;
     if (o->warm_up_us == UINT64_MAX)
         o->warm_up_us = o->count ? 0 : WARM_UP_US;
+    if (!o->port)
+        o->port = o->has_tls ? "8883" : "1883";
+    if (!o->certificate_file != !o->key_file)
+        return complain("--cert and --key belong together");
     if (o->bind_count > 1 && !o->bind_address)
         return complain("--addresses needs -A, the first of them");
     return true;
@@ -283,7 +338,6 @@ enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
 
     *o = (struct load_options){
         .host = "127.0.0.1",
-        .port = "1883",
         .bind_count = 1,
         .topic_prefix = "load",
         .protocol = MQTT_311,

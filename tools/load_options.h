@@ -38,6 +38,8 @@ struct load_options {
     uint64_t warm_up_us, measure_us, stall_us;
     struct load_procs procs; /* of the broker; none: nothing is measured there */
     bool is_json;
+    bool has_tls, is_insecure, resumes;
+    const char *ca_file, *certificate_file, *key_file; /* NULL: the system's; none */
 
     /* found by load_options_resolve */
     struct sockaddr_storage to;

@@ -256,6 +256,29 @@ static bool raise_descriptors(uint32_t connections)
     return false;
 }
 
+/* The context of all connections; it stays until the loop is closed. */
+static bool open_tls(struct load_loop *loop, const struct load_options *o)
+{
+    struct tls_settings settings = {.side = TLS_CLIENT,
+                                    .ca_file = o->ca_file,
+                                    .certificate_file = o->certificate_file,
+                                    .key_file = o->key_file,
+                                    .accept_any = o->is_insecure,
+                                    .alpn = "mqtt"};
+    char why[512] = "the TLS library does not start";
+
+    if (!o->has_tls)
+        return true;
+    loop->server_name = o->host;
+    loop->resumes = o->resumes;
+    if (tls_init() == OK)
+        loop->tls = tls_context_create(&settings, why, sizeof(why));
+    if (loop->tls)
+        return true;
+    fprintf(stderr, "causeway-load: %s\n", why);
+    return false;
+}
+
 static bool open_loop(struct load_loop *loop, const struct load_options *o, uint32_t connections)
 {
     char why[512] = "no memory";
@@ -265,8 +288,11 @@ static bool open_loop(struct load_loop *loop, const struct load_options *o, uint
     loop->in_bytes = connections > MANY_CONNECTIONS ? IN_BYTES_MANY : IN_BYTES;
     if (loop->in_bytes < least)
         loop->in_bytes = least;
+    if (!open_tls(loop, o))
+        return false;
     if (load_loop_open(loop, why, sizeof(why)) == OK)
         return true;
+    tls_context_release(loop->tls);
     fprintf(stderr, "causeway-load: %s\n", why);
     return false;
 }
@@ -294,6 +320,7 @@ bool load_run(struct load_traffic *t, const struct load_options *o, struct load_
     }
     load_loop_close(&loop);
     load_traffic_fini(t);
+    tls_context_release(loop.tls);
     return ok;
 }
 

@@ -1,15 +1,18 @@
-/* tools/load_wire.c -- one TCP connection of the load generator, on net/uring. */
+/* tools/load_wire.c -- one connection of the load generator, TCP or TLS, on net/uring. */
 #include "tools/load_wire.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "core/base/check.h"
 
 #define BUFFER_BYTES_MIN 256u
+/* Received at once within TLS. */
+#define SEALED_BYTES 4096u
 /* Completions handled before what they caused is sent. */
 #define TURN_BUDGET 512u
 
@@ -31,44 +34,9 @@ enum err load_loop_open(struct load_loop *loop, char *why, size_t why_bytes)
 void load_loop_close(struct load_loop *loop)
 {
     uring_destroy(loop->uring);
+    tls_session_destroy(loop->session);
+    loop->session = NULL;
     loop->uring = NULL;
-}
-
-static void send_rest(struct load_wire *w)
-{
-    w->is_sending = true;
-    uring_send(w->loop->uring, w->fd, w->flying.p + w->flown, w->flying.n - w->flown, &w->send_op);
-}
-
-static void flush(struct load_wire *w)
-{
-    struct load_buffer empty = w->flying;
-
-    if (w->is_sending || w->is_connecting || w->is_closed || w->filling.n == 0)
-        return;
-    w->flying = w->filling;
-    w->flown = 0;
-    w->filling = empty;
-    w->filling.n = 0;
-    send_rest(w);
-}
-
-static void flush_dirty(struct load_loop *loop)
-{
-    while (loop->dirty) {
-        struct load_wire *w = loop->dirty;
-
-        loop->dirty = w->next_dirty;
-        w->is_dirty = false;
-        flush(w);
-    }
-}
-
-void load_loop_turn(struct load_loop *loop, uint64_t wait_us)
-{
-    flush_dirty(loop);
-    uring_submit(loop->uring, wait_us);
-    (void)uring_run(loop->uring, TURN_BUDGET);
 }
 
 /* ---- closing ---- */
@@ -99,19 +67,147 @@ static void gone(struct load_wire *w, int error)
     w->loop->calls->on_gone(w, error);
 }
 
+/* ---- sending ---- */
+
+static void send_rest(struct load_wire *w)
+{
+    w->is_sending = true;
+    uring_send(w->loop->uring, w->fd, w->flying.p + w->flown, w->flying.n - w->flown, &w->send_op);
+}
+
+/* Seals what was collected, as far as there is room, and sends all that is sealed. */
+static void flush_sealed(struct load_wire *w)
+{
+    struct bytes all = bytes_of(w->filling.p, w->filling.n), out;
+    uint32_t taken = 0;
+
+    if (w->is_open && all.n > 0) {
+        enum err err = tls_seal(w->tls, &all, 1, &taken);
+
+        if (err != OK && err != ERR_FULL) {
+            gone(w, EPROTO);
+            return;
+        }
+        w->filling.n -= taken;
+        memmove(w->filling.p, w->filling.p + taken, w->filling.n);
+    }
+    out = tls_output(w->tls);
+    if (out.n == 0)
+        return;
+    w->is_sending = true;
+    uring_send(w->loop->uring, w->fd, out.p, out.n, &w->send_op);
+}
+
+static void flush(struct load_wire *w)
+{
+    struct load_buffer empty = w->flying;
+
+    if (w->is_sending || w->is_connecting || w->is_closed)
+        return;
+    if (w->tls) {
+        flush_sealed(w);
+        return;
+    }
+    if (w->filling.n == 0)
+        return;
+    w->flying = w->filling;
+    w->flown = 0;
+    w->filling = empty;
+    w->filling.n = 0;
+    send_rest(w);
+}
+
+static void make_dirty(struct load_wire *w)
+{
+    if (w->is_dirty || w->is_closed)
+        return;
+    w->is_dirty = true;
+    w->next_dirty = w->loop->dirty;
+    w->loop->dirty = w;
+}
+
+static void flush_dirty(struct load_loop *loop)
+{
+    while (loop->dirty) {
+        struct load_wire *w = loop->dirty;
+
+        loop->dirty = w->next_dirty;
+        w->is_dirty = false;
+        flush(w);
+    }
+}
+
+void load_loop_turn(struct load_loop *loop, uint64_t wait_us)
+{
+    flush_dirty(loop);
+    uring_submit(loop->uring, wait_us);
+    (void)uring_run(loop->uring, TURN_BUDGET);
+}
+
 /* ---- completions ---- */
 
 static void receive(struct load_wire *w)
 {
     w->is_receiving = true;
-    uring_recv(w->loop->uring, w->fd, w->in + w->in_used, w->loop->in_bytes - w->in_used,
-               &w->recv_op);
+    if (w->tls)
+        uring_recv(w->loop->uring, w->fd, w->sealed, SEALED_BYTES, &w->recv_op);
+    else
+        uring_recv(w->loop->uring, w->fd, w->in + w->in_used, w->loop->in_bytes - w->in_used,
+                   &w->recv_op);
+}
+
+/* `n` more bytes are in `in`. False: it is closed now. */
+static bool take(struct load_wire *w, uint32_t n)
+{
+    uint32_t done;
+
+    w->in_used += n;
+    done = w->loop->calls->on_bytes(w, bytes_of(w->in, w->in_used));
+    if (w->is_closed)
+        return false;
+    w->in_used -= done;
+    if (w->in_used > 0 && done > 0)
+        memmove(w->in, w->in + done, w->in_used);
+    CHECK(w->in_used < w->loop->in_bytes);
+    return true;
+}
+
+/* The handshake may be done, and a ticket may have come. */
+static void look_at_tls(struct load_wire *w)
+{
+    struct load_loop *loop = w->loop;
+
+    if (loop->resumes && !loop->session && w->is_open)
+        loop->session = tls_session_create(w->tls);
+    if (w->is_open || !tls_is_established(w->tls))
+        return;
+    w->is_open = true;
+    loop->calls->on_open(w);
+}
+
+/* The same as take, of bytes that are sealed. */
+static bool take_sealed(struct load_wire *w, struct bytes in)
+{
+    enum tls_verdict verdict;
+    uint32_t n;
+
+    do {
+        verdict = tls_open(w->tls, &in, w->in + w->in_used, w->loop->in_bytes - w->in_used, &n);
+        look_at_tls(w);
+        if (w->is_closed || (verdict == TLS_DATA && !take(w, n)))
+            return false;
+    } while (verdict == TLS_DATA);
+    make_dirty(w);
+    if (verdict == TLS_MORE)
+        return true;
+    gone(w, verdict == TLS_CLOSED ? 0 : EPROTO);
+    return false;
 }
 
 static void wire_on_recv(struct uring_op *op, const struct uring_event *event)
 {
     struct load_wire *w = URING_OWNER(op, struct load_wire, recv_op);
-    uint32_t done;
+    bool goes_on;
 
     w->is_receiving = false;
     if (w->is_closed) {
@@ -122,17 +218,23 @@ static void wire_on_recv(struct uring_op *op, const struct uring_event *event)
         gone(w, -event->res);
         return;
     }
-    w->in_used += (uint32_t)event->res;
-    done = w->loop->calls->on_bytes(w, bytes_of(w->in, w->in_used));
-    if (w->is_closed) {
+    if (w->tls)
+        goes_on = take_sealed(w, bytes_of(w->sealed, (size_t)event->res));
+    else
+        goes_on = take(w, (uint32_t)event->res);
+    if (goes_on)
+        receive(w);
+    else
         join(w);
-        return;
-    }
-    w->in_used -= done;
-    if (w->in_used > 0 && done > 0)
-        memmove(w->in, w->in + done, w->in_used);
-    CHECK(w->in_used < w->loop->in_bytes);
-    receive(w);
+}
+
+/* `n` bytes of what TLS has sealed are with the kernel. */
+static void sealed_sent(struct load_wire *w, uint32_t n)
+{
+    tls_output_sent(w->tls, n);
+    if (w->is_open && tls_output_count(w->tls) == 0 && w->filling.n == 0)
+        w->loop->calls->on_sent(w);
+    flush(w);
 }
 
 static void wire_on_send(struct uring_op *op, const struct uring_event *event)
@@ -148,6 +250,10 @@ static void wire_on_send(struct uring_op *op, const struct uring_event *event)
         gone(w, -event->res);
         return;
     }
+    if (w->tls) {
+        sealed_sent(w, (uint32_t)event->res);
+        return;
+    }
     w->flown += (uint32_t)event->res;
     if (w->flown < w->flying.n) {
         send_rest(w);
@@ -156,6 +262,19 @@ static void wire_on_send(struct uring_op *op, const struct uring_event *event)
     w->flying.n = 0;
     w->loop->calls->on_sent(w);
     flush(w);
+}
+
+/* A client's handshake. */
+static void begin_tls(struct load_wire *w)
+{
+    struct load_loop *loop = w->loop;
+
+    w->tls = tls_create(loop->tls, loop->server_name, loop->session);
+    w->sealed = malloc(SEALED_BYTES);
+    if (!w->tls || !w->sealed)
+        gone(w, ENOMEM);
+    else if (take_sealed(w, bytes_of("", 0)))
+        receive(w);
 }
 
 static void wire_on_connect(struct uring_op *op, const struct uring_event *event)
@@ -171,7 +290,12 @@ static void wire_on_connect(struct uring_op *op, const struct uring_event *event
         gone(w, -event->res);
         return;
     }
+    if (w->loop->tls) {
+        begin_tls(w);
+        return;
+    }
     receive(w);
+    w->is_open = true;
     w->loop->calls->on_open(w);
 }
 
@@ -231,15 +355,13 @@ void load_wire_wrote(struct load_wire *w, const uint8_t *end)
 {
     w->filling.n = (uint32_t)(end - w->filling.p);
     CHECK(w->filling.n <= w->filling.room);
-    if (w->is_dirty || w->is_closed)
-        return;
-    w->is_dirty = true;
-    w->next_dirty = w->loop->dirty;
-    w->loop->dirty = w;
+    make_dirty(w);
 }
 
 uint32_t load_wire_waiting(const struct load_wire *w)
 {
+    if (w->tls)
+        return w->filling.n + tls_output_count(w->tls);
     return w->filling.n + (w->flying.n - (w->is_sending ? w->flown : w->flying.n));
 }
 
@@ -250,6 +372,9 @@ void load_wire_fini(struct load_wire *w)
     if (w->fd >= 0)
         close(w->fd);
     w->fd = -1;
+    tls_destroy(w->tls);
+    w->tls = NULL;
+    free(w->sealed);
     free(w->in);
     free(w->filling.p);
     free(w->flying.p);

@@ -1,8 +1,8 @@
-/* tools/load_wire.h -- one TCP connection of the load generator, on net/uring.
+/* tools/load_wire.h -- one connection of the load generator, TCP or TLS, on net/uring.
  *
  * Bytes to send are collected in one buffer while the other is under way, so a turn needs one send
  * per connection. Received bytes are offered where they arrived; what is not consumed is offered
- * again with what follows.
+ * again with what follows. With TLS, on_open comes when the handshake is done.
  *
  * Threads  one, that of the loop.
  * Memory   the wire is embedded in its user and lives until its loop is closed.
@@ -16,6 +16,7 @@
 
 #include "core/base/bytes.h"
 #include "core/base/err.h"
+#include "net/tls.h"
 #include "net/uring.h"
 
 struct load_wire;
@@ -35,7 +36,11 @@ struct load_loop {
     struct uring *uring;
     struct load_wire *dirty; /* has something to send, linked by next_dirty */
     const struct load_wire_calls *calls;
-    uint32_t in_bytes; /* room to receive, per wire; more than any packet */
+    uint32_t in_bytes;       /* room to receive, per wire; more than any packet */
+    struct tls_context *tls; /* a client's, the caller's; NULL: no TLS */
+    const char *server_name; /* whose certificate it must be */
+    bool resumes;            /* all but the first connections resume the session of the first */
+    struct tls_session *session;
 };
 
 struct load_buffer {
@@ -48,8 +53,11 @@ struct load_wire {
     int fd;
     bool is_connecting, is_receiving, is_sending; /* a request is with the kernel */
     bool is_closed;                               /* nothing more is told or taken */
+    bool is_open;                                 /* on_open has been called */
     bool is_dirty;
     struct load_wire *next_dirty;
+    struct tls *tls;
+    uint8_t *sealed; /* with TLS: what is received */
     struct uring_op connect_op, recv_op, send_op;
     uint8_t *in;
     uint32_t in_used;
