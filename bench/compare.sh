@@ -1,7 +1,8 @@
 #!/bin/bash
 # bench/compare.sh -- our broker and others under the same load, in turn, on this machine.
 #
-# Usage: bench/compare.sh [-r ROUNDS] [-s SECONDS] [-n CONNECTIONS] [-i SECONDS] [PEER]...
+# Usage: bench/compare.sh [-T] [-r ROUNDS] [-s SECONDS] [-n CONNECTIONS] [-i SECONDS] [PEER]...
+#   -T  within TLS, with the EC certificate of tests/support/certs.sh
 #   -r  rounds; in each, every scenario runs against every broker (5)
 #   -s  seconds that one run measures (1)
 #   -n  silent connections of the hold run; 0 leaves it out (15000)
@@ -34,9 +35,10 @@ SCENARIOS=(
     "lone messages QoS 0, 100 pairs, 5000/s|-n 100 --rate 5000 -q 0 point-to-point"
 )
 
-rounds=5 seconds=1 connections=15000 idle=10
-while getopts r:s:n:i: option; do
+rounds=5 seconds=1 connections=15000 idle=10 tls=
+while getopts Tr:s:n:i: option; do
     case $option in
+    T) tls=yes ;;
     r) rounds=$OPTARG ;;
     s) seconds=$OPTARG ;;
     n) connections=$OPTARG ;;
@@ -77,8 +79,15 @@ free_port() {
 }
 
 write_settings() {
+    local keys=
+    if [ "$tls" ]; then
+        bash tests/support/certs.sh "$OUT/certs" || die "no certificates"
+        keys="$OUT/certs/server"
+    fi
     cat >"$scratch/mosquitto.conf" <<END
 listener $mosquitto_port 127.0.0.1
+${keys:+certfile $keys.crt
+keyfile $keys.key}
 allow_anonymous true
 user $(id -un)
 persistence false
@@ -89,6 +98,8 @@ END
     cat >"$scratch/causeway.ini" <<END
 [listener mqtt]
 bind = 127.0.0.1:$causeway_port
+${keys:+certfile = $keys.crt
+keyfile = $keys.key}
 [log]
 log_level = error
 [limits]
@@ -126,7 +137,7 @@ measure() {
     local found
     start "$2" "$3"
     # shellcheck disable=SC2086
-    if ! found=$("$LOAD" -p "$3" --pid "$broker" --json $5); then
+    if ! found=$("$LOAD" ${tls:+--insecure} -p "$3" --pid "$broker" --json $5); then
         echo "compare.sh: $1, $4: not clean: $found" >&2
         unclean=1
     fi
