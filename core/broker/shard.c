@@ -16,8 +16,8 @@
 #define MEMORY_LOOK_TURNS 16u
 /* And what a worker may take in between. */
 #define MEMORY_LOOK_BYTES (128u << 10)
-/* Half-received packets may go beyond memory_limit by its eighth: a publisher is not cut off because
- * messages for others wait, which are then dropped instead. */
+/* Half-received packets may go beyond memory_limit by its eighth: a publisher is not cut off
+ * because messages for others wait, which are then dropped instead. */
 #define INPUT_SHARE 8u
 
 /* ---- life ---- */
