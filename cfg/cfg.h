@@ -174,8 +174,12 @@ struct cfg_auth {
     const char *acl_file;      /* NULL: none */
     bool acl_check_subscribe;
     bool check_retain_source;
-    uint32_t cache_ms; /* how long a password that was right is not computed again; 0: always */
-    uint32_t threads;  /* that compute password hashes */
+    uint32_t cache_ms;     /* how long a password that was right is not computed again; 0: always */
+    uint32_t threads;      /* that compute password hashes */
+    uint32_t failures_max; /* of an address, before it is banned */
+    uint32_t failure_window_ms; /* in which so many are forgiven */
+    uint32_t ban_ms;            /* 0: nobody is banned */
+    struct cidr_list ban_exempt;
 };
 
 struct cfg_text; /* one piece of the memory of a struct cfg; private to cfg/ */

@@ -486,13 +486,19 @@ static void check_workers(struct draft *draft)
                     cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
 }
 
-/* Nobody needs to be let in without a name where names can be proven. */
+/* Nobody needs to be let in without a name where names can be proven. Local tools, and balancers on
+ * this machine, are not banned unless somebody asks for it. */
 static void finish_auth(struct draft *draft)
 {
     struct cfg_auth *auth = &draft->cfg->auth;
+    const char *why;
 
     if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
         auth->allow_anonymous = !auth->password_file;
+    if (!draft_line(section_of(draft, SECTION_AUTH), "auth_ban_exempt") &&
+        cidr_add(&auth->ban_exempt, BYTES_LIT("localhost"), &why) != OK)
+        draft->is_out_of_memory = true;
+    cidr_seal(&auth->ban_exempt);
 }
 
 void check_draft(struct draft *draft)

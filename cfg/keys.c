@@ -535,6 +535,24 @@ const struct key keys[] = {
     {AUTH(threads), .name = "auth_threads", .type = KEY_NUMBER, .min = 1, .max = 64, .word = "auto",
      .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
      .help = "Threads that compute password hashes; auto is one for each two cores."},
+    {AUTH(failures_max), .name = "max_auth_failures", .type = KEY_NUMBER, .min = 1, .max = 1000000,
+     .flags = KEY_ZERO_PRESETS, .preset = "10",
+     .help = "Failed authentications of an address (IPv6: of a /64) before it is banned for "
+             "auth_ban_time: its connections are closed before anything is read of them. A client "
+             "id of an address is banned after half as many, and refused with 0x9F."},
+    {AUTH(failure_window_ms), .name = "auth_failure_window", .type = KEY_TIME, .unit_us = MS,
+     .min = 1000, .max = 86400000, .preset = "5min",
+     .help = "Time in which max_auth_failures failures are forgiven, one by one. Success forgives "
+             "none."},
+    {AUTH(ban_ms), .name = "auth_ban_time", .type = KEY_TIME, .unit_us = MS, .min = 0,
+     .max = 86400000, .preset = "5min",
+     .help = "How long an address or client id is banned; 0: nobody is ever. A ban is logged once, "
+             "with the address."},
+    {AUTH(ban_exempt), .name = "auth_ban_exempt", .type = KEY_NETWORKS, .flags = KEY_LIST,
+     .example = "10.0.0.0/8", .unset = "localhost",
+     .help = "Addresses and networks that are never banned, though their client ids may be: "
+             "balancers without PROXY headers, gateways of whole fleets. Where there are PROXY "
+             "headers, the client's own address counts."},
 };
 
 const uint32_t key_count = sizeof(keys) / sizeof(keys[0]);

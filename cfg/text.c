@@ -48,6 +48,7 @@ void cfg_free(struct cfg *cfg)
     for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
         cfg_listener_fini(&cfg->listeners[i]);
     }
+    cidr_fini(&cfg->auth.ban_exempt);
     while (cfg->texts) {
         struct cfg_text *piece = cfg->texts;
 

@@ -45,7 +45,7 @@ static struct admission *admit(struct bytes user, uint64_t credential)
     return a;
 }
 
-static struct admission *refuse(enum reason reason)
+struct admission *auth_refusal(enum reason reason)
 {
     struct admission *a = calloc(1, sizeof(*a));
 
@@ -95,11 +95,11 @@ static void check(struct auth *a, struct auth_question *q)
     if (load_relaxed(&q->is_in_vain)) /* a hint: nothing depends on it */
         return;
     if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK) {
-        q->admission = refuse(REASON_SERVER_BUSY);
+        q->admission = auth_refusal(REASON_SERVER_BUSY);
         return;
     }
     if (!matches) {
-        q->admission = refuse(REASON_BAD_USER_NAME_OR_PASSWORD);
+        q->admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
         return;
     }
     remember(a, q, password);
@@ -245,7 +245,7 @@ static struct passwd *current_passwd(struct auth *a)
 static enum auth_verdict by_identity(const char *identity, struct admission **admission)
 {
     if (!identity || !*identity || strlen(identity) > UINT16_MAX)
-        *admission = refuse(REASON_NOT_AUTHORIZED);
+        *admission = auth_refusal(REASON_NOT_AUTHORIZED);
     else
         *admission = admit(bytes_str(identity), 0);
     return *admission ? AUTH_KNOWN : AUTH_MEMORY;

@@ -64,6 +64,8 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
 /* Just before a client is opened: makes a refusal of an admission that is not true any more, since
  * the users were replaced while it was on its way.  NULL is fine. */
 void auth_confirm(struct auth *a, struct admission *admission);
+/* A refusal without a question.  NULL: no memory. */
+struct admission *auth_refusal(enum reason reason);
 /* The asker is gone: the answer will be thrown away. */
 void auth_forget(struct auth_question *q);
 /* Frees a question that has come back, without its admission. */

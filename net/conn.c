@@ -18,6 +18,7 @@
 #include "core/base/stats.h"
 #include "net/auth.h"
 #include "net/conn_state.h"
+#include "net/guard.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 
@@ -317,48 +318,30 @@ static void read_peer(struct conn *c)
     }
 }
 
-/* A conn for an accepted socket, with the layers of its listener.  NULL: no memory. */
-static struct conn *new_accepted(struct worker *w, int fd, uint16_t listener)
+/* Gives an accepted connection the layers of its listener.  False: no memory. */
+static bool add_layers(struct conn *c)
 {
-    struct layers *layers = NULL;
-    struct conn *c;
+    struct listener *l = &c->worker->net->listeners[c->listener];
 
-    if (listener_has_layers(&w->net->listeners[listener])) {
-        layers = listener_layers(&w->net->listeners[listener]);
-        if (!layers)
-            return NULL;
-    }
-    c = conn_new(w, fd, listener);
-    if (c)
-        c->layers = layers;
-    else
-        layers_destroy(layers);
-    return c;
+    if (listener_has_layers(l))
+        c->layers = listener_layers(l);
+    return c->layers || !listener_has_layers(l);
 }
 
-/* Whether the listener takes sockets from there; says it where it does not. */
-static bool is_welcome(struct conn *c)
+static void say_no_memory(struct worker *w)
 {
-    const struct listener *l = &c->worker->net->listeners[c->listener];
+    struct log_line line = {
+        .level = 3, .event = "connection refused", .reason = close_reason_name(CLOSE_MEMORY)};
 
-    /* A peer that has reset the connection already has no address; what it sent is still there. */
-    if (c->peer_is_known ? listener_knows(l, c->peer, c->peer_is_v6 ? 16 : 4)
-                         : listener_knows_all(l))
-        return true;
-    STAT_INC(shard_count(c->worker->shard), connections_denied);
-    conn_log(c, 5, "connection refused",
-             l->config->proxy != CFG_PROXY_NO ? "not a trusted balancer" : "address denied");
-    return false;
+    worker_log_flood(w, FLOOD_MEMORY, &line);
 }
 
 void conn_accept(struct worker *w, int fd, uint16_t listener)
 {
-    struct conn *c = new_accepted(w, fd, listener);
-    struct log_line line = {
-        .level = 3, .event = "connection refused", .reason = close_reason_name(CLOSE_MEMORY)};
+    struct conn *c = conn_new(w, fd, listener);
 
     if (!c) {
-        worker_log_flood(w, FLOOD_MEMORY, &line);
+        say_no_memory(w);
         listener_release(w, listener);
         uring_close(w->uring, fd);
         return;
@@ -366,12 +349,18 @@ void conn_accept(struct worker *w, int fd, uint16_t listener)
     c->is_counted = true;
     read_peer(c);
     conn_become(c, CONN_GREETING);
+    if (!guard_admits_socket(c)) {
+        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+        return;
+    }
+    if (!add_layers(c)) {
+        say_no_memory(w);
+        conn_drop(c, CLOSE_MEMORY);
+        return;
+    }
     timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + w->net->cfg->limits.connect_timeout_ms,
               conn_on_timer);
-    if (is_welcome(c))
-        conn_update_recv(c);
-    else
-        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+    conn_update_recv(c);
 }
 
 /* The peer as the other worker knew it: from its socket, or from a balancer. */

@@ -17,6 +17,7 @@
 #include "core/base/check.h"
 #include "core/base/stats.h"
 #include "net/auth.h"
+#include "net/guard.h"
 #include "net/listener.h"
 
 /* From this size on a packet's rest is received directly. */
@@ -385,16 +386,16 @@ static void await_answer(struct conn *c, struct auth_question *q, struct bytes i
         (void)keep(c, in.p, in.n);
 }
 
-/* Whether the lists of addresses let this peer in; says it where they do not. */
-static bool is_admitted(struct conn *c)
+/* No password of a banned client id is looked at; it is told so. */
+static void refuse_banned(struct conn *c, const struct greeting *g, struct bytes in)
 {
-    const struct listener *l = &c->worker->net->listeners[c->listener];
+    struct admission *admission = auth_refusal(REASON_CONNECTION_RATE_EXCEEDED);
 
-    if (!c->peer_is_known || listener_admits(l, c->peer, c->peer_is_v6 ? 16 : 4))
-        return true;
-    STAT_INC(shard_count(c->worker->shard), connections_denied);
-    conn_log(c, 5, "connection refused", "address denied");
-    return false;
+    STAT_INC(shard_count(c->worker->shard), denied_banned);
+    if (admission)
+        place(c, g->home, in, admission);
+    else
+        conn_drop(c, CLOSE_MEMORY);
 }
 
 /* The CONNECT is whole: who is it? */
@@ -407,8 +408,12 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
     struct admission *admission = NULL;
     struct auth_question *q = NULL;
 
-    if (listener->proxy != CFG_PROXY_NO && !is_admitted(c)) { /* a header may name nobody */
-        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+    if (listener->proxy != CFG_PROXY_NO ? !guard_admits_client(c) : !guard_still_admits(c)) {
+        conn_drop(c, CLOSE_NOT_AUTHORIZED); /* a header may name nobody */
+        return;
+    }
+    if (guard_bans(c, g->connect.client_id)) {
+        refuse_banned(c, g, in);
         return;
     }
     switch (auth_ask(w->net->auth, listener, &g->connect, identity, w, &admission, &q)) {
@@ -459,6 +464,10 @@ static void on_answer(struct conn *c, struct auth_question *q)
     struct greeting g;
 
     c->u.question = NULL;
+    if (!guard_still_admits(c)) { /* of many tried at once, none tells whether it was right */
+        conn_drop(c, CLOSE_BANNED);
+        return;
+    }
     if (!q->admission || shard_greet(c->worker->shard, in, &g, &c->need) != OK) {
         conn_drop(c, CLOSE_MEMORY);
         return;
@@ -536,18 +545,29 @@ static void on_layers_open(struct conn *c)
         c->stream->ops->opened(c->stream);
 }
 
-/* A balancer has said who connected. False: nobody who may. */
-static bool take_peer(struct conn *c)
+/* The header of a balancer, which says who connected. False: nobody who may, and it is dropped, or
+ * no header; nothing more is to be opened. */
+static bool open_header(struct conn *c, struct bytes *in)
 {
     struct layers_peer peer;
+    enum err err = layers_open_header(c->layers, in);
 
+    if (err == ERR_MORE)
+        return false;
+    if (err != OK) {
+        on_layers_failed(c);
+        return false;
+    }
     if (!layers_take_peer(c->layers, &peer))
         return true;
     memcpy(c->peer, peer.ip, sizeof(c->peer));
     c->peer_is_v6 = peer.is_v6;
     c->peer_is_known = true;
     c->peer_port = peer.port;
-    return is_admitted(c);
+    if (guard_admits_client(c))
+        return true;
+    conn_drop(c, CLOSE_NOT_AUTHORIZED);
+    return false;
 }
 
 /* Opens what came from the socket; at most one receive. */
@@ -555,12 +575,11 @@ static void open_layers(struct conn *c, struct bytes in)
 {
     struct worker *w = c->worker;
     uint32_t count = 0;
-    enum layers_verdict verdict = layers_open(c->layers, in, w->plain, &count);
+    enum layers_verdict verdict;
 
-    if (!take_peer(c)) {
-        conn_drop(c, CLOSE_NOT_AUTHORIZED);
+    if (!open_header(c, &in))
         return;
-    }
+    verdict = layers_open(c->layers, in, w->plain, &count);
     if (c->is_opening && layers_are_open(c->layers))
         on_layers_open(c);
     /* What comes with a failure is not worth a client; that could also be gone from here then. */

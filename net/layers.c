@@ -239,20 +239,31 @@ static enum layers_verdict open_ws(struct layers *l, uint8_t *p, uint32_t *count
     return fail(l, ws_why_name(l->ws.why));
 }
 
+enum err layers_open_header(struct layers *l, struct bytes *in)
+{
+    enum err err;
+
+    if (!l->proxy || !l->proxy->versions)
+        return OK;
+    err = open_proxy(l, in);
+    if (err == ERR_MORE)
+        in->n = 0;
+    else if (err != OK)
+        (void)fail(l, "no memory for the PROXY header");
+    return err;
+}
+
 enum layers_verdict layers_open(struct layers *l, struct bytes in, uint8_t *plain, uint32_t *count)
 {
     enum layers_verdict below, above = LAYERS_MORE;
 
+    enum err err;
+
     CHECK(in.n <= LAYERS_INPUT_BYTES_MAX);
     *count = 0;
-    if (l->proxy && l->proxy->versions) {
-        enum err err = open_proxy(l, &in);
-
-        if (err == ERR_MORE)
-            return LAYERS_MORE;
-        if (err != OK)
-            return fail(l, "no memory for the PROXY header");
-    }
+    err = layers_open_header(l, &in);
+    if (err != OK)
+        return err == ERR_MORE ? LAYERS_MORE : LAYERS_FAILED;
     below = open_below(l, in, plain, count);
     if (l->has_ws && *count)
         above = open_ws(l, plain, count);

@@ -43,6 +43,11 @@ enum layers_verdict {
     LAYERS_FAILED, /* see layers_error; send what layers_output has, then close */
 };
 
+/* Takes a PROXY header off the front of `in`, so that layers_take_peer can be asked before anything
+ * else is done, TLS above all. Where none is awaited nothing happens; what is left in `in` is for
+ * layers_open. ERR_MORE: it is not whole, and all was taken.  ERR_PEER, ERR_MEMORY: failed. */
+MUST_USE enum err layers_open_header(struct layers *l, struct bytes *in);
+
 /* Takes all of `in` (at most LAYERS_INPUT_BYTES_MAX; none begins a client's handshake) and writes
  * the plain bytes that come of it: *count of them, to `plain`, which has LAYERS_PLAIN_BYTES. There
  * may be plain bytes with any verdict. */

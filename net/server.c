@@ -16,6 +16,7 @@
 #include "cfg/describe.h"
 #include "core/base/check.h"
 #include "net/auth.h"
+#include "net/ban.h"
 #include "net/clock.h"
 #include "net/conn.h"
 #include "net/heap.h"
@@ -335,6 +336,23 @@ static void watch_certificates(struct server *s)
     s->watch_ms = now_ms + CERTIFICATE_WATCH_MS;
 }
 
+static enum err make_bans(struct server *s)
+{
+    const struct cfg_auth *auth = &s->options->cfg->auth;
+    struct ban_rules rules = {.failures_max = auth->failures_max,
+                              .window_ms = auth->failure_window_ms,
+                              .ban_ms = auth->ban_ms,
+                              .exempt = &auth->ban_exempt};
+
+    if (!auth->ban_ms)
+        return OK;
+    s->net.bans = bans_create(&rules, &s->key, BAN_PLACES);
+    if (s->net.bans)
+        return OK;
+    snprintf(s->why, sizeof(s->why), "no memory for the table of bans");
+    return ERR_MEMORY;
+}
+
 /* SIGHUP. */
 static void reload(struct server *s)
 {
@@ -366,6 +384,8 @@ enum err server_init(struct server *s, const struct server_options *options)
         return ERR_SYSTEM;
     pthread_mutex_init(&s->net.rules_lock, NULL);
     err = read_secrets(s);
+    if (err == OK)
+        err = make_bans(s);
     if (err != OK)
         return err;
     err = uring_probe(getenv("CAUSEWAY_MASK"), &s->net.features, s->why, sizeof(s->why));
@@ -398,6 +418,7 @@ void server_fini(struct server *s)
     if (net->cluster)
         cluster_destroy(net->cluster);
     auth_destroy(net->auth);
+    bans_destroy(net->bans);
     secrets_release(&s->secrets);
     pthread_mutex_destroy(&net->rules_lock);
     if (s->has_tls)

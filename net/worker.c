@@ -14,6 +14,7 @@
 #include "net/auth.h"
 #include "net/clock.h"
 #include "net/conn.h"
+#include "net/guard.h"
 #include "net/heap.h"
 #include "net/layers.h"
 #include "net/listener.h"
@@ -78,6 +79,13 @@ static bool hook_still_holds(void *net, struct bytes user, uint64_t credential)
     return auth_credential(w->net->auth, w->passwd, user) == credential;
 }
 
+static void hook_auth_failed(void *net, void *conn, struct bytes client_id)
+{
+    (void)net;
+    if (conn)
+        guard_on_failure(conn, client_id);
+}
+
 static bool set_hooks(struct worker *w)
 {
     struct net *net = w->net;
@@ -87,7 +95,8 @@ static bool set_hooks(struct worker *w)
                                 .log = hook_log,
                                 .heap_bytes = hook_heap_bytes,
                                 .certificate_days = hook_certificate_days,
-                                .still_holds = hook_still_holds};
+                                .still_holds = hook_still_holds,
+                                .auth_failed = hook_auth_failed};
 
     if (w->is_link && net->link_ops) {
         w->link = net->link_ops->setup(net->cfg, w, w->number - net->client_worker_count,

@@ -26,6 +26,7 @@
 
 struct acl;
 struct auth;
+struct bans;
 struct auth_question;
 struct conn;
 struct dial;
@@ -76,6 +77,7 @@ struct net {
     struct cluster_state *cluster;
     struct resolver *resolver; /* NULL: no link needs one */
     struct auth *auth;
+    struct bans *bans; /* NULL: nobody is ever banned */
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
     _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */
     pthread_mutex_t rules_lock;

@@ -293,9 +293,25 @@ static enum close_reason close_for(enum reason reason)
         return CLOSE_NOT_AUTHORIZED;
     case REASON_TOPIC_NAME_INVALID:
         return CLOSE_TOPIC_INVALID;
+    case REASON_CONNECTION_RATE_EXCEEDED:
+        return CLOSE_BANNED;
     default:
         return CLOSE_UNSUPPORTED;
     }
+}
+
+/* Tells the net of a client that was refused for `reason`, if it has not proven who it is. One that
+ * has, and may not what it wants, is no guesser. */
+static void note_failure(const struct client *c, const struct packet_connect *p, enum reason reason)
+{
+    const struct shard *s = c->stream.shard;
+    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+    bool is_proven = c->admission ? !c->admission->is_refused : rules->allow_anonymous;
+
+    if (is_proven || !s->hooks.auth_failed ||
+        (reason != REASON_BAD_USER_NAME_OR_PASSWORD && reason != REASON_NOT_AUTHORIZED))
+        return;
+    s->hooks.auth_failed(s->hooks.net, c->stream.conn, p->client_id);
 }
 
 #define ASSIGNED_ID_BYTES 25
@@ -531,6 +547,7 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
     if (reason == REASON_SUCCESS && !client_still_holds(c, name))
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason != REASON_SUCCESS) {
+        note_failure(c, p, reason);
         refuse(c, p, reason, close_for(reason));
         return;
     }

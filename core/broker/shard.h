@@ -88,6 +88,8 @@ struct shard_hooks {
     bool (*certificate_days)(void *net, int64_t *days);
     /* Whether what a user proved when it connected (struct admission) still holds. */
     bool (*still_holds)(void *net, struct bytes user, uint64_t credential);
+    /* A client has not proven who it is; `conn` as client_open was given it. */
+    void (*auth_failed)(void *net, void *conn, struct bytes client_id);
     /* ---- link workers only ---- */
     /* A message for routes of links: `links` has a bit for each link that wants it. Returns false
      * when it cannot be taken now; it is offered again. */

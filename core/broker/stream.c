@@ -70,6 +70,7 @@ const char *close_reason_name(enum close_reason why)
         [CLOSE_QUOTA] = "quota exceeded",
         [CLOSE_QUEUE_FULL] = "queue full",
         [CLOSE_UNSUPPORTED] = "not supported",
+        [CLOSE_BANNED] = "too many failed authentications",
         [CLOSE_SERVER_FULL] = "too many connections",
         [CLOSE_MEMORY] = "out of memory",
         [CLOSE_SHUTDOWN] = "server shutting down",

@@ -45,6 +45,7 @@ enum close_reason {
     CLOSE_QUOTA,           /* 0x97 */
     CLOSE_QUEUE_FULL,      /* queue_full = disconnect */
     CLOSE_UNSUPPORTED,     /* 0x9A, 0x9B and their kin */
+    CLOSE_BANNED,          /* 0x9F: too many failed authentications */
     CLOSE_SERVER_FULL,     /* a limit of connections */
     CLOSE_MEMORY,          /* no memory */
     CLOSE_SHUTDOWN,        /* 0x8B */

@@ -960,3 +960,28 @@ TEST(parse_refuses_a_password_file_without_password)
     check_mistake(LINK "topics =\npassword_file = /tmp\n",
                   "f:6: password_file = /tmp cannot be read (it is no file)");
 }
+
+/* ---- bans ---- */
+
+TEST(parse_bans_guessers_but_nobody_on_this_machine)
+{
+    const uint8_t here[4] = {127, 0, 0, 9}, there[4] = {192, 0, 2, 1};
+    struct cfg *cfg = load("");
+
+    assert_int_equal(cfg->auth.failures_max, 10);
+    assert_int_equal(cfg->auth.failure_window_ms, 300000);
+    assert_int_equal(cfg->auth.ban_ms, 300000);
+    assert_true(cidr_has(&cfg->auth.ban_exempt, here, 4));
+    assert_false(cidr_has(&cfg->auth.ban_exempt, there, 4));
+    cfg_free(cfg);
+    cfg = load("[auth]\nmax_auth_failures = 3\nauth_ban_time = 0\nauth_failure_window = 1min\n"
+               "auth_ban_exempt = 192.0.2.0/24\n");
+    assert_int_equal(cfg->auth.failures_max, 3);
+    assert_int_equal(cfg->auth.failure_window_ms, 60000);
+    assert_int_equal(cfg->auth.ban_ms, 0);
+    assert_false(cidr_has(&cfg->auth.ban_exempt, here, 4));
+    assert_true(cidr_has(&cfg->auth.ban_exempt, there, 4));
+    cfg_free(cfg);
+    check_mistake("[auth]\nauth_failure_window = 0\n", "f:2: auth_failure_window = 0 is not");
+    check_mistake("[auth]\nauth_ban_exempt = x\n", "f:2: auth_ban_exempt = x is no address");
+}

@@ -327,6 +327,47 @@ TEST(connect_follows_what_authentication_found_out)
     broker_stop(&b);
 }
 
+static uint32_t failures;
+
+static void count_failure(void *net, void *conn, struct bytes client_id)
+{
+    (void)net;
+    (void)conn;
+    assert_true(bytes_eq(client_id, BYTES_LIT("c")));
+    failures++;
+}
+
+TEST(connect_tells_of_those_who_have_not_proven_who_they_are_and_of_nobody_else)
+{
+    const struct shard_hooks hooks = {.auth_failed = count_failure};
+    struct connect_out o = {
+        .protocol = MQTT_5, .client_id = BYTES_LIT("c"), .username = BYTES_LIT("claimed")};
+    struct broker b;
+
+    failures = 0;
+    broker_init(&b, 1);
+    b.listeners[1].allow_anonymous = false;
+    broker_start(&b);
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    b.admission = admit(true, REASON_BAD_USER_NAME_OR_PASSWORD, "");
+    expect_refused(&b, &o, 0, REASON_BAD_USER_NAME_OR_PASSWORD);
+    assert_int_equal(failures, 1);
+    b.admission = admit(true, REASON_NOT_AUTHORIZED, "");
+    expect_refused(&b, &o, 1, REASON_NOT_AUTHORIZED);
+    expect_refused(&b, &o, 1, REASON_BAD_USER_NAME_OR_PASSWORD); /* nobody could be asked */
+    assert_int_equal(failures, 3);
+    b.admission = admit(true, REASON_SERVER_BUSY, ""); /* his password was not looked at */
+    expect_refused(&b, &o, 1, REASON_SERVER_BUSY);
+    b.admission = admit(true, REASON_CONNECTION_RATE_EXCEEDED, "");
+    expect_refused(&b, &o, 1, REASON_CONNECTION_RATE_EXCEEDED);
+    o.has_will = true;
+    o.will_topic = BYTES_LIT("$LINK/x");
+    b.admission = admit(false, 0, "proven");
+    expect_refused(&b, &o, 1, REASON_NOT_AUTHORIZED); /* no guesser: it may not have its will */
+    assert_int_equal(failures, 3);
+    broker_stop(&b);
+}
+
 TEST(connect_is_refused_with_the_reason_of_its_protocol)
 {
     struct connect_out o = {.protocol = MQTT_311, .client_id = BYTES_LIT("")};
