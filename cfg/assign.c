@@ -423,6 +423,43 @@ static void assign_password_file(const struct value *v)
     explicit_bzero(password, sizeof(password));
 }
 
+static void assign_rate(const struct value *v)
+{
+    struct cfg_rate rate = {0};
+
+    if (strcasecmp(v->text, "infinity") != 0 && strcmp(v->text, "0") != 0 &&
+        value_rate(v->text, &rate) != OK)
+        refuse(v, v->text);
+    else
+        memcpy(field_of(v), &rate, sizeof(rate));
+}
+
+static void add_version(const struct value *v, const char *text)
+{
+    static const struct {
+        const char *word;
+        uint8_t bit;
+    } versions[] = {{"3", CFG_MQTT_31},      {"3.1", CFG_MQTT_31}, {"4", CFG_MQTT_311},
+                    {"3.1.1", CFG_MQTT_311}, {"5", CFG_MQTT_5},    {"5.0", CFG_MQTT_5}};
+    uint8_t *set = field_of(v);
+
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        if (strcmp(versions[i].word, text) == 0) {
+            *set |= versions[i].bit;
+            return;
+        }
+    }
+    refuse(v, text);
+}
+
+static void assign_versions(const struct value *v)
+{
+    if (v->text[0])
+        assign_list(v, add_version);
+    else
+        refuse(v, v->text);
+}
+
 static void assign_name(const struct value *v)
 {
     if (value_is_name(v->text))
@@ -469,6 +506,12 @@ static void assign_value(const struct value *v)
         break;
     case KEY_TEXTS:
         assign_list(v, add_text);
+        break;
+    case KEY_RATE:
+        assign_rate(v);
+        break;
+    case KEY_VERSIONS:
+        assign_versions(v);
         break;
     case KEY_NETWORKS:
         assign_list(v, add_network);

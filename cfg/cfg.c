@@ -13,6 +13,7 @@ static struct cfg_listener *add_listener(struct cfg *cfg)
         .name = "command-line",
         .allow_anonymous = cfg->auth.allow_anonymous,
         .set_tcp_nodelay = true,
+        .max_qos = 2,
         .links = LINKS_ON,
     };
     return listener;

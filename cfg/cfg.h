@@ -81,11 +81,25 @@ struct cfg_texts {
 /* Which part of a client's certificate is its user name. */
 enum cfg_identity { IDENTITY_NONE, IDENTITY_COMMON_NAME, IDENTITY_SUBJECT };
 
+/* So many in so long. */
+struct cfg_rate {
+    uint32_t count; /* 0: no bound */
+    uint32_t period_ms;
+};
+
+/* Bits of cfg_listener.versions. */
+#define CFG_MQTT_31 (1u << 3)
+#define CFG_MQTT_311 (1u << 4)
+#define CFG_MQTT_5 (1u << 5)
+
 struct cfg_listener {
     const char *name; /* "default" for the built-in one, "command-line" for that of `-p` */
     struct cfg_address bind;
     uint32_t max_connections; /* 0: only the bound of all listeners */
-    bool allow_anonymous;     /* effective: the listener's own word, or that of [auth] */
+    struct cfg_rate max_connection_rate;
+    uint8_t versions; /* CFG_MQTT_..., what may be spoken; 0: all */
+    uint8_t max_qos;
+    bool allow_anonymous; /* effective: the listener's own word, or that of [auth] */
     bool set_tcp_nodelay;
     enum cfg_links links;
     struct cfg_tls tls;

@@ -197,10 +197,20 @@ static uint32_t address_line_of(const struct draft_section *s)
     return line ? line : draft_line(s, "port");
 }
 
+static void check_versions(struct draft *draft, const struct draft_section *s,
+                           const struct cfg_listener *listener)
+{
+    if (listener->links == LINKS_ONLY && listener->versions && !(listener->versions & CFG_MQTT_5))
+        draft_error(draft, draft_line(s, "protocol_versions"),
+                    "protocol_versions has no 5, but all that comes here are links, which speak "
+                    "it; leave protocol_versions out");
+}
+
 static void finish_listener(struct draft *draft, struct draft_section *s)
 {
     struct cfg_listener *listener = s->object;
 
+    check_versions(draft, s, listener);
     finish_listener_tls(draft, s, listener);
     finish_networks(draft, s, listener);
     check_websockets(draft, s, listener);
@@ -249,6 +259,7 @@ static void add_default_listener(struct draft *draft)
         .bind = {.ip = {127, 0, 0, 1}, .port = MQTT_PORT_DEFAULT, .is_loopback = true},
         .allow_anonymous = cfg->auth.allow_anonymous,
         .set_tcp_nodelay = true,
+        .max_qos = 2,
         .links = LINKS_ON,
     };
     cfg->listeners[0].bind.text = cfg_copy(cfg, "127.0.0.1:1883");

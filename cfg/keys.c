@@ -233,6 +233,19 @@ const struct key keys[] = {
      .max = 100000000, .word = "auto", .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
      .help = "Connections of this listener. One more is accepted and closed at once. auto is the "
              "bound of [limits] alone."},
+    {LISTENER(max_connection_rate), .name = "max_connection_rate", .aliases = {"max_conn_rate"},
+     .type = KEY_RATE, .preset = "infinity",
+     .help = "Connections taken in a time, as in 1000/s or 1000/10s; so many may come at once. "
+             "Beyond, none is refused: those that come wait in the kernel's queue until their time "
+             "has come."},
+    {LISTENER(versions), .name = "protocol_versions", .aliases = {"accept_protocol_versions"},
+     .type = KEY_VERSIONS, .flags = KEY_LIST, .example = "3.1.1, 5", .unset = "all",
+     .help = "Versions of MQTT that are spoken here. A client with another is refused, with 0x84 "
+             "or return code 1. Links need 5."},
+    {LISTENER(max_qos), .name = "max_qos", .aliases = {"max_qos_allowed"}, .type = KEY_NUMBER,
+     .min = 0, .max = 2, .preset = "2",
+     .help = "Highest QoS a client of this listener may publish with, if that of [limits] is not "
+             "lower; what happens beyond is the same."},
     {LISTENER(tls.certfile), .name = "certfile", .aliases = {"fullchain"}, .type = KEY_STRING,
      .example = "/etc/causeway/server.pem", .unset = "none: no TLS",
      .help = "Certificate of this listener in PEM, with the intermediate ones behind it. With it "
@@ -587,7 +600,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
     {SECTION_LISTENER, "mount_point", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "mountpoint", NOT_YET "topics are the same on every listener"},
-    {SECTION_LISTENER, "max_conn_rate", NOT_YET "leave it out"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
     {SECTION_LINK, "dialect", NOT_YET "leave it out"},
     {SECTION_LINK, "retained", NOT_YET "leave it out"},
@@ -804,6 +816,8 @@ void key_print_range(char *to, const struct key *key)
         [KEY_TOPICS] = "filters, separated by commas",
         [KEY_LOG_DESTS] = "stdout | stderr | syslog | file PATH | none",
         [KEY_TEXTS] = "words, separated by commas",
+        [KEY_RATE] = "COUNT/s or COUNT/TIME, as in 1000/10s, or infinity",
+        [KEY_VERSIONS] = "3.1, 3.1.1 and 5, separated by commas",
         [KEY_NETWORKS] = "ADDRESS, ADDRESS/BITS, localhost or all, and more after commas",
         [KEY_PASSWORD] = "text",
         [KEY_PASSWORD_FILE] = "path of a file",

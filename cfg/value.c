@@ -154,6 +154,29 @@ enum err value_duration(const char *text, uint64_t *us, bool *has_bare_m)
     return OK;
 }
 
+enum err value_rate(const char *text, struct cfg_rate *rate)
+{
+    const char *slash = strchr(text, '/');
+    char count_text[VALUE_PRINT_BYTES], period[VALUE_PRINT_BYTES];
+    uint64_t count, us;
+    bool has_bare_m, has_number;
+
+    if (!slash || (size_t)(slash - text) >= sizeof(count_text))
+        return ERR_PEER;
+    memcpy(count_text, text, (size_t)(slash - text));
+    count_text[slash - text] = '\0';
+    has_number = slash[1] >= '0' && slash[1] <= '9';
+    if (!slash[1] || strlen(slash + 1) + 2 > sizeof(period))
+        return ERR_PEER;
+    snprintf(period, sizeof(period), "%s%s", has_number ? "" : "1", slash + 1);
+    if (value_number(count_text, &count) != OK || value_duration(period, &us, &has_bare_m) != OK)
+        return ERR_PEER;
+    if (count == 0 || count > RATE_COUNT_MAX || us < 1000 || us > 3600 * 1000000ull)
+        return ERR_PEER;
+    *rate = (struct cfg_rate){.count = (uint32_t)count, .period_ms = (uint32_t)(us / 1000)};
+    return OK;
+}
+
 /* Whether the IPv6 address is an IPv4 one in disguise, ::ffff:a.b.c.d. */
 static bool is_mapped(const uint8_t ip[16])
 {

@@ -12,6 +12,9 @@
 /* Bytes of the longest text that value_print_* writes, with its NUL. */
 #define VALUE_PRINT_BYTES 64
 
+/* The largest count of value_rate(). */
+#define RATE_COUNT_MAX 1000000u
+
 /* true, yes, on, 1 and false, no, off, 0, in any case of letters. */
 MUST_USE enum err value_bool(const char *text, bool *value);
 
@@ -25,6 +28,10 @@ MUST_USE enum err value_size(const char *text, uint64_t *bytes);
 /* Microseconds: one or more of digits and us, ms, s, m, min, h, d or w; digits alone are seconds.
  * `*has_bare_m` says that an `m` was among them, which mosquitto reads as months in one key. */
 MUST_USE enum err value_duration(const char *text, uint64_t *us, bool *has_bare_m);
+
+/* A count and a time: 1000/s, 1000/10s, 60/min; what stands behind the slash is as for
+ * value_duration(), or a unit alone. Both are more than 0, the time at most an hour. */
+MUST_USE enum err value_rate(const char *text, struct cfg_rate *rate);
 
 /* A numeric address without a port: 127.0.0.1, ::1, [::1], localhost (which is 127.0.0.1). Fills
  * ip, is_v6 and is_loopback of `*address` and leaves the rest alone. */

@@ -353,6 +353,7 @@ void conn_accept(struct worker *w, int fd, uint16_t listener)
         conn_drop(c, CLOSE_NOT_AUTHORIZED);
         return;
     }
+    listener_spend(w, listener);
     if (!add_layers(c)) {
         say_no_memory(w);
         conn_drop(c, CLOSE_MEMORY);

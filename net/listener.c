@@ -198,6 +198,10 @@ enum err listener_open(struct listener *l, const struct cfg_listener *config, ui
     pthread_mutex_init(&l->tls_lock, NULL);
     set_ws_rules(l);
     l->connections_max = config->max_connections ? config->max_connections : UINT32_MAX;
+    if (config->max_connection_rate.count) {
+        l->rate_period_ns = config->max_connection_rate.period_ms * 1000000ull;
+        l->rate_step_ns = l->rate_period_ns / config->max_connection_rate.count;
+    }
     l->fds = malloc(count * sizeof(*l->fds));
     if (!l->fds) {
         explain(config, ENOMEM, why, why_bytes);
@@ -234,14 +238,74 @@ void listener_close(struct listener *l, uint32_t count)
 
 /* ---- accepting ---- */
 
-static void arm(struct acceptor *a)
+/* A bucket of as many connections as come in one period, kept as the time at which it is full
+ * again, less the period: while that lies in the past, one more may come. */
+void listener_spend(struct worker *w, uint16_t listener)
+{
+    struct listener *l = &w->net->listeners[listener];
+    uint64_t now_ns = w->now_ms * 1000000ull;
+    uint64_t full_ns = now_ns > l->rate_period_ns ? now_ns - l->rate_period_ns : 0;
+    uint64_t due_ns, next_ns;
+
+    if (!l->rate_step_ns)
+        return;
+    due_ns = load_relaxed(&l->rate_due_ns);
+    do
+        next_ns = (due_ns > full_ns ? due_ns : full_ns) + l->rate_step_ns;
+    while (!cas_weak_release(&l->rate_due_ns, &due_ns, next_ns)); /* a number: guards nothing */
+}
+
+uint64_t listener_rate_wait_ms(struct worker *w, uint16_t listener)
+{
+    struct listener *l = &w->net->listeners[listener];
+    uint64_t now_ns = w->now_ms * 1000000ull;
+    uint64_t due_ns;
+
+    if (!l->rate_step_ns)
+        return 0;
+    due_ns = load_relaxed(&l->rate_due_ns) + l->rate_step_ns;
+    return due_ns > now_ns ? (due_ns - now_ns + 999999) / 1000000 : 0;
+}
+
+/* With a rate each accept is asked for by itself, when its time has come. */
+static void accept_next(struct acceptor *a)
 {
     struct worker *w = a->worker;
     struct listener *l = &w->net->listeners[a->listener];
+    bool is_multi = uring_has(w->uring, URING_MULTISHOT_ACCEPT) && !l->rate_step_ns;
 
     CHECK(!a->is_armed);
     a->is_armed = true;
-    uring_accept(w->uring, l->fds[w->number], uring_has(w->uring, URING_MULTISHOT_ACCEPT), &a->op);
+    uring_accept(w->uring, l->fds[w->number], is_multi, &a->op);
+}
+
+static void on_retry_timer(struct timer *t, void *owner, uint64_t now_ms);
+
+static void say_pause(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    struct log_line line = {
+        .level = 5,
+        .event = "connections wait",
+        .listener = w->net->listeners[a->listener].config->name,
+        .reason = "max_connection_rate",
+    };
+
+    STAT_INC(shard_count(w->shard), accept_pauses);
+    worker_log_flood(w, FLOOD_RATE, &line);
+}
+
+static void arm(struct acceptor *a)
+{
+    struct worker *w = a->worker;
+    uint64_t wait_ms = listener_rate_wait_ms(w, a->listener);
+
+    if (wait_ms == 0) {
+        accept_next(a);
+        return;
+    }
+    say_pause(a);
+    timer_arm(shard_timers(w->shard), &a->retry, w->now_ms + wait_ms, on_retry_timer);
 }
 
 static void on_retry_timer(struct timer *t, void *owner, uint64_t now_ms)

@@ -9,6 +9,11 @@
  * closed at once, counted and (rarely) logged. When descriptors or memory are short, accepting
  * pauses for LISTENER_PAUSE_MS.
  *
+ * Beyond `max_connection_rate` nothing is accepted until its time has come: connections wait in the
+ * kernel's queue, and no client sees an error. The rate is that of all workers together; each may
+ * have one accept under way when it is used up, which is then owed. What is refused for its address
+ * is not counted, so that it takes nobody's place.
+ *
  * Threads  open, close: main.  All else: the worker.
  */
 #ifndef NET_LISTENER_H
@@ -47,6 +52,10 @@ struct layers *listener_layers(struct listener *l);
 void listener_arm_all(struct worker *w);
 /* Stops accepting. */
 void listener_disarm_all(struct worker *w);
+/* Takes one connection off what max_connection_rate allows. */
+void listener_spend(struct worker *w, uint16_t listener);
+/* How long from now none may be accepted by that rate; 0: one may now. */
+uint64_t listener_rate_wait_ms(struct worker *w, uint16_t listener);
 /* Whether a connection of this listener may come in now: counts it if so. */
 bool listener_admit(struct worker *w, uint16_t listener);
 /* An admitted connection is gone. */

@@ -161,6 +161,9 @@ static void fill_rules(struct server *s)
             .allow_anonymous = l->allow_anonymous,
             .is_loopback = l->bind.is_loopback,
             .links = (uint8_t)l->links,
+            .versions = l->versions,
+            .has_max_qos = true,
+            .max_qos = l->max_qos,
         };
     }
     for (uint32_t i = 0; i < s->options->cfg->link_count; i++) {

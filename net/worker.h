@@ -62,6 +62,9 @@ struct listener {
     struct ws_rules ws;       /* with protocol = websockets */
     pthread_mutex_t tls_lock;
     struct tls_context *tls; /* under the lock; replaced at a reload; NULL: no TLS here */
+    uint64_t rate_step_ns;   /* between two connections, by max_connection_rate; 0: no bound */
+    uint64_t rate_period_ns;
+    _Alignas(CACHE_LINE) _Atomic uint64_t rate_due_ns; /* see listener_spend; any worker writes */
     _Alignas(CACHE_LINE) _Atomic uint32_t connection_count; /* any worker writes */
 };
 
@@ -101,7 +104,7 @@ struct net {
 /* ---- one worker ---- */
 
 /* Kinds of log lines that could come in floods: one a second each, the others are counted. */
-enum log_flood { FLOOD_CONNECTIONS, FLOOD_DESCRIPTORS, FLOOD_MEMORY, FLOOD_COUNT };
+enum log_flood { FLOOD_CONNECTIONS, FLOOD_RATE, FLOOD_DESCRIPTORS, FLOOD_MEMORY, FLOOD_COUNT };
 
 /* What accepts on one listener for one worker. */
 struct acceptor {

@@ -438,6 +438,7 @@ static char *peer_text(const char *peer, uint16_t port)
 struct client *client_open(struct shard *s, uint16_t listener, const char *peer, uint16_t peer_port,
                            struct admission *admission, void *conn)
 {
+    const struct listener_rules *rules = &s->cluster->config.listeners[listener];
     struct client *c = slab_alloc(&s->clients);
 
     if (!c) {
@@ -457,6 +458,9 @@ struct client *client_open(struct shard *s, uint16_t listener, const char *peer,
     c->stream.conn = conn;
     outq_init(&c->stream.outq);
     c->listener = listener;
+    c->max_qos = s->limits->max_qos;
+    if (rules->has_max_qos && rules->max_qos < c->max_qos)
+        c->max_qos = rules->max_qos;
     c->packet_max = UINT32_MAX;
     c->receive_max = 65535;
     c->last_input_ms = s->now_ms;

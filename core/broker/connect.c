@@ -258,6 +258,8 @@ static enum reason judge(const struct client *c, const struct packet_connect *p,
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
 
+    if (rules->versions && !(rules->versions & 1u << p->protocol))
+        return REASON_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-2] */
     if (p->client_id.n == 0 && p->protocol != MQTT_5 && (!p->clean_start || p->protocol == MQTT_31))
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
     if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)))
@@ -271,7 +273,7 @@ static enum reason judge(const struct client *c, const struct packet_connect *p,
         return REASON_CLIENT_ID_NOT_VALID;
     if (!p->has_will)
         return REASON_SUCCESS;
-    if (p->will_qos > s->limits->max_qos)
+    if (p->will_qos > c->max_qos)
         return REASON_QOS_NOT_SUPPORTED; /* [MQTT-3.2.2-12] */
     if (p->will_retain && !s->limits->retain_available)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
@@ -293,6 +295,8 @@ static enum close_reason close_for(enum reason reason)
         return CLOSE_NOT_AUTHORIZED;
     case REASON_TOPIC_NAME_INVALID:
         return CLOSE_TOPIC_INVALID;
+    case REASON_UNSUPPORTED_PROTOCOL_VERSION:
+        return CLOSE_BAD_VERSION;
     case REASON_CONNECTION_RATE_EXCEEDED:
         return CLOSE_BANNED;
     default:
@@ -468,7 +472,7 @@ static void negotiate(struct client *c, const struct packet_connect *p, struct c
     o->receive_maximum = (uint16_t)l->receive_maximum;
     o->topic_alias_maximum = (uint16_t)l->topic_alias;
     o->maximum_packet_size = l->packet_bytes;
-    o->maximum_qos = l->max_qos;
+    o->maximum_qos = c->max_qos;
     o->retain_available = l->retain_available;
     if ((present & PROP_BIT(PROP_SESSION_EXPIRY)) &&
         c->session->expiry != p->props.session_expiry) {

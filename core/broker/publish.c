@@ -173,7 +173,7 @@ static bool publish_is_allowed(struct client *c, const struct packet_publish *p)
 
     if (p->props.present & PROP_BIT(PROP_SUBSCRIPTION_ID)) /* [MQTT-3.3.4-6] */
         client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
-    else if (p->qos > s->limits->max_qos) /* [MQTT-3.2.2-11] */
+    else if (p->qos > c->max_qos) /* [MQTT-3.2.2-11] */
         client_fail(c, REASON_QOS_NOT_SUPPORTED, CLOSE_UNSUPPORTED);
     else if (p->retain && !s->limits->retain_available) /* [MQTT-3.2.2-14] */
         client_fail(c, REASON_RETAIN_NOT_SUPPORTED, CLOSE_UNSUPPORTED);

@@ -123,6 +123,9 @@ struct listener_rules {
     bool allow_anonymous;
     bool is_loopback; /* bound to a loopback address */
     uint8_t links;    /* LISTENER_LINKS_... */
+    uint8_t versions; /* a bit for each enum protocol that is spoken; 0: all */
+    bool has_max_qos; /* max_qos holds, if that of the limits is not lower */
+    uint8_t max_qos;
 };
 
 /* A link of the configuration: who may speak for it, in core/broker/speaker.c. Read by all. */

@@ -194,6 +194,7 @@ struct client {
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
     uint8_t protocol;     /* enum protocol */
     uint8_t state;
+    uint8_t max_qos; /* that it may publish with: of its listener and of the limits, the lower */
     bool is_bridge : 1, is_parked : 1;
     bool may_link : 1;        /* `$LINK/` is open to it */
     bool is_link_only : 1;    /* and nothing else is */

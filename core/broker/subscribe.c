@@ -390,10 +390,9 @@ static uint8_t subscribe_shared(struct client *c, struct suback *a, uint32_t at,
 static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
                             const struct filter_request *r, uint32_t id)
 {
-    const struct shard *s = c->stream.shard;
     struct suback_entry *e = &a->entries[at];
     struct bytes group, filter;
-    uint8_t qos = r->qos < s->limits->max_qos ? r->qos : s->limits->max_qos;
+    uint8_t qos = r->qos < c->max_qos ? r->qos : c->max_qos;
     bool is_shared;
 
     e->subscription_id = id;

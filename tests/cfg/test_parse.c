@@ -985,3 +985,39 @@ TEST(parse_bans_guessers_but_nobody_on_this_machine)
     check_mistake("[auth]\nauth_failure_window = 0\n", "f:2: auth_failure_window = 0 is not");
     check_mistake("[auth]\nauth_ban_exempt = x\n", "f:2: auth_ban_exempt = x is no address");
 }
+
+/* ---- limits of a listener ---- */
+
+TEST(parse_gives_a_listener_limits_of_its_own)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\nmax_conn_rate = 100/10s\n"
+                           "protocol_versions = 3.1.1, 5\nmax_qos = 1\n[listener b]\nport = 2\n");
+
+    assert_int_equal(cfg->listeners[0].max_connection_rate.count, 100);
+    assert_int_equal(cfg->listeners[0].max_connection_rate.period_ms, 10000);
+    assert_int_equal(cfg->listeners[0].versions, CFG_MQTT_311 | CFG_MQTT_5);
+    assert_int_equal(cfg->listeners[0].max_qos, 1);
+    assert_int_equal(cfg->listeners[1].max_connection_rate.count, 0);
+    assert_int_equal(cfg->listeners[1].versions, 0);
+    assert_int_equal(cfg->listeners[1].max_qos, 2);
+    cfg_free(cfg);
+    cfg = load("");
+    assert_int_equal(cfg->listeners[0].max_qos, 2);
+    cfg_free(cfg);
+    cfg = load("[listener a]\nport = 1\nprotocol_versions = 3\naccept_protocol_versions = 4\n"
+               "max_connection_rate = infinity\n");
+    assert_int_equal(cfg->listeners[0].versions, CFG_MQTT_31 | CFG_MQTT_311);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_limits_of_a_listener_that_mean_nothing)
+{
+    check_mistake("[listener a]\nport = 1\nmax_connection_rate = fast\n",
+                  "f:3: max_connection_rate = fast is not possible; right would be COUNT/s");
+    check_mistake("[listener a]\nport = 1\nprotocol_versions = 3.2\n",
+                  "f:3: protocol_versions = 3.2 is not possible; right would be 3.1, 3.1.1 and 5");
+    check_mistake("[listener a]\nport = 1\nprotocol_versions =\n", "f:3: protocol_versions =  is");
+    check_mistake("[listener a]\nport = 1\nmax_qos = 3\n", "f:3: max_qos = 3 is not possible");
+    check_mistake("[listener a]\nport = 1\nlinks = only\nprotocol_versions = 4\n",
+                  "f:4: protocol_versions has no 5");
+}

@@ -121,6 +121,34 @@ TEST(value_duration_tells_of_a_bare_m)
     assert_false(has_bare_m);
 }
 
+static bool is_rate(const char *text, uint32_t count, uint32_t period_ms)
+{
+    struct cfg_rate rate = {0};
+
+    return value_rate(text, &rate) == OK && rate.count == count && rate.period_ms == period_ms;
+}
+
+TEST(value_rate_takes_a_count_and_a_time)
+{
+    struct cfg_rate rate;
+
+    assert_true(is_rate("1000/s", 1000, 1000));
+    assert_true(is_rate("1000/10s", 1000, 10000));
+    assert_true(is_rate("60/m", 60, 60000));
+    assert_true(is_rate("1/1h", 1, 3600000));
+    assert_true(is_rate("5/100ms", 5, 100));
+    assert_int_equal(value_rate("1000", &rate), ERR_PEER);
+    assert_int_equal(value_rate("/s", &rate), ERR_PEER);
+    assert_int_equal(value_rate("5/", &rate), ERR_PEER);
+    assert_int_equal(value_rate("0/s", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1/0s", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1/x", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1/s/s", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1000001/s", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1/2h", &rate), ERR_PEER);
+    assert_int_equal(value_rate("1/999us", &rate), ERR_PEER);
+}
+
 static void check_bind(const char *text, const char *expected, bool is_loopback)
 {
     struct cfg_address address;

@@ -822,6 +822,58 @@ TEST_ALL_MASKS(conn_is_taken_later_when_descriptors_are_short)
     close(fd);
 }
 
+/* ---- max_connection_rate ---- */
+
+static uint64_t pauses(void)
+{
+    return load_relaxed(&shard_stats(world->w->shard)->accept_pauses);
+}
+
+static void turn_often(void)
+{
+    for (int i = 0; i < 20; i++)
+        turn();
+}
+
+TEST(conn_beyond_the_rate_waits_until_its_time_has_come)
+{
+    for (size_t i = 0; i < sizeof(masks) / sizeof(masks[0]); i++) {
+        int fds[6];
+
+        world_begin(masks[i], "max_connection_rate = 3/60s\n[limits]\nconnect_timeout = 600s\n");
+        for (int k = 0; k < 6; k++)
+            fds[k] = dial_listener(); /* the kernel has them all */
+        TURN_UNTIL(conn_count() == 3);
+        turn_often();
+        assert_int_equal(conn_count(), 3);
+        assert_int_equal(pauses(), 1);
+        world->w->ahead_ms += 20500; /* one comes each 20 s, and timers may be late by a 64th */
+        TURN_UNTIL(conn_count() == 4);
+        turn_often();
+        assert_int_equal(conn_count(), 4);
+        world->w->ahead_ms += 45000;
+        TURN_UNTIL(conn_count() == 6);
+        for (int k = 0; k < 6; k++)
+            close(fds[k]);
+        world_end();
+    }
+}
+
+TEST(conn_that_is_denied_takes_no_place_in_the_rate)
+{
+    int fds[6];
+
+    world_begin(NULL, "max_connection_rate = 3/60s\ndeny = 127.0.0.0/8\n");
+    for (int k = 0; k < 6; k++)
+        fds[k] = dial_listener();
+    for (int k = 0; k < 6; k++) {
+        TURN_UNTIL(ends(fds[k]));
+        close(fds[k]);
+    }
+    assert_int_equal(pauses(), 0);
+    world_end();
+}
+
 /* ---- dialing ---- */
 
 static void dial(struct stream *s, const char *host, uint16_t port)

@@ -439,6 +439,56 @@ TEST(connack_announces_the_bounds_of_this_run)
     broker_stop(&b);
 }
 
+TEST(connect_is_refused_in_a_version_that_its_listener_does_not_speak)
+{
+    struct connect_out o = {.protocol = MQTT_31, .client_id = BYTES_LIT("c"), .clean_start = true};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.listeners[1].versions = 1u << MQTT_311;
+    broker_start(&b);
+    expect_refused(&b, &o, 1, 1); /* [MQTT-3.1.2-2] */
+    o.protocol = MQTT_5;
+    expect_refused(&b, &o, 1, REASON_UNSUPPORTED_PROTOCOL_VERSION);
+    p = broker_dial(&b, 0, &o); /* the other listener speaks all */
+    broker_settle(&b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    o.protocol = MQTT_311;
+    o.client_id = BYTES_LIT("d");
+    p = broker_dial(&b, 1, &o);
+    broker_settle(&b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    broker_stop(&b);
+}
+
+TEST(connect_is_told_the_lower_of_two_highest_qos)
+{
+    struct connect_out o = {
+        .protocol = MQTT_5, .client_id = BYTES_LIT("c"), .clean_start = true, .keep_alive = 60};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.config.limits.max_qos = 1;
+    b.listeners[0].has_max_qos = b.listeners[1].has_max_qos = true;
+    b.listeners[0].max_qos = 2;
+    b.listeners[1].max_qos = 0;
+    broker_start(&b);
+    p = broker_connect(&b, &o);
+    assert_int_equal(p->packet.connack.props.maximum_qos, 1);
+    o.client_id = BYTES_LIT("d");
+    p = broker_dial(&b, 1, &o);
+    broker_settle(&b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.props.maximum_qos, 0);
+    o.client_id = BYTES_LIT("e");
+    o.has_will = true;
+    o.will_topic = BYTES_LIT("w");
+    o.will_qos = 1;
+    expect_refused(&b, &o, 1, REASON_QOS_NOT_SUPPORTED); /* [MQTT-3.2.2-12] */
+    broker_stop(&b);
+}
+
 /* ---- wills ---- */
 
 enum end { END_DROP, END_DISCONNECT, END_WITH_WILL, END_TAKE_OVER, END_CLEAN, END_BAD };

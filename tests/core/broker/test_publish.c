@@ -355,6 +355,23 @@ TEST(publish_beyond_what_was_announced_ends_the_connection)
     broker_stop(&b);
 }
 
+TEST(publish_beyond_the_qos_of_its_listener_ends_the_connection)
+{
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.listeners[0].has_max_qos = true;
+    b.listeners[0].max_qos = 0;
+    broker_start(&b);
+    p = broker_client(&b, "a");
+    peer_subscribed(p, "t", 0);
+    publish_with_id(p, "t", 1, 1);
+    broker_settle(&b);
+    peer_expect_end(p, REASON_QOS_NOT_SUPPORTED, CLOSE_UNSUPPORTED); /* [MQTT-3.2.2-11] */
+    broker_stop(&b);
+}
+
 TEST(topic_with_too_many_levels_ends_the_connection)
 {
     struct broker b;
