@@ -178,8 +178,30 @@ static void assign_address(const struct value *v)
 
 static void assign_bind(const struct value *v)
 {
-    if (value_bind(v->text, &v->section->bind) != OK)
+    struct cfg_address *bind = &v->section->bind;
+    char *copy;
+
+    if (value_bind(v->text, bind) != OK) {
         refuse(v, v->text);
+        return;
+    }
+    if (!bind->path)
+        return;
+    copy = cfg_copy(v->draft->cfg, v->text);
+    if (!copy)
+        v->draft->is_out_of_memory = true;
+    bind->text = copy;
+    bind->path = copy ? copy + (bind->path - v->text) : NULL;
+}
+
+static void assign_mode(const struct value *v)
+{
+    uint32_t mode;
+
+    if (value_mode(v->text, &mode) != OK)
+        refuse(v, v->text);
+    else
+        store(v, mode);
 }
 
 static void assign_port(const struct value *v)
@@ -506,6 +528,9 @@ static void assign_value(const struct value *v)
         break;
     case KEY_TEXTS:
         assign_list(v, add_text);
+        break;
+    case KEY_MODE:
+        assign_mode(v);
         break;
     case KEY_RATE:
         assign_rate(v);

@@ -33,13 +33,17 @@
 /* The port of MQTT over TLS, behind mqtts://. */
 #define MQTTS_PORT_DEFAULT 8883
 
-/* A numeric address to listen on. */
+/* Bytes of the path of a Unix socket: unix(7) has room for no more. */
+#define CFG_SOCKET_PATH_MAX 107
+
+/* A numeric address to listen on, or a Unix socket. */
 struct cfg_address {
     uint8_t ip[16];   /* IPv4: the first four bytes; network order */
-    uint16_t port;    /* host order, never 0 */
+    uint16_t port;    /* host order, never 0 but with a path */
     bool is_v6;       /* [::] is IPv6 only (IPV6_V6ONLY): 0.0.0.0 may stand beside it */
     bool is_loopback; /* 127.0.0.0/8, ::1, ::ffff:127.0.0.0/104 */
-    const char *text; /* as for a log line: "127.0.0.1:1883", "[::1]:1883" */
+    const char *path; /* of a Unix socket, which counts as loopback; NULL: it is none */
+    const char *text; /* as for a log line: "127.0.0.1:1883", "[::1]:1883", "unix:/run/x.sock" */
 };
 
 /* Which connections of a listener may be links. Where the file is silent, a loopback listener has
@@ -95,7 +99,11 @@ struct cfg_rate {
 struct cfg_listener {
     const char *name; /* "default" for the built-in one, "command-line" for that of `-p` */
     struct cfg_address bind;
-    uint32_t max_connections; /* 0: only the bound of all listeners */
+    /* Of a Unix socket: its file. */
+    uint32_t socket_mode;
+    const char *socket_owner, *socket_group; /* NULL: as the process */
+    uint32_t socket_uid, socket_gid;         /* of these; UINT32_MAX: none */
+    uint32_t max_connections;                /* 0: only the bound of all listeners */
     struct cfg_rate max_connection_rate;
     uint8_t versions; /* CFG_MQTT_..., what may be spoken; 0: all */
     uint8_t max_qos;

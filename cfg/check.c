@@ -9,6 +9,8 @@
 #include "cfg/value.h"
 #include "core/mqtt/topic.h"
 
+#include <grp.h>
+#include <pwd.h>
 #include <unistd.h>
 
 /* Bytes of a filter that stand in a message. */
@@ -44,6 +46,8 @@ static bool finish_address(struct draft *draft, struct draft_section *s,
     }
     if (bind_line) {
         listener->bind = s->bind;
+        if (listener->bind.path)
+            return true;
     } else if (address_line && s->address.port == 0) {
         return false; /* the address was refused */
     } else {
@@ -197,6 +201,54 @@ static uint32_t address_line_of(const struct draft_section *s)
     return line ? line : draft_line(s, "port");
 }
 
+/* The number of a user or group: digits, or a name that the system knows. */
+static uint32_t id_of(struct draft *draft, const struct draft_section *s, const char *key,
+                      const char *name)
+{
+    bool is_user = strcmp(key, "socket_owner") == 0;
+    const struct passwd *user;
+    const struct group *group;
+    uint64_t number;
+
+    if (!name)
+        return UINT32_MAX;
+    if (value_number(name, &number) == OK && number < UINT32_MAX)
+        return (uint32_t)number;
+    user = is_user ? getpwnam(name) : NULL;
+    group = is_user ? NULL : getgrnam(name);
+    if (user)
+        return user->pw_uid;
+    if (group)
+        return group->gr_gid;
+    draft_error(draft, draft_line(s, key),
+                "%s = %.80s is not known to this system; right would be "
+                "a name of getent %s, or a number",
+                key, name, is_user ? "passwd" : "group");
+    return UINT32_MAX;
+}
+
+/* What only a Unix socket has, and what it does not have. */
+static void finish_socket(struct draft *draft, const struct draft_section *s,
+                          struct cfg_listener *listener)
+{
+    static const char *const its_own[] = {"socket_mode", "socket_owner", "socket_group"};
+    static const char *const not_its[] = {"allow",    "deny",     "proxy_trusted",
+                                          "certfile", "psk_file", "set_tcp_nodelay"};
+    const char *path = listener->bind.path;
+
+    for (size_t i = 0; i < sizeof(its_own) / sizeof(its_own[0]); i++)
+        check_needs(draft, s, its_own[i], path, "bind = unix:/PATH");
+    for (size_t i = 0; path && i < sizeof(not_its) / sizeof(not_its[0]); i++) {
+        if (draft_line(s, not_its[i]))
+            draft_error(draft, draft_line(s, not_its[i]),
+                        "%s does not apply to a Unix socket (line %u); its socket_mode says who "
+                        "may connect",
+                        not_its[i], draft_line(s, "bind"));
+    }
+    listener->socket_uid = id_of(draft, s, "socket_owner", listener->socket_owner);
+    listener->socket_gid = id_of(draft, s, "socket_group", listener->socket_group);
+}
+
 static void check_versions(struct draft *draft, const struct draft_section *s,
                            const struct cfg_listener *listener)
 {
@@ -218,6 +270,7 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
         listener->bind.port = 0;
         return;
     }
+    finish_socket(draft, s, listener);
     if (!draft_line(s, "allow_anonymous"))
         listener->allow_anonymous = draft->cfg->auth.allow_anonymous &&
                                     listener->bind.is_loopback &&
@@ -225,6 +278,12 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
     if (!draft_line(s, "links"))
         listener->links = listener->bind.is_loopback ? LINKS_ON : LINKS_NO;
     check_exposure(draft, s, listener, address_line_of(s));
+}
+
+/* Whether it has an address that was not refused. */
+static bool has_address(const struct cfg_listener *listener)
+{
+    return listener->bind.port || listener->bind.path;
 }
 
 static void check_no_address_twice(struct draft *draft, uint32_t idx)
@@ -236,14 +295,14 @@ static void check_no_address_twice(struct draft *draft, uint32_t idx)
         const struct draft_section *other = &draft->sections[i];
         const struct cfg_listener *first = other->object;
 
-        if (other->kind != SECTION_LISTENER || !first->bind.port || !listener->bind.port ||
+        if (other->kind != SECTION_LISTENER || !has_address(first) || !has_address(listener) ||
             !value_addresses_meet(&first->bind, &listener->bind))
             continue;
         draft_error(draft, address_line_of(s),
                     "[listener %.80s] on %s takes the address of "
-                    "[listener %.80s] in line %u (%s); give one of them another port",
+                    "[listener %.80s] in line %u (%s); give one of them another %s",
                     s->name, listener->bind.text, other->name, address_line_of(other),
-                    first->bind.text);
+                    first->bind.text, listener->bind.path ? "path" : "port");
         return;
     }
 }

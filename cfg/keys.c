@@ -173,7 +173,7 @@ const struct key keys[] = {
      .unset = "port and address, one of which must then be there",
      .help = "Where to listen: ADDRESS:PORT, with IPv6 in brackets, as in 0.0.0.0:1883 or "
              "[::]:1883. An address alone has port 1883; a port alone is on 127.0.0.1. [::] takes "
-             "IPv6 only."},
+             "IPv6 only. unix:/PATH is a Unix socket, for programs on this machine alone."},
     {.section = SECTION_LISTENER,
      .name = "port",
      .type = KEY_PORT,
@@ -191,6 +191,12 @@ const struct key keys[] = {
      .unset = "127.0.0.1",
      .help = "The numeric address, where bind is not used. 0.0.0.0 is every IPv4 address, :: "
              "every IPv6 address."},
+    {LISTENER(socket_mode), .name = "socket_mode", .type = KEY_MODE, .preset = "0660",
+     .help = "Permissions of the file of a Unix socket. Who may write to it may connect."},
+    {LISTENER(socket_owner), .name = "socket_owner", .type = KEY_STRING, .example = "root",
+     .unset = "that of the process", .help = "User, by name or number, who owns that file."},
+    {LISTENER(socket_group), .name = "socket_group", .type = KEY_STRING, .example = "root",
+     .unset = "that of the process", .help = "Group, by name or number, of that file."},
     {LISTENER(protocol), .name = "protocol", .type = KEY_CHOICE, .choices = protocol_choices,
      .preset = "mqtt",
      .help = "What is spoken here: MQTT 3.1, 3.1.1 and 5 over TCP, or over WebSocket, which "
@@ -810,7 +816,8 @@ void key_print_range(char *to, const struct key *key)
         [KEY_BOOL] = "true | false",
         [KEY_STRING] = "text",
         [KEY_NAME] = "letters, digits, '-' and '_', at most 254",
-        [KEY_BIND] = "ADDRESS:PORT, [IPv6]:PORT, ADDRESS or PORT",
+        [KEY_BIND] = "ADDRESS:PORT, [IPv6]:PORT, ADDRESS, PORT or unix:/PATH",
+        [KEY_MODE] = "an octal number of at most 0777",
         [KEY_ADDRESS] = "a numeric address or localhost",
         [KEY_SERVERS] = "HOST:PORT, [IPv6]:PORT or HOST, and more after commas",
         [KEY_TOPICS] = "filters, separated by commas",

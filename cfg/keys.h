@@ -42,6 +42,7 @@ enum key_type {
     KEY_TOPICS,    /* list of filters */
     KEY_LOG_DESTS, /* list of places to log to */
     KEY_TEXTS,     /* struct cfg_texts */
+    KEY_MODE,      /* permissions of a file, 4 bytes */
     KEY_RATE,      /* struct cfg_rate */
     KEY_VERSIONS,  /* list of versions of MQTT, CFG_MQTT_... in 1 byte */
     KEY_NETWORKS,  /* struct cidr_list */

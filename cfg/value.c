@@ -258,11 +258,39 @@ static enum err split_port(const char *text, char *host, uint16_t *port)
     return OK;
 }
 
+enum err value_mode(const char *text, uint32_t *mode)
+{
+    size_t n = strlen(text);
+    uint32_t found = 0;
+
+    if (n == 0 || n > 4 || text[strspn(text, "01234567")] != '\0')
+        return ERR_PEER;
+    for (size_t i = 0; i < n; i++)
+        found = found * 8 + (uint32_t)(text[i] - '0');
+    if (found > 0777)
+        return ERR_PEER;
+    *mode = found;
+    return OK;
+}
+
+/* The path of a Unix socket, from the root: it should not depend on where the broker is started. */
+static enum err read_path(const char *path, struct cfg_address *address)
+{
+    size_t n = strlen(path);
+
+    if (n < 2 || n > CFG_SOCKET_PATH_MAX || path[0] != '/' || path[n - 1] == '/')
+        return ERR_PEER;
+    *address = (struct cfg_address){.path = path, .is_loopback = true};
+    return OK;
+}
+
 enum err value_bind(const char *text, struct cfg_address *address)
 {
     struct cfg_address found = {.port = MQTT_PORT_DEFAULT};
     char host[VALUE_HOST_BYTES];
 
+    if (strncmp(text, "unix:", 5) == 0)
+        return read_path(text + 5, address);
     if (is_digit(text[0]) && text[strspn(text, "0123456789")] == '\0') {
         if (read_port(text, &found.port) != OK)
             return ERR_PEER;
@@ -363,6 +391,8 @@ static bool is_any(const struct cfg_address *address)
 
 bool value_addresses_meet(const struct cfg_address *a, const struct cfg_address *b)
 {
+    if (a->path || b->path)
+        return a->path && b->path && strcmp(a->path, b->path) == 0;
     if (a->port != b->port || a->is_v6 != b->is_v6)
         return false;
     return is_any(a) || is_any(b) || memcmp(a->ip, b->ip, sizeof(a->ip)) == 0;

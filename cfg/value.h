@@ -33,12 +33,16 @@ MUST_USE enum err value_duration(const char *text, uint64_t *us, bool *has_bare_
  * value_duration(), or a unit alone. Both are more than 0, the time at most an hour. */
 MUST_USE enum err value_rate(const char *text, struct cfg_rate *rate);
 
+/* Permissions of a file as chmod(1) takes them: 1 to 4 octal digits, at most 0777. */
+MUST_USE enum err value_mode(const char *text, uint32_t *mode);
+
 /* A numeric address without a port: 127.0.0.1, ::1, [::1], localhost (which is 127.0.0.1). Fills
  * ip, is_v6 and is_loopback of `*address` and leaves the rest alone. */
 MUST_USE enum err value_ip(const char *text, struct cfg_address *address);
 
-/* 127.0.0.1:1883, [::1]:1883, localhost:1883, an address alone (port 1883) or a port alone (on
- * 127.0.0.1). Fills all of `*address` but its text. */
+/* 127.0.0.1:1883, [::1]:1883, localhost:1883, an address alone (port 1883), a port alone (on
+ * 127.0.0.1), or unix:/run/x.sock. Fills all of `*address` but its text; a path points into
+ * `text`. */
 MUST_USE enum err value_bind(const char *text, struct cfg_address *address);
 
 /* Bytes of the longest host of value_server(), with its NUL. */

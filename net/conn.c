@@ -23,6 +23,8 @@
 #include "net/resolver.h"
 
 #define BIT(n) (1u << (n))
+/* How the process and the user behind a Unix socket are shown. */
+#define PEER_LOCAL_FORMAT "local pid=%u uid=%u"
 
 _Static_assert(sizeof(struct conn) <= 256, "an idle connection stays small");
 
@@ -65,9 +67,15 @@ void conn_log(struct conn *c, int level, const char *event, const char *reason)
 
 void conn_ip_text(const struct conn *c, char *to)
 {
-    memcpy(to, "local", 6);
-    if (c->peer_is_known)
+    uint32_t ids[2];
+
+    memcpy(ids, c->peer, sizeof(ids));
+    if (c->peer_is_local)
+        snprintf(to, INET6_ADDRSTRLEN, PEER_LOCAL_FORMAT, ids[0], ids[1]);
+    else if (c->peer_is_known)
         inet_ntop(c->peer_is_v6 ? AF_INET6 : AF_INET, c->peer, to, INET6_ADDRSTRLEN);
+    else
+        memcpy(to, "local", 6);
 }
 
 void conn_peer_text(const struct conn *c, char to[64])
@@ -75,7 +83,10 @@ void conn_peer_text(const struct conn *c, char to[64])
     char ip[INET6_ADDRSTRLEN];
 
     conn_ip_text(c, ip);
-    snprintf(to, 64, c->peer_is_v6 ? "[%s]:%u" : "%s:%u", ip, c->peer_port);
+    if (c->peer_is_local)
+        memcpy(to, ip, sizeof(ip));
+    else
+        snprintf(to, 64, c->peer_is_v6 ? "[%s]:%u" : "%s:%u", ip, c->peer_port);
 }
 
 int conn_fd(const struct conn *c)
@@ -297,6 +308,24 @@ void conn_flush(struct stream *s)
 
 /* ---- coming and going ---- */
 
+static void set_local_peer(struct conn *c, uint32_t pid, uint32_t uid)
+{
+    const uint32_t ids[2] = {pid, uid};
+
+    memcpy(c->peer, ids, sizeof(ids));
+    c->peer_is_local = true;
+}
+
+/* Who it was that connected to a Unix socket, as the kernel noted then. */
+static void read_local_peer(struct conn *c)
+{
+    struct ucred who;
+    socklen_t n = sizeof(who);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0)
+        set_local_peer(c, (uint32_t)who.pid, who.uid);
+}
+
 static void read_peer(struct conn *c)
 {
     struct sockaddr_storage a = {0};
@@ -315,6 +344,8 @@ static void read_peer(struct conn *c)
         c->peer_port = ntohs(v6->sin6_port);
         c->peer_is_known = true;
         c->peer_is_v6 = true;
+    } else if (a.ss_family == AF_UNIX) {
+        read_local_peer(c);
     }
 }
 
@@ -367,6 +398,12 @@ void conn_accept(struct worker *w, int fd, uint16_t listener)
 /* The peer as the other worker knew it: from its socket, or from a balancer. */
 static void set_peer(struct conn *c, const struct handoff *h)
 {
+    uint32_t pid, uid;
+
+    if (sscanf(h->peer, PEER_LOCAL_FORMAT, &pid, &uid) == 2) {
+        set_local_peer(c, pid, uid);
+        return;
+    }
     c->peer_port = h->peer_port;
     c->peer_is_v6 = strchr(h->peer, ':') != NULL;
     c->peer_is_known = inet_pton(c->peer_is_v6 ? AF_INET6 : AF_INET, h->peer, c->peer) == 1;

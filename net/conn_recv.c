@@ -563,6 +563,7 @@ static bool open_header(struct conn *c, struct bytes *in)
     memcpy(c->peer, peer.ip, sizeof(c->peer));
     c->peer_is_v6 = peer.is_v6;
     c->peer_is_known = true;
+    c->peer_is_local = false; /* that was the balancer */
     c->peer_port = peer.port;
     if (guard_admits_client(c))
         return true;

@@ -55,7 +55,7 @@ struct conn {
     int fd;
     uint16_t listener;
     uint16_t peer_port;
-    uint8_t peer[16];
+    uint8_t peer[16];    /* or, of a Unix socket, the process and the user: 4 bytes each */
     uint8_t state;       /* enum conn_state */
     uint8_t recv;        /* enum recv_mode of what is in flight */
     uint8_t small_left;  /* receives with single completions left, after a large packet */
@@ -64,6 +64,7 @@ struct conn {
     bool is_counted : 1; /* a client's socket, counted by its listener */
     bool peer_is_v6 : 1;
     bool peer_is_known : 1;
+    bool peer_is_local : 1;  /* a process of this machine, by a Unix socket */
     bool is_sending : 1;     /* a send (or connect) is in flight */
     bool recv_cancelled : 1; /* the receive in flight was asked back */
     bool send_cancelled : 1;

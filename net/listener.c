@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "core/base/check.h"
@@ -165,10 +168,130 @@ static bool is_free(const struct cfg_listener *c)
     return can;
 }
 
+/* ---- Unix sockets ---- */
+
+static socklen_t make_path(const struct cfg_address *a, struct sockaddr_un *to)
+{
+    *to = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)bytes_put((uint8_t *)to->sun_path, bytes_str(a->path)); /* cfg: there is room */
+    return sizeof(*to);
+}
+
+/* Whether nobody listens there any more. The kernel gives up the rings of a process that was killed
+ * in the background: until then its socket still takes connections, and then cuts them. So one that
+ * was taken is watched for a moment, and if it is cut the question is put again. */
+static bool is_deserted(const struct sockaddr_un *address, int wait_ms)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct pollfd cut = {.fd = fd, .events = POLLIN};
+    bool is_refused, is_cut = false;
+
+    if (fd < 0)
+        return false;
+    is_refused = connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
+                 errno == ECONNREFUSED;
+    if (!is_refused && wait_ms > 0)
+        is_cut = poll(&cut, 1, wait_ms) > 0;
+    close(fd);
+    return is_refused || (is_cut && is_deserted(address, 0));
+}
+
+/* Whether the file is a socket that was left behind. errno says why not. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    struct stat st;
+    bool is_socket = lstat(address->sun_path, &st) == 0 && S_ISSOCK(st.st_mode);
+    bool is_left = is_socket && is_deserted(address, LISTENER_GHOST_MS);
+
+    errno = is_socket ? EADDRINUSE : ENOTSOCK;
+    return is_left;
+}
+
+/* bind(2) makes the file; the mask makes it with the right mode at once. */
+static int bind_file(int fd, const struct sockaddr_un *address, uint32_t mode)
+{
+    mode_t mask = umask(0777 & ~mode);
+    int result = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+    int error = errno;
+
+    (void)umask(mask);
+    errno = error;
+    return result;
+}
+
+/* Gives the new file to whom it is meant for, and notes which one it is. */
+static bool own_file(struct listener *l, const char *path)
+{
+    const struct cfg_listener *c = l->config;
+    struct stat st;
+
+    if (lstat(path, &st) != 0)
+        return false;
+    l->has_file = true;
+    l->file_device = st.st_dev;
+    l->file_number = st.st_ino;
+    return (c->socket_uid == UINT32_MAX && c->socket_gid == UINT32_MAX) ||
+           lchown(path, c->socket_uid, c->socket_gid) == 0;
+}
+
+/* A listening socket in fds[0]; until listen(2) nobody can connect. errno says why not. */
+static bool open_unix(struct listener *l)
+{
+    struct sockaddr_un address;
+
+    (void)make_path(&l->config->bind, &address);
+    l->fds[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (l->fds[0] < 0)
+        return false;
+    if (bind_file(l->fds[0], &address, l->config->socket_mode) != 0 &&
+        (errno != EADDRINUSE || !is_stale(&address) || unlink(address.sun_path) != 0 ||
+         bind_file(l->fds[0], &address, l->config->socket_mode) != 0))
+        return false;
+    return own_file(l, address.sun_path) && listen(l->fds[0], LISTENER_BACKLOG) == 0;
+}
+
+/* Removes our file, if nobody has put another one there. */
+static void remove_file(struct listener *l)
+{
+    struct stat st;
+
+    if (l->has_file && lstat(l->config->bind.path, &st) == 0 && st.st_dev == l->file_device &&
+        st.st_ino == l->file_number)
+        unlink(l->config->bind.path);
+    l->has_file = false;
+}
+
+static void explain_unix(const struct cfg_listener *c, int error, char *why, size_t n)
+{
+    const char *path = c->bind.path;
+
+    if (error == EADDRINUSE)
+        snprintf(why, n, "listener %s: somebody listens on %s: is another broker running?", c->name,
+                 path);
+    else if (error == ENOTSOCK)
+        snprintf(why, n,
+                 "listener %s: %s is there already, and is no socket; remove it, or name "
+                 "another path",
+                 c->name, path);
+    else if (error == ENOENT)
+        snprintf(why, n, "listener %s: %s: the folder does not exist", c->name, path);
+    else if (error == EPERM)
+        snprintf(why, n,
+                 "listener %s: %s: socket_owner and socket_group need root, or a group of "
+                 "this user",
+                 c->name, path);
+    else
+        snprintf(why, n, "listener %s: %s: %s", c->name, path, strerror(error));
+}
+
 static void explain(const struct cfg_listener *c, int error, char *why, size_t n)
 {
     const char *address = c->bind.text;
 
+    if (c->bind.path) {
+        explain_unix(c, error, why, n);
+        return;
+    }
     switch (error) {
     case EADDRINUSE:
         snprintf(why, n, "listener %s: %s is already in use: is another broker running on %s?",
@@ -209,6 +332,11 @@ enum err listener_open(struct listener *l, const struct cfg_listener *config, ui
     }
     for (uint32_t i = 0; i < count; i++)
         l->fds[i] = -1;
+    if (config->bind.path) {
+        if (!open_unix(l))
+            goto failed;
+        return OK;
+    }
     if (count > 1 && !is_free(config))
         goto failed;
     for (uint32_t i = 0; i < count; i++) {
@@ -225,6 +353,7 @@ failed:
 
 void listener_close(struct listener *l, uint32_t count)
 {
+    remove_file(l);
     for (uint32_t i = 0; l->fds && i < count; i++) {
         if (l->fds[i] >= 0)
             close(l->fds[i]);
@@ -409,7 +538,8 @@ void listener_arm_all(struct worker *w)
         struct acceptor *a = &w->acceptors[i];
 
         *a = (struct acceptor){.op.done = acceptor_on_accept, .worker = w, .listener = (uint16_t)i};
-        arm(a);
+        if (w->net->listeners[i].fds[w->number] >= 0)
+            arm(a);
     }
 }
 

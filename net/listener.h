@@ -5,6 +5,11 @@
  * worker first). Because SO_REUSEPORT would also let a second broker bind there, the address is
  * first bound once without it.
  *
+ * A Unix socket is one, on which the first worker accepts for all: what is local is little, and
+ * clients go home by their ids anyway. Its file is made with its mode at once, before anybody can
+ * connect. A file that a dead broker left is removed first, but only a socket on which nobody
+ * listens; ours is removed at the end.
+ *
  * Limits: beyond `max_connections` of the listener or of the broker a connection is accepted and
  * closed at once, counted and (rarely) logged. When descriptors or memory are short, accepting
  * pauses for LISTENER_PAUSE_MS.
@@ -25,6 +30,8 @@
 
 /* Connections the kernel completes before they are accepted, for each socket. */
 #define LISTENER_BACKLOG 4096
+/* How long a Unix socket at our path may take to show that its broker was killed. */
+#define LISTENER_GHOST_MS 1000
 /* Pause after EMFILE and its like. */
 #define LISTENER_PAUSE_MS 200u
 

@@ -12,6 +12,7 @@
 #define NET_WORKER_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "cfg/cfg.h"
 #include "core/base/arena.h"
@@ -58,8 +59,12 @@ struct net_link_ops {
 struct listener {
     const struct cfg_listener *config;
     uint32_t connections_max; /* of this listener */
-    int *fds;                 /* one listening socket for each accepting worker */
-    struct ws_rules ws;       /* with protocol = websockets */
+    int *fds; /* one listening socket for each accepting worker; -1: it accepts none here */
+    /* The file of our Unix socket, to be removed at the end if it still is that one. */
+    bool has_file;
+    dev_t file_device;
+    ino_t file_number;
+    struct ws_rules ws; /* with protocol = websockets */
     pthread_mutex_t tls_lock;
     struct tls_context *tls; /* under the lock; replaced at a reload; NULL: no TLS here */
     uint64_t rate_step_ns;   /* between two connections, by max_connection_rate; 0: no bound */

@@ -422,13 +422,16 @@ static void drained(struct stream *st)
 
 /* ---- life ---- */
 
-/* "address:port", with brackets around an address that holds colons. */
+/* "address:port", with brackets around an address that holds colons; without a port where there is
+ * none. */
 static char *peer_text(const char *peer, uint16_t port)
 {
     size_t n = strlen(peer) + 16;
     char *to = malloc(n);
 
-    if (to && strchr(peer, ':'))
+    if (to && port == 0)
+        snprintf(to, n, "%s", peer);
+    else if (to && strchr(peer, ':'))
         snprintf(to, n, "[%s]:%u", peer, port);
     else if (to)
         snprintf(to, n, "%s:%u", peer, port);

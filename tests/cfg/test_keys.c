@@ -166,11 +166,13 @@ TEST(keys_sample_is_an_empty_configuration)
     free(sample);
 }
 
-/* Whether a commented line of the sample would stand beside another that says the same. */
+/* Whether a commented line of the sample would stand beside another that says the same, or is for
+ * another kind of listener. */
 static bool is_second_way(const char *line)
 {
     static const char *const others[] = {
-        "#port = ", "#address = ", "#password_file = ", "#psk_file = ", "#psk_hint = "};
+        "#port = ",     "#address = ",     "#password_file = ", "#psk_file = ",
+        "#psk_hint = ", "#socket_mode = ", "#socket_owner = ",  "#socket_group = "};
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (strncmp(line, others[i], strlen(others[i])) == 0)

@@ -1021,3 +1021,43 @@ TEST(parse_refuses_limits_of_a_listener_that_mean_nothing)
     check_mistake("[listener a]\nport = 1\nlinks = only\nprotocol_versions = 4\n",
                   "f:4: protocol_versions has no 5");
 }
+
+/* ---- Unix sockets ---- */
+
+TEST(parse_takes_a_unix_socket)
+{
+    struct cfg *cfg = load("[listener a]\nbind = unix:/run/a.sock\nsocket_mode = 0600\n"
+                           "socket_owner = root\nsocket_group = 7\n"
+                           "[listener b]\nbind = unix:/run/b.sock\n");
+
+    assert_string_equal(cfg->listeners[0].bind.text, "unix:/run/a.sock");
+    assert_string_equal(cfg->listeners[0].bind.path, "/run/a.sock");
+    assert_int_equal(cfg->listeners[0].socket_mode, 0600);
+    assert_int_equal(cfg->listeners[0].socket_uid, 0);
+    assert_int_equal(cfg->listeners[0].socket_gid, 7);
+    assert_int_equal(cfg->listeners[1].socket_mode, 0660);
+    assert_true(cfg->listeners[1].socket_uid == UINT32_MAX);
+    assert_true(cfg->listeners[1].socket_gid == UINT32_MAX);
+    assert_true(cfg->listeners[1].allow_anonymous); /* as on loopback */
+    assert_int_equal(cfg->listeners[1].links, LINKS_ON);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_what_a_unix_socket_does_not_have)
+{
+    check_mistake("[listener a]\nbind = unix:a.sock\n", "f:2: bind = unix:a.sock is not possible");
+    check_mistake("[listener a]\nbind = 1\nsocket_mode = 0600\n",
+                  "f:3: socket_mode needs bind = unix:/PATH");
+    check_mistake("[listener a]\nbind = unix:/a\nsocket_mode = 999\n",
+                  "f:3: socket_mode = 999 is not possible; right would be an octal number");
+    check_mistake("[listener a]\nbind = unix:/a\ndeny = 10.0.0.1\n",
+                  "f:3: deny does not apply to a Unix socket (line 2)");
+    check_mistake("[listener a]\nbind = unix:/a\n" TLS, "f:3: certfile does not apply to a Unix");
+    check_mistake("[listener a]\nbind = unix:/a\nuse_identity_as_username = true\n",
+                  "f:3: use_identity_as_username needs");
+    check_mistake("[listener a]\nbind = unix:/a\nsocket_owner = no such user\n",
+                  "f:3: socket_owner = no such user is not known to this system");
+    check_mistake("[listener a]\nbind = unix:/a\n[listener b]\nbind = unix:/a\n",
+                  "f:4: [listener b] on unix:/a takes the address of [listener a] in line 2 "
+                  "(unix:/a); give one of them another path");
+}

@@ -121,6 +121,45 @@ TEST(value_duration_tells_of_a_bare_m)
     assert_false(has_bare_m);
 }
 
+TEST(value_bind_takes_the_path_of_a_unix_socket)
+{
+    struct cfg_address a, b, c;
+    char longest[5 + CFG_SOCKET_PATH_MAX + 2] = "unix:/";
+
+    assert_int_equal(value_bind("unix:/run/x.sock", &a), OK);
+    assert_string_equal(a.path, "/run/x.sock");
+    assert_true(a.is_loopback);
+    assert_int_equal(a.port, 0);
+    assert_int_equal(value_bind("unix:/run/y.sock", &b), OK);
+    assert_int_equal(value_bind("127.0.0.1:1", &c), OK);
+    assert_null(c.path);
+    assert_true(value_addresses_meet(&a, &a));
+    assert_false(value_addresses_meet(&a, &b));
+    assert_false(value_addresses_meet(&a, &c));
+    assert_int_equal(value_bind("unix:", &a), ERR_PEER);
+    assert_int_equal(value_bind("unix:x.sock", &a), ERR_PEER);
+    assert_int_equal(value_bind("unix:/", &a), ERR_PEER);
+    assert_int_equal(value_bind("unix:/run/", &a), ERR_PEER);
+    memset(longest + 6, 'x', CFG_SOCKET_PATH_MAX - 1);
+    assert_int_equal(value_bind(longest, &a), OK);
+    longest[5 + CFG_SOCKET_PATH_MAX] = 'x';
+    assert_int_equal(value_bind(longest, &a), ERR_PEER);
+}
+
+TEST(value_mode_takes_octal_digits)
+{
+    uint32_t mode = 0;
+
+    assert_int_equal(value_mode("0660", &mode), OK);
+    assert_int_equal(mode, 0660);
+    assert_int_equal(value_mode("777", &mode), OK);
+    assert_int_equal(mode, 0777);
+    assert_int_equal(value_mode("", &mode), ERR_PEER);
+    assert_int_equal(value_mode("8", &mode), ERR_PEER);
+    assert_int_equal(value_mode("1777", &mode), ERR_PEER);
+    assert_int_equal(value_mode("00660", &mode), ERR_PEER);
+}
+
 static bool is_rate(const char *text, uint32_t count, uint32_t period_ms)
 {
     struct cfg_rate rate = {0};
