@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import tempfile
+import time
 
 from broker import Broker, main
 from mqtt import Client, Closed, connect, equal, true
@@ -13,23 +14,23 @@ from mqtt import Client, Closed, connect, equal, true
 BAD, RATE = 0x86, 0x9F
 
 
-def password_file():
+def password_file(rounds=101):
     """alice has the password secret; cheap to compute."""
     salt = bytes(range(12))
-    made = hashlib.pbkdf2_hmac("sha512", b"secret", salt, 101, 64)
+    made = hashlib.pbkdf2_hmac("sha512", b"secret", salt, rounds, 64)
     path = os.path.join(tempfile.mkdtemp(prefix="ban-"), "passwd")
     with open(path, "w", encoding="ascii") as f:
-        f.write("alice:$7$101$%s$%s\n" % (base64.b64encode(salt).decode(),
+        f.write("alice:$7$%d$%s$%s\n" % (rounds, base64.b64encode(salt).decode(),
                                           base64.b64encode(made).decode()))
     return path
 
 
-def start(auth="", listener=""):
+def start(auth="", listener="", rounds=101):
     return Broker(text=f"""[broker]
 workers = 2
 sys_interval = 1s
 [auth]
-password_file = {password_file()}
+password_file = {password_file(rounds)}
 max_auth_failures = 4
 auth_ban_time = 60s
 {auth}
@@ -121,6 +122,25 @@ def connections_opened_before_the_ban_are_of_no_use():
     broker.stop()
 
 
+def guesses_made_at_once_are_not_all_answered():
+    broker = start(auth="auth_ban_exempt = 192.0.2.1\nauth_threads = 1", rounds=20000)
+    many = [Client(broker.address, 5) for _ in range(12)]
+    for i, client in enumerate(many[:-1]):
+        client.send(connect(5, f"m{i}", username="alice", password="wrong"))
+    time.sleep(0.05)  # one takes about 30 ms
+    many[-1].send(connect(5, "last", username="alice", password="secret"))
+    answers = []
+    for client in many:
+        try:
+            answers.append(client.recv().reason)
+        except Closed:
+            answers.append(None)
+    equal(answers[-1], None, "the right one, which came too late")
+    true(4 <= answers.count(BAD) <= 6, str(answers))
+    equal(answers.count(BAD) + answers.count(None), 12)
+    broker.stop()
+
+
 def loopback_is_exempt_but_not_its_client_ids():
     broker = start()
     for i in range(12):
@@ -164,5 +184,6 @@ bind = 127.0.0.1:{{port}}
 
 main([an_address_is_banned_after_its_last_failure, a_network_of_ipv6_is_banned_as_one,
       a_socket_of_a_banned_address_is_closed_before_anything_is_read,
-      connections_opened_before_the_ban_are_of_no_use, loopback_is_exempt_but_not_its_client_ids,
+      connections_opened_before_the_ban_are_of_no_use,
+      guesses_made_at_once_are_not_all_answered, loopback_is_exempt_but_not_its_client_ids,
       one_device_does_not_ban_its_neighbours, nobody_is_banned_where_it_is_off])
