@@ -12,6 +12,7 @@
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/pwdbased.h>
 #include <wolfssl/wolfcrypt/sha.h>
+#include <wolfssl/wolfcrypt/sha256.h>
 #include <wolfssl/wolfcrypt/sha512.h>
 
 #include <argon2.h>
@@ -54,6 +55,23 @@ enum err crypt_sha1(const struct bytes *parts, uint32_t count, uint8_t digest[CR
     wc_ShaFree(&sha);
     if (rc != 0)
         memset(digest, 0, CRYPT_SHA1_BYTES);
+    return err_of(rc);
+}
+
+enum err crypt_sha256(const struct bytes *parts, uint32_t count, uint8_t digest[CRYPT_SHA256_BYTES])
+{
+    wc_Sha256 sha;
+    int rc = wc_InitSha256(&sha);
+
+    memset(digest, 0, CRYPT_SHA256_BYTES);
+    if (rc != 0)
+        return err_of(rc);
+    for (uint32_t i = 0; i < count && rc == 0; i++)
+        rc = parts[i].n ? wc_Sha256Update(&sha, parts[i].p, parts[i].n) : 0;
+    if (rc == 0)
+        rc = wc_Sha256Final(&sha, digest);
+    wc_Sha256Free(&sha);
+    explicit_bzero(&sha, sizeof(sha));
     return err_of(rc);
 }
 
@@ -326,4 +344,11 @@ const struct passwd_crypt crypt_passwd = {
     .pbkdf2_sha512 = crypt_pbkdf2_sha512,
     .argon2id = crypt_argon2id,
     .equal = crypt_equal,
+};
+
+const struct scram_crypt crypt_scram = {
+    .of = {[SCRAM_SHA256] = {crypt_sha256, crypt_hmac_sha256, crypt_pbkdf2_sha256},
+           [SCRAM_SHA512] = {crypt_sha512, crypt_hmac_sha512, crypt_pbkdf2_sha512}},
+    .equal = crypt_equal,
+    .random = crypt_random,
 };

@@ -1,6 +1,6 @@
 /* net/crypt.h -- hashes, password hashes and random bytes; all there is of wolfCrypt and libargon2.
  *
- * Core needs some of these and is handed them as `crypt_passwd`.
+ * Core needs some of these and is handed them as `crypt_passwd` and `crypt_scram`.
  *
  * Threads  any; nothing here has a state.
  * Parts    are hashed one behind the other, as if they were one; an empty one may have p == NULL.
@@ -12,6 +12,7 @@
 #include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "core/policy/passwd_hash.h"
+#include "core/policy/scram_verifier.h"
 
 #define CRYPT_SHA1_BYTES 20
 #define CRYPT_SHA256_BYTES 32
@@ -21,7 +22,9 @@
 MUST_USE enum err crypt_sha1(const struct bytes *parts, uint32_t count,
                              uint8_t digest[CRYPT_SHA1_BYTES]);
 
-/* SHA-512 (FIPS 180-4). */
+/* SHA-256 and SHA-512 (FIPS 180-4). */
+MUST_USE enum err crypt_sha256(const struct bytes *parts, uint32_t count,
+                               uint8_t digest[CRYPT_SHA256_BYTES]);
 MUST_USE enum err crypt_sha512(const struct bytes *parts, uint32_t count,
                                uint8_t digest[CRYPT_SHA512_BYTES]);
 
@@ -55,5 +58,6 @@ void crypt_wipe(void *p, size_t n);
 
 /* What core/policy is handed. */
 extern const struct passwd_crypt crypt_passwd;
+extern const struct scram_crypt crypt_scram;
 
 #endif

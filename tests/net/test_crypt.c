@@ -29,6 +29,17 @@ static struct bytes repeated(uint8_t byte, uint32_t n)
     return bytes_of(many, n);
 }
 
+TEST(crypt_sha256_of_the_standard)
+{
+    const struct bytes parts[] = {BYTES_LIT("a"), {NULL, 0}, BYTES_LIT("bc")};
+    uint8_t digest[CRYPT_SHA256_BYTES];
+
+    assert_int_equal(crypt_sha256(parts, 3, digest), OK);
+    assert_hex(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_int_equal(crypt_sha256(NULL, 0, digest), OK);
+    assert_hex(digest, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
 TEST(crypt_sha512_of_the_standard)
 {
     const struct bytes parts[] = {BYTES_LIT("a"), {NULL, 0}, BYTES_LIT("bc")};
