@@ -265,12 +265,14 @@ static enum err on_packet(struct client *c, const struct packet *p)
     case PACKET_DISCONNECT:
         on_disconnect(c, &p->disconnect);
         break;
+    case PACKET_AUTH:
+        login_on_packet(c, &p->disconnect);
+        break;
     case PACKET_CONNECT: /* [MQTT-3.1.0-2]: a second one */
     case PACKET_CONNACK:
     case PACKET_SUBACK:
     case PACKET_UNSUBACK:
     case PACKET_PINGRESP:
-    case PACKET_AUTH: /* no method was agreed on [MQTT-4.12.1-1] */
         client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
         break;
     }
@@ -322,9 +324,28 @@ static void on_first(struct client *c, const struct frame *f)
         turn_away(c, why_of(why));
         return;
     }
+    if (p.connect.protocol == MQTT_5 && (p.connect.props.present & PROP_BIT(PROP_AUTH_METHOD)) &&
+        login_begin(c, f, &p.connect))
+        return;
     client_on_connect(c, &p.connect);
-    free(c->admission);
-    c->admission = NULL;
+    login_forget(c);
+}
+
+/* A packet while the CONNECT waits: AUTH or DISCONNECT [MQTT-3.1.2-30]. */
+static void on_login_frame(struct client *c, const struct frame *f)
+{
+    enum reason why = REASON_MALFORMED_PACKET;
+    struct packet p;
+
+    if (packet_decode(f, MQTT_5, &p, &why) != OK) {
+        login_refuse(c, why, why_of(why));
+    } else if (p.type == PACKET_AUTH) {
+        login_on_packet(c, &p.disconnect);
+    } else {
+        client_log(c, 5, "connection refused", close_reason_name(CLOSE_CLIENT));
+        stream_close(&c->stream, CLOSE_CLIENT);
+        client_leave_session(c, false);
+    }
 }
 
 /* One whole packet. ERR_FULL: park. */
@@ -335,6 +356,10 @@ static enum err on_frame(struct client *c, const struct frame *f)
 
     if (c->state == CLIENT_WAITING) {
         on_first(c, f);
+        return OK;
+    }
+    if (c->state == CLIENT_AUTHENTICATING) {
+        on_login_frame(c, f);
         return OK;
     }
     if (packet_decode(f, (enum protocol)c->protocol, &p, &why) != OK) {
@@ -348,8 +373,12 @@ static void on_bad_length(struct client *c, enum err err)
 {
     struct shard *s = c->stream.shard;
 
-    if (err == ERR_FULL) {
+    if (err == ERR_FULL)
         STAT_INC(&s->stats, packets_too_large);
+    if (c->state == CLIENT_AUTHENTICATING) {
+        login_refuse(c, err == ERR_FULL ? REASON_PACKET_TOO_LARGE : REASON_MALFORMED_PACKET,
+                     err == ERR_FULL ? CLOSE_TOO_LARGE : CLOSE_MALFORMED);
+    } else if (err == ERR_FULL) {
         client_fail(c, REASON_PACKET_TOO_LARGE, CLOSE_TOO_LARGE);
     } else {
         client_fail(c, REASON_MALFORMED_PACKET, CLOSE_MALFORMED);
@@ -357,18 +386,31 @@ static void on_bad_length(struct client *c, enum err err)
     c->state = CLIENT_CLOSING;
 }
 
+/* Whether a connection that is no client yet may begin a packet so; known from one byte, so junk is
+ * not waited for. */
+static bool may_begin(struct client *c, uint8_t first)
+{
+    if (c->state == CLIENT_WAITING && first != PACKET_CONNECT << 4) {
+        turn_away(c, CLOSE_PROTOCOL_ERROR); /* [MQTT-3.1.0-1] */
+        return false;
+    }
+    if (c->state == CLIENT_AUTHENTICATING && first >> 4 != PACKET_AUTH &&
+        first >> 4 != PACKET_DISCONNECT) {
+        login_refuse(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR); /* [MQTT-3.1.2-30] */
+        return false;
+    }
+    return true;
+}
+
 /* Cuts one packet off. ERR_MORE: not whole. Other faults have closed the connection. */
 static enum err next_frame(struct client *c, struct bytes in, struct frame *f, uint32_t *need)
 {
     const struct limits *l = c->stream.shard->limits;
-    bool is_waiting = c->state == CLIENT_WAITING;
+    bool is_waiting = c->state == CLIENT_WAITING || c->state == CLIENT_AUTHENTICATING;
     enum err err;
 
-    if (is_waiting && in.n && in.p[0] != PACKET_CONNECT << 4) {
-        /* [MQTT-3.1.0-1]; known from one byte, so junk is not waited for */
-        turn_away(c, CLOSE_PROTOCOL_ERROR);
+    if (in.n && !may_begin(c, in.p[0]))
         return ERR_PEER;
-    }
     err = frame_next(in, is_waiting ? l->connect_bytes : l->packet_bytes, f, need);
     if (err != OK && err != ERR_MORE)
         on_bad_length(c, err);
@@ -483,6 +525,8 @@ bool client_still_holds(const struct client *c, struct bytes user)
 {
     const struct shard_hooks *hooks = &c->stream.shard->hooks;
 
+    if (login_is_used(c))
+        return login_still_holds(c, user);
     return !c->credential || !hooks->still_holds ||
            hooks->still_holds(hooks->net, user, c->credential);
 }
@@ -545,7 +589,7 @@ static void closed(struct stream *st, enum close_reason why)
     timer_cancel(&s->timers, &c->keepalive_timer);
     outq_fini(&st->outq, &s->pool);
     free_aliases(s, c);
-    free(c->admission);
+    login_forget(c);
     free(c->peer);
     slab_free(&s->clients, c);
 }

@@ -237,7 +237,7 @@ static void log_refused(const struct client *c, const struct packet_connect *p,
         s->hooks.log(s->hooks.net, &e);
 }
 
-static void refuse(struct client *c, const struct packet_connect *p, enum reason reason,
+void client_refuse(struct client *c, const struct packet_connect *p, enum reason reason,
                    enum close_reason why)
 {
     struct connack_out o = {.reason = (uint8_t)reason, .retain_available = true, .maximum_qos = 2};
@@ -262,8 +262,9 @@ static enum reason judge(const struct client *c, const struct packet_connect *p,
         return REASON_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-2] */
     if (p->client_id.n == 0 && p->protocol != MQTT_5 && (!p->clean_start || p->protocol == MQTT_31))
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
-    if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)))
-        return REASON_BAD_AUTHENTICATION_METHOD;
+    if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)) &&
+        !login_is_used(c))
+        return REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
     if (c->admission && c->admission->is_refused)
         return (enum reason)c->admission->reason;
     if (!c->admission && !rules->allow_anonymous)
@@ -515,10 +516,12 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     STAT_INC(&s->stats, clients_connected);
     negotiate(c, p, &o);
     if (p->has_will && !set_will(s, x, p)) {
-        refuse(c, p, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
+        client_refuse(c, p, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
         client_leave_session(c, false);
         return;
     }
+    if (login_is_used(c))
+        login_conclude(c, &o);
     note_session(s, x, false);
     send_connack(c, &o);
     client_log(c, 5, "client connected", NULL);
@@ -552,12 +555,12 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason != REASON_SUCCESS) {
         note_failure(c, p, reason);
-        refuse(c, p, reason, close_for(reason));
+        client_refuse(c, p, reason, close_for(reason));
         return;
     }
     x = open_session(c, p, id, user, &is_present);
     if (!x) {
-        refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
+        client_refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
         return;
     }
     welcome(c, x, p, is_present, assigned);

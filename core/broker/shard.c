@@ -45,6 +45,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     filters_init(&s->filters, SLOTS_MAX);
     groups_init(s);
     access_init(s);
+    login_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
     s->topics = topic_cache_create();
     return retained_init(s) && s->topics;
@@ -64,6 +65,7 @@ static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint
     topic_cache_destroy(s->topics);
     retained_fini(s);
     access_fini(s);
+    login_fini(s);
     free(s);
     return NULL;
 }
@@ -122,6 +124,7 @@ static void shard_destroy(struct shard *s)
     groups_fini(s);
     end_sessions(s);
     access_fini(s);
+    login_fini(s);
     while ((h = slab_next(&s->shares, &slot)))
         free(h->text);
     slab_fini(&s->shares);

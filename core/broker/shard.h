@@ -25,15 +25,20 @@ struct cluster_state; /* what all shards of the process share: mail, index, epoc
 struct shard;         /* opaque outside core/broker */
 struct client;
 struct acl;
+struct login;
+struct scram_crypt;
+struct scram_users;
 
 /* What authentication has found out about a connection whose CONNECT is not answered yet. Made with
  * malloc by whoever authenticates; client_open takes it over. A connection without one is judged by
- * its listener's allow_anonymous alone. */
+ * its listener's allow_anonymous alone; a CONNECT that names a method of enhanced authentication
+ * must not have one, and proves its user at home (core/broker/login.c). */
 struct admission {
     bool is_refused;
     bool has_user;       /* `user` is proven and stands instead of the CONNECT's user name */
     uint8_t reason;      /* enum reason of the CONNACK of a refusal */
     uint64_t credential; /* stands for what was proven; see shard_judge_all; 0: nothing to judge */
+    struct login *login; /* core's own: enhanced authentication; NULL */
     uint16_t user_count; /* bytes of `user` */
     char user[];         /* not NUL-terminated */
 };
@@ -148,7 +153,9 @@ struct cluster_config {
     const char *version;            /* for $SYS/broker/version */
     uint64_t connections_max;       /* that descriptors allow */
     struct acl *acl;                /* NULL: everything is allowed. Every shard takes a reference */
-    bool acl_check_subscribe;       /* a subscription that could never bring anything is refused */
+    struct scram_users *scram;      /* NULL: no enhanced authentication. Shards take references */
+    const struct scram_crypt *scram_crypt; /* with `scram`, also a later one; outlives the shards */
+    bool acl_check_subscribe; /* a subscription that could never bring anything is refused */
     bool check_retain_source; /* retained messages vanish with their publisher's right to write;
                                * what was retained while there was no ACL is taken as allowed */
 };
@@ -165,6 +172,10 @@ void shard_set_hooks(struct shard *s, const struct shard_hooks *hooks);
  * What was found out about sessions counts no more at once; all of them are judged anew over some
  * turns, and before that whoever publishes or gets something. */
 void shard_set_acl(struct shard *s, struct acl *acl);
+
+/* From now on these users can log in with SCRAM, or none (NULL); takes a reference of its own.
+ * Those who have are asked again by shard_judge_all. */
+void shard_set_scram(struct shard *s, struct scram_users *users);
 
 /* ---- the turn ---- */
 void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms);

@@ -152,6 +152,8 @@ struct shard {
     uint32_t access_capacity;
     uint32_t access_cursor; /* slot of the next session to be judged anew; UINT32_MAX: none */
     uint16_t acl_version;   /* other than this: what is known about a session's rights is old */
+    /* enhanced authentication (login.c) */
+    struct scram_users *scram; /* one reference, or NULL */
     struct timer sys_timer;
     struct sys *sys; /* worker 0 */
     _Alignas(CACHE_LINE) _Atomic uint32_t fence;
@@ -171,17 +173,23 @@ struct aliases_out {
     } v[ALIASES_OUT_MAX];
 };
 
-enum client_state { CLIENT_WAITING, CLIENT_CONNECTED, CLIENT_CLOSING };
+enum client_state {
+    CLIENT_WAITING,        /* for CONNECT */
+    CLIENT_AUTHENTICATING, /* CONNECT waits for the end of an exchange of AUTH packets */
+    CLIENT_CONNECTED,
+    CLIENT_CLOSING,
+};
 
 /* The protocol of one connection. The session is another thing: it may outlive it. */
 struct client {
     struct stream stream; /* first */
     struct session *session;
-    struct timer keepalive_timer;
-    struct bytes *aliases_in; /* by alias - 1; owned texts */
+    struct timer keepalive_timer; /* while it authenticates: how long that may last */
+    struct bytes *aliases_in;     /* by alias - 1; owned texts */
     struct aliases_out *aliases_out;
     char *peer;
-    struct admission *admission; /* until the CONNECT is judged; NULL: nobody was asked */
+    /* Until the CONNECT is judged; NULL: nobody was asked. With a login it stays. */
+    struct admission *admission;
     uint64_t last_input_ms;
     uint64_t credential;     /* of its admission; 0: none */
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
@@ -411,8 +419,33 @@ bool speaker_is_impostor(const struct client *c, struct bytes cluster);
 /* A topic or filter under `$LINK/` was closed to it: counted, and said once. */
 void speaker_refused(struct client *c, struct bytes topic);
 
+/* ---- enhanced authentication (login.c) ---- */
+
+/* With the users of the configuration. */
+void login_init(struct shard *s);
+/* After the clients have gone. */
+void login_fini(struct shard *s);
+/* A CONNECT names a method: keeps its frame and begins the exchange. false: nothing was done, and
+ * the method is not to be had. */
+bool login_begin(struct client *c, const struct frame *f, const struct packet_connect *p);
+/* An AUTH packet, before CONNACK or after it. */
+void login_on_packet(struct client *c, const struct packet_disconnect *p);
+/* Ends an exchange that holds a CONNECT back, with a CONNACK. */
+void login_refuse(struct client *c, enum reason reason, enum close_reason why);
+/* Whether the client has proven its user by enhanced authentication, or is about to. */
+bool login_is_used(const struct client *c);
+/* With login_is_used: whether the users' file says the same of `user` as it did then. */
+bool login_still_holds(const struct client *c, struct bytes user);
+/* With login_is_used: what a CONNACK that lets the client in says of it. */
+void login_conclude(const struct client *c, struct connack_out *o);
+/* Forgets what is known of the client's admission. */
+void login_forget(struct client *c);
+
 /* ---- clients and sessions (client.c, connect.c) ---- */
 void client_on_connect(struct client *c, const struct packet_connect *p);
+/* CONNACK with a reason, a line in the log, and close. */
+void client_refuse(struct client *c, const struct packet_connect *p, enum reason reason,
+                   enum close_reason why);
 /* DISCONNECT with a reason (MQTT 5) and close. */
 void client_fail(struct client *c, enum reason reason, enum close_reason why);
 /* The same from within a delivery: the session stays until the net has closed the connection, so
