@@ -193,6 +193,7 @@ struct cfg_cluster {
 struct cfg_auth {
     bool allow_anonymous;      /* the default of loopback listeners */
     const char *password_file; /* NULL: none */
+    const char *scram_file;    /* NULL: none */
     const char *acl_file;      /* NULL: none */
     bool acl_check_subscribe;
     bool check_retain_source;

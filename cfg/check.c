@@ -68,7 +68,7 @@ static bool finish_address(struct draft *draft, struct draft_section *s,
 /* Whether clients of the listener can prove who they are. */
 static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *listener)
 {
-    return cfg->auth.password_file || listener->identity != IDENTITY_NONE;
+    return cfg->auth.password_file || cfg->auth.scram_file || listener->identity != IDENTITY_NONE;
 }
 
 /* Open to other machines only with authentication, or where it is written. */
@@ -564,7 +564,7 @@ static void finish_auth(struct draft *draft)
     const char *why;
 
     if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
-        auth->allow_anonymous = !auth->password_file;
+        auth->allow_anonymous = !auth->password_file && !auth->scram_file;
     if (!draft_line(section_of(draft, SECTION_AUTH), "auth_ban_exempt") &&
         cidr_add(&auth->ban_exempt, BYTES_LIT("localhost"), &why) != OK)
         draft->is_out_of_memory = true;

@@ -87,10 +87,10 @@ static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
 static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l,
                              const struct listing *to)
 {
-    if (!l->allow_anonymous && !has_authentication(cfg, l))
+    if (!l->allow_anonymous && !cfg->auth.scram_file && !has_authentication(cfg, l))
         warn(to,
              "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
-             "password_file in [auth]",
+             "password_file or scram_file in [auth]",
              l->name, l->bind.text);
     if (!l->bind.is_loopback && !l->tls.is_on && cfg->auth.password_file)
         warn(to,
@@ -119,7 +119,7 @@ static const char *who_may_connect(const struct cfg *cfg, const struct cfg_liste
 {
     if (l->identity != IDENTITY_NONE)
         return l->tls.require_certificate ? "by certificate" : "by pre-shared key";
-    if (cfg->auth.password_file)
+    if (cfg->auth.password_file || cfg->auth.scram_file)
         return l->allow_anonymous ? "by password or anonymous" : "by password";
     return l->allow_anonymous ? "without authentication" : "nobody may connect";
 }

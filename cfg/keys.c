@@ -528,7 +528,7 @@ const struct key keys[] = {
 
     /* ---- [auth] ---- */
     {AUTH(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "false",
-     .unset = "true, and false where there is a password_file",
+     .unset = "true, and false where there is a password_file or a scram_file",
      .help = "What a loopback listener does that does not say it itself. Listeners that other "
              "machines can reach must say it themselves."},
     {AUTH(password_file), .name = "password_file", .aliases = {"mosquitto_password_file"},
@@ -536,6 +536,13 @@ const struct key keys[] = {
      .help = "Users and the hashes of their passwords, as causeway-passwd and mosquitto_passwd "
              "write them. A client with a user name must then have its password; one without is "
              "anonymous."},
+    {AUTH(scram_file), .name = "scram_file", .type = KEY_STRING, .example = "/etc/causeway/scram",
+     .unset = "none: no enhanced authentication",
+     .help = "Users that log in with MQTT 5's enhanced authentication, by SCRAM-SHA-256 or "
+             "SCRAM-SHA-512: the password never crosses the wire, and the client learns that the "
+             "broker knows it. causeway-passwd --scram writes the file. Such users need no line in "
+             "password_file, and the other way around; who logs in without a method is let in by "
+             "password_file and allow_anonymous alone."},
     {AUTH(acl_file), .name = "acl_file", .aliases = {"mosquitto_acl_file"}, .type = KEY_STRING,
      .example = "/etc/causeway/acl", .unset = "none: everything is allowed",
      .help = "Who may read and write which topics, in mosquitto's format. What it does not allow "

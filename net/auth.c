@@ -325,6 +325,8 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
 
     if (listener->identity != IDENTITY_NONE)
         return by_identity(identity, admission);
+    if (connect->protocol == MQTT_5 && (connect->props.present & PROP_BIT(PROP_AUTH_METHOD)))
+        return AUTH_NONE; /* core asks the client itself, and does not let it in without */
     if (!connect->has_username)
         return AUTH_NONE;
     passwd = current_passwd(a);

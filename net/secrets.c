@@ -112,6 +112,21 @@ static void load_passwd(struct load *l, const char *path, const struct hash_key 
     free(text);
 }
 
+static void load_scram(struct load *l, const char *path, const struct hash_key *key,
+                       struct scram_users **out)
+{
+    size_t n;
+    char *text = read_file(l, path, SCRAM_FILE_BYTES_MAX, &n);
+
+    if (!text)
+        return;
+    l->file = path;
+    if (scram_users_parse(bytes_of(text, n), key, on_passwd, l, out) == ERR_MEMORY)
+        say(l, true, "%s: no memory for it", path);
+    crypt_wipe(text, n);
+    free(text);
+}
+
 static void load_acl(struct load *l, const char *path, const struct hash_key *key, struct acl **out)
 {
     size_t n;
@@ -217,6 +232,8 @@ enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_
     }
     if (cfg->auth.password_file)
         load_passwd(&l, cfg->auth.password_file, key, &out->passwd);
+    if (cfg->auth.scram_file)
+        load_scram(&l, cfg->auth.scram_file, key, &out->scram);
     if (cfg->auth.acl_file)
         load_acl(&l, cfg->auth.acl_file, key, &out->acl);
     if (!l.has_mistake) {
@@ -265,6 +282,7 @@ void secrets_release(struct secrets *s)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         tls_context_release(s->links[i]);
     passwd_release(s->passwd);
+    scram_users_release(s->scram);
     acl_release(s->acl);
     memset(s, 0, sizeof(*s));
 }

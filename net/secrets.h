@@ -13,12 +13,14 @@
 #include "core/base/hash.h"
 #include "core/policy/acl.h"
 #include "core/policy/passwd.h"
+#include "core/policy/scram_users.h"
 #include "net/tls.h"
 
 struct secrets {
     struct tls_context *listeners[LISTENERS_MAX]; /* by listener; NULL: no TLS */
     struct tls_context *links[LINKS_MAX];         /* by link; NULL: no TLS */
     struct passwd *passwd;                        /* NULL: no password_file */
+    struct scram_users *scram;                    /* NULL: no scram_file */
     struct acl *acl;                              /* NULL: no acl_file */
 };
 

@@ -19,6 +19,7 @@
 #include "net/ban.h"
 #include "net/clock.h"
 #include "net/conn.h"
+#include "net/crypt.h"
 #include "net/heap.h"
 #include "net/listener.h"
 #include "net/resolver.h"
@@ -188,6 +189,8 @@ static enum err make_cluster(struct server *s)
         .version = s->options->version,
         .connections_max = s->net.connections_max,
         .acl = s->secrets.acl,
+        .scram = s->secrets.scram,
+        .scram_crypt = &crypt_scram,
         .acl_check_subscribe = cfg->auth.acl_check_subscribe,
         .check_retain_source = cfg->auth.check_retain_source,
     };
@@ -294,6 +297,7 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     store_relaxed(&net->certificate_ends, secrets_end(&s->secrets)); /* stands alone */
     pthread_mutex_lock(&net->rules_lock);
     net->passwd = s->secrets.passwd;
+    net->scram = s->secrets.scram;
     net->acl = s->secrets.acl;
     memcpy(net->link_tls, s->secrets.links, sizeof(net->link_tls));
     /* pairs with load_acquire in worker.c */

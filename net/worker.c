@@ -269,6 +269,7 @@ static void take_rules(struct worker *w)
     w->rules_version = load_relaxed(&net->rules_version); /* stored under the lock */
     passwd_release(w->passwd);
     w->passwd = net->passwd ? passwd_ref(net->passwd) : NULL;
+    shard_set_scram(w->shard, net->scram);
     shard_set_acl(w->shard, net->acl);
     pthread_mutex_unlock(&net->rules_lock);
     shard_judge_all(w->shard);

@@ -33,6 +33,7 @@ struct conn;
 struct dial;
 struct passwd;
 struct resolver;
+struct scram_users;
 struct tls_context;
 struct worker;
 
@@ -91,6 +92,7 @@ struct net {
     pthread_mutex_t rules_lock;
     struct passwd *passwd;                   /* under the lock */
     struct acl *acl;                         /* under the lock */
+    struct scram_users *scram;               /* under the lock */
     struct tls_context *link_tls[LINKS_MAX]; /* under the lock; by link; NULL: no TLS */
     _Alignas(CACHE_LINE) _Atomic uint32_t rules_version;
     struct listener *listeners;
