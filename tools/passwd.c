@@ -1,4 +1,5 @@
-/* tools/passwd.c -- causeway-passwd: users and their hashed passwords, for `password_file`.
+/* tools/passwd.c -- causeway-passwd: users and their hashed passwords, for `password_file`, and
+ * with --scram for `scram_file`.
  *
  * passwd_ask   a password from the terminal or a pipe
  * passwd_edit  a new text of the file from the old one
@@ -13,6 +14,7 @@
 
 #include "core/mqtt/topic.h"
 #include "core/policy/passwd.h"
+#include "core/policy/scram_users.h"
 #include "net/crypt.h"
 #include "tools/passwd_ask.h"
 #include "tools/passwd_edit.h"
@@ -28,14 +30,21 @@
 #define HASH_BYTES 64u
 #define ARGON2_SALT_BYTES 64u
 #define ARGON2_KIB 47104u
+/* Each login costs the client so many; RFC 7677 asks for 4096 and more. */
+#define SCRAM_ITERATIONS_DEFAULT 15000u
+/* What stands behind the colon; with two SCRAM mechanisms it is two lines. */
+#define HASH_TEXT_BYTES (2 * SCRAM_VERIFIER_TEXT_BYTES + SCRAM_NAME_BYTES_MAX + 2)
 
 enum action { ACTION_SET, ACTION_CREATE, ACTION_DELETE, ACTION_HASH_ALL };
 
 struct asked {
     enum action action;
     bool is_batch; /* the password is on the command line */
+    bool has_kind; /* -H was there */
     enum passwd_kind kind;
-    uint32_t iterations;
+    bool is_scram; /* and these mechanisms */
+    bool with[SCRAM_KIND_COUNT];
+    uint32_t iterations; /* 0: the default */
     const char *path;
     struct bytes user;
     struct bytes password;
@@ -43,17 +52,19 @@ struct asked {
 
 static const char help_text[] =
     "causeway-passwd -- users and their hashed passwords, for the broker's password_file\n"
+    "and scram_file\n"
     "\n"
-    "Usage: causeway-passwd [-H HASH] [-I ITERATIONS] [-c | -D] FILE USER\n"
-    "       causeway-passwd [-H HASH] [-I ITERATIONS] [-c] -b FILE USER PASSWORD\n"
-    "       causeway-passwd [-H HASH] [-I ITERATIONS] -U FILE\n"
+    "Usage: causeway-passwd [-H HASH | --scram HASH] [-I ITERATIONS] [-c | -D] FILE USER\n"
+    "       causeway-passwd [-H HASH | --scram HASH] [-I ITERATIONS] [-c] -b FILE USER PASSWORD\n"
+    "       causeway-passwd [-H HASH | --scram HASH] [-I ITERATIONS] -U FILE\n"
     "\n"
     "  -b             take the password from the command line, where others may see it\n"
     "  -c             create a new password file; an existing one is overwritten\n"
     "  -D             delete the user instead of setting a password\n"
     "  -H HASH        sha512-pbkdf2 (default), argon2id, or sha512, which is fast to guess\n"
-    "  -I ITERATIONS  of sha512-pbkdf2, 1 to 10000000 (210000)\n"
+    "  -I ITERATIONS  of sha512-pbkdf2 (210000) or SCRAM (15000), 1 to 10000000\n"
     "  -U             hash the passwords of a file in plain text; those already hashed stay\n"
+    "      --scram HASH  write lines of a scram_file: sha256, sha512, or both\n"
     "      --help     this text\n"
     "      --version  the version\n"
     "\n"
@@ -85,6 +96,17 @@ static bool read_kind(const char *text, enum passwd_kind *kind)
     else
         return fail("Unknown hash type '%s'.", text);
     return true;
+}
+
+static bool read_scram(const char *text, struct asked *a)
+{
+    bool is_both = strcmp(text, "both") == 0;
+
+    a->is_scram = true;
+    a->with[SCRAM_SHA256] = is_both || strcmp(text, "sha256") == 0;
+    a->with[SCRAM_SHA512] = is_both || strcmp(text, "sha512") == 0;
+    return a->with[SCRAM_SHA256] || a->with[SCRAM_SHA512] ||
+           fail("Unknown SCRAM hash '%s'; right would be sha256, sha512 or both.", text);
 }
 
 static bool read_iterations(const char *text, uint32_t *iterations)
@@ -141,6 +163,8 @@ static bool read_words(struct asked *a, int argc, char **argv)
 
     if (a->is_batch && (a->action == ACTION_DELETE || a->action == ACTION_HASH_ALL))
         return fail("-b cannot be used with -D or -U.");
+    if (a->is_scram && a->has_kind)
+        return fail("-H and --scram cannot be used together.");
     if (argc != wanted)
         return fail("%s; see causeway-passwd --help.",
                     argc < wanted ? "Something is missing" : "There is something too many");
@@ -149,16 +173,20 @@ static bool read_words(struct asked *a, int argc, char **argv)
         a->user = bytes_str(argv[1]);
     if (wanted > 2)
         a->password = bytes_str(argv[2]);
+    if (a->is_scram && a->user.n > SCRAM_NAME_BYTES_MAX)
+        return fail("Username must not be longer than %u bytes.", SCRAM_NAME_BYTES_MAX);
     return (wanted < 2 || is_good_user(a->user)) && (wanted < 3 || is_good_password(a->password));
 }
 
-enum { OPT_HELP = 256, OPT_VERSION };
+enum { OPT_HELP = 256, OPT_VERSION, OPT_SCRAM };
 
 /* Options stand first, so that a password may begin with '-'. false: `*status` is the exit's. */
 static bool read_command_line(struct asked *a, int argc, char **argv, int *status)
 {
-    static const struct option long_options[] = {
-        {"help", no_argument, NULL, OPT_HELP}, {"version", no_argument, NULL, OPT_VERSION}, {0}};
+    static const struct option long_options[] = {{"help", no_argument, NULL, OPT_HELP},
+                                                 {"version", no_argument, NULL, OPT_VERSION},
+                                                 {"scram", required_argument, NULL, OPT_SCRAM},
+                                                 {0}};
     bool good = true;
     int option;
 
@@ -178,10 +206,14 @@ static bool read_command_line(struct asked *a, int argc, char **argv, int *statu
             good = set_action(a, ACTION_HASH_ALL);
             break;
         case 'H':
+            a->has_kind = true;
             good = read_kind(optarg, &a->kind);
             break;
         case 'I':
             good = read_iterations(optarg, &a->iterations);
+            break;
+        case OPT_SCRAM:
+            good = read_scram(optarg, a);
             break;
         case OPT_HELP:
             *status = fputs(help_text, stdout) < 0;
@@ -198,9 +230,48 @@ static bool read_command_line(struct asked *a, int argc, char **argv, int *statu
 
 /* ---------------------------------------------------------------------------------- hashing --- */
 
+/* What a server keeps for SCRAM, with a fresh salt. */
+static bool make_verifier(const struct asked *a, enum scram_kind kind, struct bytes password,
+                          char text[SCRAM_VERIFIER_TEXT_BYTES])
+{
+    struct scram_room room;
+    struct scram_verifier v = {
+        .kind = kind,
+        .iterations = a->iterations ? a->iterations : SCRAM_ITERATIONS_DEFAULT,
+        .salt = {room.salt, SCRAM_SALT_BYTES},
+    };
+
+    if (crypt_random(room.salt, v.salt.n) != OK)
+        return fail("Unable to get random bytes.");
+    if (scram_verifier_make(&v, password, &crypt_scram, &room) != OK)
+        return fail("Unable to hash the password.");
+    (void)scram_verifier_format(&v, text);
+    explicit_bzero(&room, sizeof(room));
+    return true;
+}
+
+/* One verifier, or two: the second one on a line of its own. */
+static bool make_verifiers(const struct asked *a, struct bytes user, struct bytes password,
+                           char text[HASH_TEXT_BYTES])
+{
+    char *to = text;
+
+    for (int kind = 0; kind < SCRAM_KIND_COUNT; kind++) {
+        if (!a->with[kind])
+            continue;
+        if (to > text)
+            to += snprintf(to, HASH_TEXT_BYTES - (size_t)(to - text), "\n%.*s:", (int)user.n,
+                           (const char *)user.p);
+        if (!make_verifier(a, (enum scram_kind)kind, password, to))
+            return false;
+        to += strlen(to);
+    }
+    return true;
+}
+
 /* Hashes a password with a fresh salt. */
-static bool make_hash(const struct asked *a, struct bytes password,
-                      char text[PASSWD_HASH_TEXT_BYTES])
+static bool make_hash(const struct asked *a, struct bytes user, struct bytes password,
+                      char text[HASH_TEXT_BYTES])
 {
     struct passwd_room room;
     struct passwd_hash hash = {.kind = a->kind,
@@ -208,8 +279,10 @@ static bool make_hash(const struct asked *a, struct bytes password,
                                .salt = {room.salt, SALT_BYTES},
                                .hash = {room.hash, HASH_BYTES}};
 
+    if (a->is_scram)
+        return make_verifiers(a, user, password, text);
     if (a->kind == PASSWD_PBKDF2)
-        hash.cost = a->iterations;
+        hash.cost = a->iterations ? a->iterations : ITERATIONS_DEFAULT;
     if (a->kind == PASSWD_ARGON2ID) {
         hash.memory_kib = ARGON2_KIB;
         hash.lanes = 1;
@@ -224,11 +297,14 @@ static bool make_hash(const struct asked *a, struct bytes password,
     return true;
 }
 
-static bool put_hash(void *arg, struct bytes password, FILE *fresh)
+static bool put_hash(void *arg, struct bytes user, struct bytes password, FILE *fresh)
 {
-    char text[PASSWD_HASH_TEXT_BYTES];
+    const struct asked *a = arg;
+    char text[HASH_TEXT_BYTES];
 
-    return is_good_password(password) && make_hash(arg, password, text) &&
+    if (a->is_scram && user.n > SCRAM_NAME_BYTES_MAX)
+        return fail("Username must not be longer than %u bytes.", SCRAM_NAME_BYTES_MAX);
+    return is_good_password(password) && make_hash(a, user, password, text) &&
            fprintf(fresh, "%s\n", text) > 0;
 }
 
@@ -245,12 +321,27 @@ static void warn(void *arg, uint32_t line, bool is_warning, const char *what)
         fprintf(stderr, "Warning: %s: %s\n", path, what);
 }
 
+/* Whether this is a scram_file, also where -D did not say so. */
+static bool is_of_scram(const struct asked *a, struct bytes text)
+{
+    static const char word[] = ":SCRAM-SHA-";
+
+    return a->is_scram ||
+           (text.n > 0 && !a->has_kind && memmem(text.p, text.n, word, sizeof(word) - 1) != NULL);
+}
+
 /* Says what the broker will say of the file. */
-static void look_over(const struct passwd_file *f, struct bytes text)
+static void look_over(const struct asked *a, const struct passwd_file *f, struct bytes text)
 {
     const struct hash_key key = {{1, 2, 3, 4}}; /* nobody outside chooses these names */
+    struct scram_users *u;
     struct passwd *p;
 
+    if (is_of_scram(a, text)) {
+        if (scram_users_parse(text, &key, warn, f->path, &u) == OK)
+            scram_users_release(u);
+        return;
+    }
     if (passwd_parse(text, &key, warn, f->path, &p) == OK)
         passwd_release(p);
 }
@@ -303,7 +394,7 @@ static bool change_file(const struct asked *a, const char *hash)
         done = fail("The file would be larger than %u MiB.", PASSWD_FILE_BYTES_MAX >> 20);
     done = done && passwd_file_replace(&f, bytes_of(text, n));
     if (done)
-        look_over(&f, bytes_of(text, n));
+        look_over(a, &f, bytes_of(text, n));
     free(text);
     passwd_file_close(&f);
     return done;
@@ -311,9 +402,10 @@ static bool change_file(const struct asked *a, const char *hash)
 
 static bool set_password(const struct asked *a, struct bytes password)
 {
-    char hash[PASSWD_HASH_TEXT_BYTES];
+    char hash[HASH_TEXT_BYTES];
 
-    return is_good_password(password) && make_hash(a, password, hash) && change_file(a, hash);
+    return is_good_password(password) && make_hash(a, a->user, password, hash) &&
+           change_file(a, hash);
 }
 
 static bool ask_and_set(const struct asked *a)
@@ -330,7 +422,7 @@ static bool ask_and_set(const struct asked *a)
 
 int main(int argc, char **argv)
 {
-    struct asked a = {.kind = PASSWD_PBKDF2, .iterations = ITERATIONS_DEFAULT};
+    struct asked a = {.kind = PASSWD_PBKDF2};
     bool done;
     int status;
 

@@ -97,7 +97,7 @@ bool passwd_edit_delete(struct bytes old, struct bytes user, FILE *fresh, bool *
 static bool is_hashed(struct bytes text)
 {
     return bytes_begin(text, BYTES_LIT("$6$")) || bytes_begin(text, BYTES_LIT("$7$")) ||
-           bytes_begin(text, BYTES_LIT("$argon2id$"));
+           bytes_begin(text, BYTES_LIT("$argon2id$")) || bytes_begin(text, BYTES_LIT("SCRAM-SHA-"));
 }
 
 bool passwd_edit_hash_all(struct bytes old, passwd_edit_hash *hash, void *arg, FILE *fresh,
@@ -114,7 +114,7 @@ bool passwd_edit_hash_all(struct bytes old, passwd_edit_hash *hash, void *arg, F
         }
         put(fresh, line.user);
         fputc(':', fresh);
-        if (password.n == 0 || !hash(arg, password, fresh))
+        if (password.n == 0 || !hash(arg, line.user, password, fresh))
             return false;
     }
     *number = 0;

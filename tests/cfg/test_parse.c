@@ -618,6 +618,13 @@ TEST(parse_lets_nobody_in_without_a_name_where_names_can_be_proven)
 
     assert_false(cfg->listeners[0].allow_anonymous);
     cfg_free(cfg);
+    cfg = load("[auth]\nscram_file = p\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    assert_string_equal(cfg->auth.scram_file, "p");
+    cfg_free(cfg);
+    cfg = load("[listener a]\nbind = 0.0.0.0:1883\n[auth]\nscram_file = p\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
     cfg = load("[auth]\npassword_file = p\nallow_anonymous = true\n");
     assert_true(cfg->listeners[0].allow_anonymous);
     cfg_free(cfg);

@@ -301,7 +301,8 @@ options() {
     before=$(cat "$file")
     for words in '-c -D F u' '-D -U F' '-D -b F u p' '-b -U F' '-U F u' '-b F u' '-b F u p x' \
         'F' '' 'F u x' '-H md5 F u' '-I 0 F u' '-I x F u' '-I 10000001 F u' '-I -1 F u' \
-        '-I 1x F u' '-x F u'; do
+        '-I 1x F u' '-x F u' '--scram md5 F u' '--scram sha256 -H sha512 F u' \
+        '--scram'; do
         # shellcheck disable=SC2086 # a list of words
         run ${words/F/$file} <<<typed
         equal "$words: $rc" "$words: 1"
@@ -316,6 +317,53 @@ options() {
     verifies carl -D
 }
 check refuses_options_that_make_no_sense options
+
+# verifies_scram USER PASSWORD METHODS: by Python.
+verifies_scram() {
+    /usr/bin/python3 - "$file" "$@" <<'END'
+import base64, hashlib, hmac, sys
+path, user, password, *methods = sys.argv[1:]
+lines = [line.split(":", 1) for line in open(path, encoding="utf-8").read().splitlines()]
+found = [v for u, v in lines if u == user]
+assert [v.split("$")[0] for v in found] == methods, found
+for v in found:
+    name, work, keys = v.split("$")
+    kind = name[6:].lower().replace("-", "")
+    iterations, salt = work.split(":")
+    salted = hashlib.pbkdf2_hmac(kind, password.encode(), base64.b64decode(salt), int(iterations))
+    client = hmac.new(salted, b"Client Key", kind).digest()
+    made = [hashlib.new(kind, client).digest(), hmac.new(salted, b"Server Key", kind).digest()]
+    assert [base64.b64decode(k, validate=True) for k in keys.split(":")] == made, v
+    assert len(base64.b64decode(salt)) == 16
+END
+}
+
+scram() {
+    rm -f "$file"
+    run --scram both -c -b "$file" alice secret
+    equal "$rc$said" 0
+    verifies_scram alice secret SCRAM-SHA-256 SCRAM-SHA-512
+    run --scram sha512 -I 5000 "$file" bob <<<builder
+    equal "$rc$said" 0
+    verifies_scram bob builder SCRAM-SHA-512
+    has "$(cat "$file")" '^bob:SCRAM-SHA-512\$5000:'
+    run --scram sha256 -b "$file" alice new # the old one does not stay beside it
+    equal "$rc$said" 0
+    verifies_scram alice new SCRAM-SHA-256
+    run -I 4095 --scram sha256 -b "$file" carl x
+    has "$said" "Warning: .*user 'carl': fewer than 4096 iterations"
+    run -D "$file" carl
+    equal "$rc$said" 0
+    run -H sha512 -b "$file" dora x # this is no password_file
+    has "$said" 'Warning: '
+    printf 'eve:typed\n' >"$file"
+    run --scram both -U "$file"
+    equal "$rc$said" 0
+    verifies_scram eve typed SCRAM-SHA-256 SCRAM-SHA-512
+    run --scram both -U "$file"
+    verifies_scram eve typed SCRAM-SHA-256 SCRAM-SHA-512
+}
+check writes_scram_files scram
 
 files() {
     run "$work/nowhere" alice <<<x
