@@ -9,8 +9,8 @@
 
 #include "core/base/bytes.h"
 
-/* Gives the user the hash (which may go on in a line of its own): in the place of the old line, or in a new one at the end. Further lines
- * of the same user go.  false: the stream has no memory. */
+/* Gives the user the hash (which may go on in a line of its own): in the place of the old line, or
+ * in a new one at the end. Further lines of the same user go.  false: the stream has no memory. */
 bool passwd_edit_set(struct bytes old, struct bytes user, const char *hash, FILE *fresh);
 
 /* Leaves out the user's lines; *found says whether there were any.  false: as above. */

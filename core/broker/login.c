@@ -2,8 +2,8 @@
  *
  * A CONNECT that names a method waits, as the bytes it came in, until the exchange has proven a
  * name; then it is judged like any other, with that name. There is no session before that, and
- * neither an anonymous listener nor what TLS has proven stands in for the exchange: where names come
- * from certificates, no method is to be had.
+ * neither an anonymous listener nor what TLS has proven stands in for the exchange: where names
+ * come from certificates, no method is to be had.
  *
  * The login stays with the connection, so that the client can prove itself anew [MQTT5 4.12.1].
  * What it said first of itself counts on until then; another name than the first is refused.

@@ -34,8 +34,8 @@ MUST_USE enum err scram_begin(enum scram_kind kind, struct bytes message, struct
                               struct scram **out);
 
 /* Takes the client's last message. OK: he is who he says, and scram_says how we prove to know him.
- * ERR_PEER: the message is not SCRAM's, or proves nothing, or there is no such user; ERR_MEMORY. The
- * exchange is over then, whatever the answer. */
+ * ERR_PEER: the message is not SCRAM's, or proves nothing, or there is no such user; ERR_MEMORY.
+ * The exchange is over then, whatever the answer. */
 MUST_USE enum err scram_prove(struct scram *x, struct bytes message,
                               const struct scram_crypt *crypt);
 

@@ -1,7 +1,7 @@
 /* core/policy/scram_users.h -- the file of SCRAM users, as a table that does not change.
  *
- * One user a line, `name:verifier` (core/policy/scram_verifier.h); a user may have one line for each
- * mechanism. '#' in the first column begins a comment; blanks around name and verifier do not
+ * One user a line, `name:verifier` (core/policy/scram_verifier.h); a user may have one line for
+ * each mechanism. '#' in the first column begins a comment; blanks around name and verifier do not
  * count. A file with any mistake is refused whole.
  *
  * Nobody outside learns whether a user exists: an unknown name gets a salt and iterations too, made

@@ -1,5 +1,5 @@
-/* tests/net/test_scram.c -- SCRAM with the real hashes: the exchange of RFC 7677, section 3, and the
- * same with SHA-512, computed by Python's hashlib.
+/* tests/net/test_scram.c -- SCRAM with the real hashes: the exchange of RFC 7677, section 3, and
+ * the same with SHA-512, computed by Python's hashlib.
  */
 #include "core/policy/scram.h"
 #include "net/crypt.h"
