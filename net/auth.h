@@ -49,7 +49,7 @@ void auth_destroy(struct auth *a);
 void auth_replace(struct auth *a, struct passwd *passwd);
 
 enum auth_verdict {
-    AUTH_NONE,  /* nothing to say: the listener's allow_anonymous decides, or an exchange at home */
+    AUTH_NONE,  /* nothing to say: allow_anonymous decides, or an exchange at home */
     AUTH_KNOWN, /* *admission is set, and the caller's */
     AUTH_ASKED, /* *question is set; it comes back by conn_answered */
     AUTH_MEMORY,
@@ -57,7 +57,8 @@ enum auth_verdict {
 
 /* Asks who sends this CONNECT. `identity` is what its layers have proven (layers_identity), or
  * NULL; it counts where the listener says so. A CONNECT that names a method of enhanced
- * authentication is left to core (core/broker/login.c): its user name and password prove nothing. */
+ * authentication is left to core (core/broker/login.c): its user name and password prove nothing.
+ */
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
                            const struct packet_connect *connect, const char *identity,
                            struct worker *w, struct admission **admission,
