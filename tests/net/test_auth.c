@@ -157,6 +157,28 @@ static void answer_to(struct world *w, const char *user, const char *password)
     auth_question_free(w->question);
 }
 
+TEST(auth_leaves_methods_of_enhanced_authentication_to_core)
+{
+    struct packet_connect connect = {.protocol = MQTT_5,
+                                     .has_username = true,
+                                     .username = BYTES_LIT("alice"),
+                                     .props = {.present = PROP_BIT(PROP_AUTH_METHOD)}};
+    struct world w;
+
+    begin(&w, 1, 1000, "alice:" PBKDF2 "\n");
+    assert_int_equal(
+        auth_ask(w.auth, &w.listener, &connect, NULL, w.worker, &w.admission, &w.question),
+        AUTH_NONE);
+    assert_null(w.admission);
+    w.listener.identity = IDENTITY_COMMON_NAME; /* which refuses there, with or without a method */
+    assert_int_equal(
+        auth_ask(w.auth, &w.listener, &connect, NULL, w.worker, &w.admission, &w.question),
+        AUTH_KNOWN);
+    assert_true(w.admission->is_refused);
+    free(w.admission);
+    end(&w);
+}
+
 TEST(auth_answers_in_the_order_of_asking)
 {
     enum { COUNT = 50 };

@@ -186,6 +186,27 @@ TEST(secrets_in_what_is_no_file_are_refused_and_nobody_waits)
     (void)remove(FILES "pipe");
 }
 
+TEST(secrets_hold_the_users_of_scram)
+{
+    const char *text =
+        "[listener plain]\nbind = 127.0.0.1:2001\n[auth]\nscram_file = " FILES "scram\n";
+    struct secrets s;
+
+    write_file(FILES "scram",
+               "user:SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXk"
+               "uLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n");
+    assert_int_equal(load(text, &s), OK);
+    assert_string_equal(said, "");
+    assert_int_equal(scram_users_count(s.scram), 1);
+    release(&s);
+    write_file(FILES "scram", "user:x\nnobody\n");
+    assert_int_equal(load(text, &s), ERR_PEER);
+    assert_said("! " FILES "scram:1: ");
+    assert_said("! " FILES "scram:2: ");
+    assert_empty(&s);
+    release(&s);
+}
+
 TEST(secrets_of_an_empty_acl_file_are_rules_that_allow_nothing) /* CVE-2018-12550 */
 {
     struct secrets s;
