@@ -360,12 +360,12 @@ static enum err imagine(const struct scram_users *u, enum scram_kind kind, struc
     return OK;
 }
 
-/* A hash of what the file says of the user, never 0. */
-static uint64_t credential_of(const struct scram_users *u, const struct user *x)
+/* A hash of what the file says of a user, never 0. */
+static uint64_t credential_of(const struct scram_users *u, const struct scram_verifier *v)
 {
-    uint64_t hash = hash_more(&u->key, hash_bytes(&u->key, x->v.salt), x->v.stored_key);
+    uint64_t hash = hash_more(&u->key, hash_bytes(&u->key, v->salt), v->stored_key);
 
-    hash = hash_more(&u->key, hash, x->v.server_key) + x->v.iterations;
+    hash = hash_more(&u->key, hash, v->server_key) + v->iterations;
     return hash ? hash : 1;
 }
 
@@ -376,10 +376,14 @@ enum err scram_users_find(const struct scram_users *u, enum scram_kind kind, str
     enum err err = imagine(u, kind, name, crypt, out); /* also for users: the time is the same */
 
     out->is_user = x != NULL;
-    out->credential = x ? credential_of(u, x) : 0;
-    if (err == OK && x)
+    if (err != OK)
+        return err;
+    if (x)
         out->v = x->v;
-    return err;
+    out->credential = credential_of(u, &out->v);
+    if (!x)
+        out->credential = 0;
+    return OK;
 }
 
 uint64_t scram_users_credential(const struct scram_users *u, enum scram_kind kind,
@@ -387,5 +391,5 @@ uint64_t scram_users_credential(const struct scram_users *u, enum scram_kind kin
 {
     const struct user *x = u ? user_of(u, kind, name) : NULL;
 
-    return x ? credential_of(u, x) : 0;
+    return x ? credential_of(u, &x->v) : 0;
 }

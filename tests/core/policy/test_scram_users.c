@@ -104,7 +104,7 @@ TEST(scram_users_verifiers_are_read_strictly)
         "SCRAM-SHA-256$4096:" SALT "$" KEY256 ":",
         "SCRAM-SHA-256$4096:" SALT "$" KEY256 ":" KEY256 "x",
         "SCRAM-SHA-256$4096:" SALT "$" KEY256 ":" KEY256 ":x",
-        "SCRAM-SHA-256$4096:" SALT,
+        ("SCRAM-SHA-256$4096:" SALT),
         "SCRAM-SHA-256",
     };
     char text[512];
