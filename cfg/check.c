@@ -276,7 +276,9 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
                                     listener->bind.is_loopback &&
                                     listener->identity == IDENTITY_NONE;
     if (!draft_line(s, "links"))
-        listener->links = listener->bind.is_loopback ? LINKS_ON : LINKS_NO;
+        listener->links = listener->bind.is_loopback && listener->proxy == CFG_PROXY_NO
+                              ? LINKS_ON
+                              : LINKS_NO; /* whom a balancer hands on is not on this machine */
     check_exposure(draft, s, listener, address_line_of(s));
 }
 

@@ -126,7 +126,7 @@ enum { LISTENER_LINKS_NO, LISTENER_LINKS_ON, LISTENER_LINKS_ONLY };
 /* How client ids find their home, and what a listener lets in. Read by all, written by nobody. */
 struct listener_rules {
     bool allow_anonymous;
-    bool is_loopback; /* bound to a loopback address */
+    bool is_loopback; /* its clients are on this machine */
     uint8_t links;    /* LISTENER_LINKS_... */
     uint8_t versions; /* a bit for each enum protocol that is spoken; 0: all */
     bool has_max_qos; /* max_qos holds, if that of the limits is not lower */

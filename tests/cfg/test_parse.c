@@ -697,6 +697,7 @@ TEST(parse_reads_networks)
     assert_false(cidr_admits(&a->networks, out, 4));
     assert_true(cidr_has(&a->proxy_trusted, home, 4));
     assert_false(cidr_has(&a->proxy_trusted, in, 4));
+    assert_int_equal(a->links, LINKS_NO); /* who comes by a balancer is not on this machine */
     cfg_free(cfg);
     check_mistake("[listener a]\nport = 1\nallow = 10.0.0.0/33\n",
                   "f:3: allow = 10.0.0.0/33 is no address or network");

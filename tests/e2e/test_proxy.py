@@ -193,6 +193,17 @@ def only_a_trusted_balancer_may_connect(t):
 
 
 @test
+def whom_a_balancer_hands_on_is_not_on_this_machine(t):
+    # $SYS is for clients of this machine, whichever way the balancer comes.
+    here, there = at(t, LOCAL).login(t.new_id()), behind(t, ANY, v2("198.51.100.7"))
+    there.login(t.new_id())
+    here.subscribe("$SYS/broker/version")
+    there.subscribe("$SYS/#")
+    here.message(topic="$SYS/broker/version")
+    equal(t.settled(there), [])
+
+
+@test
 def lists_of_addresses_judge_the_real_client(t):
     for make in (v1, v2):
         for source in ("198.51.100.1", "198.51.100.255", "2001:db8::1"):
