@@ -227,8 +227,7 @@ const struct key keys[] = {
      .example = "192.0.2.66", .unset = "none",
      .help = "Addresses and networks that may not connect, also where allow names them."},
     {LISTENER(links), .name = "links", .type = KEY_CHOICE, .choices = links_choices,
-     .example = "on",
-     .unset = "on for a loopback address without proxy_protocol, no for any other",
+     .example = "on", .unset = "on for a loopback address without proxy_protocol, no for any other",
      .help = "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
              "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
              "whatever is written here; for the others, whoever connects here may speak."},

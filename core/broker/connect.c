@@ -237,6 +237,22 @@ static void log_refused(const struct client *c, const struct packet_connect *p,
         s->hooks.log(s->hooks.net, &e);
 }
 
+/* Tells the net of a client that was refused for `reason`, if it has not proven who it is. One that
+ * has, and may not what it wants, is no guesser. */
+static void note_failure(const struct client *c, const struct packet_connect *p, enum reason reason)
+{
+    const struct shard *s = c->stream.shard;
+    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
+    bool is_exchange = p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD));
+    bool is_proven =
+        c->admission ? !c->admission->is_refused : rules->allow_anonymous && !is_exchange;
+
+    if (is_proven || !s->hooks.auth_failed ||
+        (reason != REASON_BAD_USER_NAME_OR_PASSWORD && reason != REASON_NOT_AUTHORIZED))
+        return;
+    s->hooks.auth_failed(s->hooks.net, c->stream.conn, p->client_id);
+}
+
 void client_refuse(struct client *c, const struct packet_connect *p, enum reason reason,
                    enum close_reason why)
 {
@@ -245,6 +261,7 @@ void client_refuse(struct client *c, const struct packet_connect *p, enum reason
     STAT_INC(&c->stream.shard->stats, clients_refused);
     if (why == CLOSE_NOT_AUTHORIZED || why == CLOSE_BAD_CREDENTIALS)
         STAT_INC(&c->stream.shard->stats, auth_failures);
+    note_failure(c, p, reason);
     send_connack(c, &o);
     log_refused(c, p, why);
     stream_close(&c->stream, why);
@@ -303,20 +320,6 @@ static enum close_reason close_for(enum reason reason)
     default:
         return CLOSE_UNSUPPORTED;
     }
-}
-
-/* Tells the net of a client that was refused for `reason`, if it has not proven who it is. One that
- * has, and may not what it wants, is no guesser. */
-static void note_failure(const struct client *c, const struct packet_connect *p, enum reason reason)
-{
-    const struct shard *s = c->stream.shard;
-    const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
-    bool is_proven = c->admission ? !c->admission->is_refused : rules->allow_anonymous;
-
-    if (is_proven || !s->hooks.auth_failed ||
-        (reason != REASON_BAD_USER_NAME_OR_PASSWORD && reason != REASON_NOT_AUTHORIZED))
-        return;
-    s->hooks.auth_failed(s->hooks.net, c->stream.conn, p->client_id);
 }
 
 #define ASSIGNED_ID_BYTES 25
@@ -554,7 +557,6 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
     if (reason == REASON_SUCCESS && !client_still_holds(c, name))
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason != REASON_SUCCESS) {
-        note_failure(c, p, reason);
         client_refuse(c, p, reason, close_for(reason));
         return;
     }

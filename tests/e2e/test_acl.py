@@ -11,12 +11,12 @@ ACL = """# above the first user: clients without a user name
 topic read news/#
 topic write drop/box
 user alice
-topic readwrite home/#
-topic deny home/secret/#
+topic readwrite house/#
+topic deny house/secret/#
 topic write out/#
 topic write news/#
 user bob
-topic read home/+/temp
+topic read house/+/temp
 topic write drop/+
 topic read out/#
 user stats
@@ -71,10 +71,10 @@ def marked(sub, publisher, topic="mark/x"):
 @test(versions=ALL)
 def what_may_not_be_written_is_not_delivered(t, v):
     watch, bob = user(t, "alice"), user(t, "bob", v)
-    watch.subscribe("home/#")
+    watch.subscribe("house/#")
     for qos in (0, 1, 2):
         # MQTT 3 has no way to say it but to close, and acknowledges.
-        equal(bob.publish("home/kitchen/temp", b"x", qos), 0x87 if v == 5 and qos else 0)
+        equal(bob.publish("house/kitchen/temp", b"x", qos), 0x87 if v == 5 and qos else 0)
     equal(marked(watch, user(t)), [])
     bob.ping()  # it stays connected
 
@@ -82,12 +82,12 @@ def what_may_not_be_written_is_not_delivered(t, v):
 @test
 def a_refused_message_of_qos_2_is_over_with_its_pubrec(t):
     bob = user(t, "bob")
-    bob.send(publish(5, "home/x", b"x", 2, pid=9))
+    bob.send(publish(5, "house/x", b"x", 2, pid=9))
     bob.expect(PUBREC, pid=9, reason=0x87)
     bob.send(publish(5, "drop/box", b"x", 1, pid=9))
     true(bob.expect(PUBACK, pid=9).reason < 0x80, "the packet id is free again")
     old = user(t, "bob", 4)
-    old.send(publish(4, "home/x", b"x", 2, pid=9))
+    old.send(publish(4, "house/x", b"x", 2, pid=9))
     old.expect(PUBREC, pid=9)
     old.send(ack(mqtt.PUBREL, 9))
     old.expect(mqtt.PUBCOMP, pid=9)
@@ -96,21 +96,21 @@ def a_refused_message_of_qos_2_is_over_with_its_pubrec(t):
 @test(versions=ALL)
 def what_may_not_be_read_does_not_come(t, v):
     alice, bob = user(t, "alice"), user(t, "bob", v)
-    equal(bob.subscribe([("#", 1), ("home/secret/x", 1), ("home/kitchen/temp", 1)]), [1, 1, 1],
+    equal(bob.subscribe([("#", 1), ("house/secret/x", 1), ("house/kitchen/temp", 1)]), [1, 1, 1],
           "mosquitto's way: all are accepted")
-    for topic in ("home/kitchen/temp", "home/kitchen/light", "home/temp", "out/x", "news/x"):
+    for topic in ("house/kitchen/temp", "house/kitchen/light", "house/temp", "out/x", "news/x"):
         alice.publish(topic, topic, 1)
     found = [topic for topic, _ in marked(bob, alice)]
-    equal(sorted(set(found)), ["home/kitchen/temp", "out/x"])
+    equal(sorted(set(found)), ["house/kitchen/temp", "out/x"])
 
 
 @test(versions=ALL)
 def a_deny_counts_before_what_allows(t, v):
     alice, watch = user(t, "alice", v), user(t, "alice")
-    watch.subscribe("home/#")
-    equal(alice.publish("home/secret/key", b"x", 1), 0x87 if v == 5 else 0)
-    alice.publish("home/open", b"y", 1)
-    equal(marked(watch, alice), [("home/open", b"y")])
+    watch.subscribe("house/#")
+    equal(alice.publish("house/secret/key", b"x", 1), 0x87 if v == 5 else 0)
+    alice.publish("house/open", b"y", 1)
+    equal(marked(watch, alice), [("house/open", b"y")])
 
 
 @test(versions=ALL)
@@ -121,7 +121,7 @@ def rules_above_the_first_user_are_for_clients_without_a_name(t, v):
     equal(marked(nobody, alice), [("news/today", b"x")])
     equal(marked(bob, alice), [])
     equal(user(t).publish("drop/box", b"x", 1) & 0x80, 0)
-    equal(user(t).publish("home/a", b"x", 1), 0x87)
+    equal(user(t).publish("house/a", b"x", 1), 0x87)
     equal(user(t, "carol").publish("drop/box", b"x", 1), 0x87)
 
 
@@ -153,7 +153,7 @@ def names_cannot_widen_a_pattern(t):
 @test(versions=ALL)
 def a_will_that_may_not_be_written_refuses_the_connection(t, v):
     c = at(t, LOCAL, v)
-    c.send(connect(v, t.new_id(), username="bob", will={"topic": "home/x", "payload": "gone"}))
+    c.send(connect(v, t.new_id(), username="bob", will={"topic": "house/x", "payload": "gone"}))
     c.refused(0x87 if v == 5 else 5)
     t.broker.says('event="client refused"', "user=bob", 'reason="not authorized"')
     watch = user(t, "bob")
@@ -166,11 +166,11 @@ def a_will_that_may_not_be_written_refuses_the_connection(t, v):
 @test(versions=ALL)
 def retained_messages_come_only_to_those_who_may_read(t, v):
     alice = user(t, "alice")
-    kept = f"home/{t.base}/temp"
-    for topic in (kept, f"home/{t.base}/light", f"out/{t.base}"):
+    kept = f"house/{t.base}/temp"
+    for topic in (kept, f"house/{t.base}/light", f"out/{t.base}"):
         alice.publish(topic, topic, 1, retain=True)
     bob, nobody = user(t, "bob", v), user(t, None, v)
-    bob.subscribe([("home/#", 1), ("out/#", 1)]), nobody.subscribe("#", 1)
+    bob.subscribe([("house/#", 1), ("out/#", 1)]), nobody.subscribe("#", 1)
     # (They may come later than what is published meanwhile, so no mark ends them.)
     found = [p.topic for p in t.settled(bob) if t.base in p.topic]
     equal(sorted(found), sorted([kept, f"out/{t.base}"]))
@@ -186,9 +186,9 @@ def a_member_of_a_group_gets_only_what_it_may_read(t, v):
     alice = user(t, "alice")
     members = [user(t, name, v) for name in ("bob", "carol")]
     for m in members:
-        m.subscribe(f"$share/{t.base}/home/#", 1)
+        m.subscribe(f"$share/{t.base}/house/#", 1)
     for i in range(10):
-        alice.publish("home/a/light", b"%d" % i, 1)
+        alice.publish("house/a/light", b"%d" % i, 1)
     for m in members:
         equal(marked(m, alice), [])
 
@@ -212,16 +212,16 @@ def sys_topics_are_for_clients_of_this_machine(t, v):
 def subscriptions_may_be_checked_too(t, v):
     bad = 0x87 if v == 5 else 0x80
     bob = user(t, "bob", v)
-    granted = bob.subscribe([("home/x/temp", 1), ("home/#", 1), ("#", 2), ("home/x/light", 1),
+    granted = bob.subscribe([("house/x/temp", 1), ("house/#", 1), ("#", 2), ("house/x/light", 1),
                              ("own/alice/#", 0), ("own/bob/+", 0), ("nothing/#", 1),
                              (f"dev/{bob.id}/x", 1), ("$SYS/broker/version", 0)])
     equal(granted, [1, 1, 2, bad, bad, 0, bad, 1, 0])
     if v != 3:
-        equal(bob.subscribe([("$share/g/home/x/light", 1), ("$share/g/home/x/temp", 1)]), [bad, 1])
+        equal(bob.subscribe([("$share/g/house/x/light", 1), ("$share/g/house/x/temp", 1)]), [bad, 1])
     there = at(t, OPEN, v).login(t.new_id(), username="carol")
     equal(there.subscribe("$SYS/broker/version"), [bad])
     alice = user(t, "alice")
-    equal(alice.subscribe([("home/secret/a", 0), ("home/secret/#", 0), ("home/+/a", 0)]),
+    equal(alice.subscribe([("house/secret/a", 0), ("house/secret/#", 0), ("house/+/a", 0)]),
           [0x87, 0x87, 0])
 
 
@@ -229,12 +229,12 @@ def subscriptions_may_be_checked_too(t, v):
 def a_kept_session_has_the_rights_of_its_present_user(t):
     name, keep = t.new_id(), {"session_expiry": 60}
     alice = user(t, "alice", 5, name, clean=False, props=keep)
-    alice.subscribe("home/#", 1)
+    alice.subscribe("house/#", 1)
     alice.logout()
-    user(t, "alice").publish("home/kitchen/light", b"while away", 1)
+    user(t, "alice").publish("house/kitchen/light", b"while away", 1)
     carol = user(t, "carol", 5, name, clean=False, props=keep)
     equal(marked(carol, user(t, "alice")), [], "what waited for another user")
-    user(t, "alice").publish("home/kitchen/light", b"now", 1)
+    user(t, "alice").publish("house/kitchen/light", b"now", 1)
     equal(marked(carol, user(t, "alice")), [])
 
 

@@ -26,7 +26,7 @@ static void *guess(void *arg)
         ip[2] = (uint8_t)(i >> 8);
         ip[3] = (uint8_t)i;
         if (bans_failed(bans, ip, 4, bytes_of("", 0), 1000 + i))
-            return "one failure banned somebody";
+            return (void *)(uintptr_t) "one failure banned somebody";
     }
     return NULL;
 }
@@ -39,9 +39,9 @@ static void *ask(void *arg)
         ip[2] = (uint8_t)(i >> 8);
         ip[3] = (uint8_t)i;
         if (bans_address(bans, ip, 4, 1000))
-            return "somebody has the ban of another";
+            return (void *)(uintptr_t) "somebody has the ban of another";
         if (!bans_address(bans, guilty, 4, 1000))
-            return "a ban is lost";
+            return (void *)(uintptr_t) "a ban is lost";
     }
     return NULL;
 }
