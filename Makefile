@@ -112,7 +112,8 @@ upto_link := $B/liblink.a $(upto_net)
 
 libs_core :=
 libs_cfg  := -linih
-libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 $(jemalloc) $(libs_cfg)
+libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 \
+    -Wl,--as-needed -lcurl-gnutls -Wl,--no-as-needed $(jemalloc) $(libs_cfg)
 libs_link := -lz $(libs_net)
 
 # tools/x.c is a program; tools/x_*.c belong to it. causeway.c keeps its name, ctl.c is
@@ -238,7 +239,7 @@ help: ## this list
 DEPS_TLS   := $(if $(filter system,$(WOLFSSL)),libwolfssl-dev,dpkg-dev autoconf automake libtool \
     patch xz-utils) ca-certificates
 DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih-dev zlib1g-dev \
-    libargon2-dev $(DEPS_TLS)
+    libargon2-dev libcurl4-gnutls-dev $(DEPS_TLS)
 DEPS_DEMO  := mosquitto-clients procps
 DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev openssl \
     gnutls-bin python3 python3-paho-mqtt iproute2 npm

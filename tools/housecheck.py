@@ -31,6 +31,7 @@ ONLY_IN = [
     (r"wolfssl/", {"net/tls.c", "net/tls_context.c", "net/tls_error.c", "net/tls_known.c",
                    "net/tls_ticket.c", "net/crypt.c", "tests/net/wolfssl_smoke.c"}),
     (r"argon2\.h$", {"net/crypt.c"}),
+    (r"curl/", {"net/http.c"}),
     (r"zlib\.h$", {"link/inflate.c"}),
     (r"stdatomic\.h$", {"core/base/atomic.h"}),
     (r"benchmark/", {"bench/shim.cc"}),
