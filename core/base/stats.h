@@ -23,6 +23,8 @@
     X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels)                        \
     /* what authorization refused */                                                               \
     X(denied_publish) X(denied_delivery) X(denied_subscribe)                                       \
+    /* answers that an HTTP server owed: each denies */                                            \
+    X(denied_http)                                                                                 \
     /* limits hit */                                                                               \
     X(subscriptions_refused) X(packets_too_large) X(receive_maximum_exceeded) X(sessions_refused)  \
     X(parked)                                                                                      \

@@ -219,6 +219,32 @@ uint8_t access_covers(struct shard *s, struct session *x, struct bytes filter)
     return is_known(s, x) ? covers(s, x, filter) : 0;
 }
 
+enum access_answer access_ask_net(const struct client *c, struct access_question *q)
+{
+    const struct shard *s = c->stream.shard;
+    enum access_answer answer;
+
+    if (!s->hooks.may)
+        return ACCESS_FILE;
+    q->conn = c->stream.conn;
+    answer = s->hooks.may(s->hooks.net, q);
+    return answer == ACCESS_FILE && !s->acl ? ACCESS_NO : answer;
+}
+
+enum access_answer access_ask_filter(const struct client *c, struct bytes filter, uint8_t qos)
+{
+    const struct session *x = c->session;
+    struct access_question q = {.client_id = session_id(x),
+                                .user = x->has_user ? session_user(x) : (struct bytes){0},
+                                .topic = filter,
+                                .is_subscribe = true,
+                                .qos = qos};
+
+    if (is_link(filter) || (is_sys(filter) && (x->is_local || !c->stream.shard->acl)))
+        return ACCESS_FILE;
+    return access_ask_net(c, &q);
+}
+
 bool access_may_subscribe(struct shard *s, struct session *x, struct bytes filter)
 {
     if (is_link(filter) || (is_sys(filter) && x->is_local))

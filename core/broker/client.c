@@ -254,8 +254,7 @@ static enum err on_packet(struct client *c, const struct packet *p)
         on_pubcomp(c, &p->ack);
         break;
     case PACKET_SUBSCRIBE:
-        client_on_subscribe(c, &p->subscribe);
-        break;
+        return client_on_subscribe(c, &p->subscribe);
     case PACKET_UNSUBSCRIBE:
         client_on_unsubscribe(c, &p->subscribe);
         break;
@@ -307,8 +306,8 @@ static void turn_away(struct client *c, enum close_reason why)
     c->state = CLIENT_CLOSING;
 }
 
-/* The first packet is CONNECT. */
-static void on_first(struct client *c, const struct frame *f)
+/* The first packet is CONNECT. ERR_FULL: park. */
+static enum err on_first(struct client *c, const struct frame *f)
 {
     struct packet p;
     enum reason why = REASON_PROTOCOL_ERROR;
@@ -322,13 +321,15 @@ static void on_first(struct client *c, const struct frame *f)
                 memcpy(to, connack, sizeof connack);
         }
         turn_away(c, why_of(why));
-        return;
+        return OK;
     }
     if (p.connect.protocol == MQTT_5 && (p.connect.props.present & PROP_BIT(PROP_AUTH_METHOD)) &&
         login_begin(c, f, &p.connect))
-        return;
-    client_on_connect(c, &p.connect);
+        return OK;
+    if (client_on_connect(c, &p.connect) == ERR_FULL)
+        return ERR_FULL;
     login_forget(c);
+    return OK;
 }
 
 /* A packet while the CONNECT waits: AUTH or DISCONNECT [MQTT-3.1.2-30]. */
@@ -354,10 +355,8 @@ static enum err on_frame(struct client *c, const struct frame *f)
     enum reason why = REASON_MALFORMED_PACKET;
     struct packet p;
 
-    if (c->state == CLIENT_WAITING) {
-        on_first(c, f);
-        return OK;
-    }
+    if (c->state == CLIENT_WAITING)
+        return on_first(c, f);
     if (c->state == CLIENT_AUTHENTICATING) {
         on_login_frame(c, f);
         return OK;
@@ -590,6 +589,7 @@ static void closed(struct stream *st, enum close_reason why)
     outq_fini(&st->outq, &s->pool);
     free_aliases(s, c);
     login_forget(c);
+    free(c->answers);
     free(c->peer);
     slab_free(&s->clients, c);
 }

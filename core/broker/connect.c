@@ -78,8 +78,9 @@ void will_publish(struct shard *s, struct session *x)
     p.from = x;
     p.from_id = session_id(x);
     p.from_user = session_user(x);
-    p.source = access_source(s, x, p.retain);
-    if (!access_may_write(s, x, p.topic, 0)) { /* it was, when the will was left */
+    p.source = w->is_granted ? SOURCE_UNKNOWN : access_source(s, x, p.retain);
+    if (!w->is_granted &&
+        !access_may_write(s, x, p.topic, 0)) { /* it was, when the will was left */
         STAT_INC(&s->stats, denied_publish);
         drop_will(s, x);
         return;
@@ -269,8 +270,7 @@ void client_refuse(struct client *c, const struct packet_connect *p, enum reason
 }
 
 /* Everything that can be said against it before there is a session. */
-static enum reason judge(const struct client *c, const struct packet_connect *p, struct bytes id,
-                         const struct bytes *user)
+static enum reason judge(const struct client *c, const struct packet_connect *p)
 {
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
@@ -297,9 +297,34 @@ static enum reason judge(const struct client *c, const struct packet_connect *p,
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (!client_may_publish(c, p->will_topic) || !access_by_name(s, user, id, p->will_topic))
+    if (!client_may_publish(c, p->will_topic))
         return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
+}
+
+/* Whether it may leave its will: the net is asked now, and its word holds until the will is
+ * published; the ACL is asked again then.  ERR_FULL: it is not known yet. */
+static enum err judge_will(struct client *c, const struct packet_connect *p, struct bytes id,
+                           const struct bytes *user, enum reason *reason)
+{
+    struct access_question q = {.client_id =
+                                    p->client_id, /* an assigned one is another each time */
+                                .user = user ? *user : (struct bytes){0},
+                                .topic = p->will_topic,
+                                .qos = p->will_qos,
+                                .retain = p->will_retain};
+    enum access_answer answer;
+
+    if (!p->has_will)
+        return OK;
+    answer = access_ask_net(c, &q);
+    if (answer == ACCESS_WAIT)
+        return ERR_FULL;
+    c->has_granted_will = answer == ACCESS_YES;
+    if (answer == ACCESS_NO ||
+        (answer == ACCESS_FILE && !access_by_name(c->stream.shard, user, id, p->will_topic)))
+        *reason = REASON_NOT_AUTHORIZED;
+    return OK;
 }
 
 static enum close_reason close_for(enum reason reason)
@@ -437,7 +462,11 @@ static void is_silent(struct timer *t, void *owner, uint64_t now_ms)
 {
     struct client *c = TABLE_OBJECT(t, struct client, keepalive_timer);
     struct shard *s = owner;
-    uint64_t due = c->last_input_ms + c->keep_alive * 1500ull;
+    uint64_t due;
+
+    if (c->is_parked) /* it is us who do not read */
+        c->last_input_ms = now_ms;
+    due = c->last_input_ms + c->keep_alive * 1500ull;
 
     if (now_ms < due) {
         timer_arm(&s->timers, t, due, is_silent);
@@ -525,6 +554,8 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     }
     if (login_is_used(c))
         login_conclude(c, &o);
+    if (x->will)
+        x->will->is_granted = c->has_granted_will;
     note_session(s, x, false);
     send_connack(c, &o);
     client_log(c, 5, "client connected", NULL);
@@ -534,7 +565,7 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     shares_connected(s, x, true);
 }
 
-void client_on_connect(struct client *c, const struct packet_connect *p)
+enum err client_on_connect(struct client *c, const struct packet_connect *p)
 {
     struct shard *s = c->stream.shard;
     struct bytes id = p->client_id, assigned = {0}, name;
@@ -553,17 +584,20 @@ void client_on_connect(struct client *c, const struct packet_connect *p)
         if (p->protocol == MQTT_5)
             assigned = id;
     }
-    reason = judge(c, p, id, user);
+    reason = judge(c, p);
     if (reason == REASON_SUCCESS && !client_still_holds(c, name))
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
+    if (reason == REASON_SUCCESS && judge_will(c, p, id, user, &reason) == ERR_FULL)
+        return ERR_FULL;
     if (reason != REASON_SUCCESS) {
         client_refuse(c, p, reason, close_for(reason));
-        return;
+        return OK;
     }
     x = open_session(c, p, id, user, &is_present);
     if (!x) {
         client_refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
-        return;
+        return OK;
     }
     welcome(c, x, p, is_present, assigned);
+    return OK;
 }

@@ -120,6 +120,42 @@ static void note_denied(struct client *c, struct bytes topic)
     client_log_detail(c, 7, "publish denied", "not authorized", text);
 }
 
+/* What somebody outside says of it, if there is somebody. */
+static enum access_answer ask_net(const struct client *c, const struct packet_publish *p,
+                                  struct bytes topic)
+{
+    const struct session *x = c->session;
+    struct access_question q = {.client_id = session_id(x),
+                                .user = x->has_user ? session_user(x) : (struct bytes){0},
+                                .topic = topic,
+                                .qos = p->qos,
+                                .retain = p->retain};
+
+    return access_ask_net(c, &q);
+}
+
+/* Whether it is allowed, by the net or the ACL. ERR_FULL: that is not known yet. */
+static enum err judge(struct client *c, const struct packet_publish *p, struct publish *out,
+                      bool *is_allowed)
+{
+    struct shard *s = c->stream.shard;
+    enum access_answer answer = ACCESS_FILE;
+
+    *is_allowed = false;
+    if (!client_may_publish(c, out->topic))
+        return OK;
+    if (s->hooks.may)
+        answer = ask_net(c, p, out->topic);
+    if (answer == ACCESS_WAIT)
+        return ERR_FULL;
+    if (answer == ACCESS_YES)
+        out->source = SOURCE_UNKNOWN; /* the ACL has no part in it, also later */
+    *is_allowed =
+        answer == ACCESS_YES ||
+        (answer == ACCESS_FILE && access_may_write(s, c->session, out->topic, out->topic_hash));
+    return OK;
+}
+
 /* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
 static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
                       uint8_t *reason)
@@ -135,7 +171,7 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
                           .from_id = session_id(c->session),
                           .from_user = session_user(c->session),
                           .source = access_source(s, c->session, p->retain)};
-    bool matched = false;
+    bool matched = false, is_allowed;
     enum err err;
 
     *reason = REASON_SUCCESS;
@@ -143,7 +179,10 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
         return pass_to_link(c, p, topic);
     if (s->acl)
         out.topic_hash = hash_of(s, topic);
-    if (!client_may_publish(c, topic) || !access_may_write(s, c->session, topic, out.topic_hash)) {
+    err = judge(c, p, &out, &is_allowed);
+    if (err != OK)
+        return err;
+    if (!is_allowed) {
         *reason = REASON_NOT_AUTHORIZED; /* an MQTT 3 client gets its PUBACK [MQTT-3.3.5-2] */
         note_denied(c, topic);
         return OK;

@@ -76,6 +76,25 @@ struct log_event {
 
 struct link_packet;
 
+/* May a client publish to a topic, may it subscribe to a filter? Asked of the net where somebody
+ * outside decides. Deliveries are not asked about. */
+struct access_question {
+    void *conn; /* of the stream that asks */
+    struct bytes client_id;
+    struct bytes user; /* p == NULL: none */
+    struct bytes topic;
+    bool is_subscribe;
+    uint8_t qos;
+    bool retain;
+};
+
+enum access_answer {
+    ACCESS_NO,
+    ACCESS_YES,
+    ACCESS_FILE, /* the ACL decides; where there is none: no */
+    ACCESS_WAIT, /* not known yet: the packet is offered again when it is */
+};
+
 /* What core needs from above; given at start. Any may be NULL in a test. */
 struct shard_hooks {
     void *net;  /* first argument of the net's functions */
@@ -95,6 +114,8 @@ struct shard_hooks {
     bool (*still_holds)(void *net, struct bytes user, uint64_t credential);
     /* A client has not proven who it is; `conn` as client_open was given it. */
     void (*auth_failed)(void *net, void *conn, struct bytes client_id);
+    /* Whether a client may publish or subscribe. NULL: nobody outside is asked. */
+    enum access_answer (*may)(void *net, const struct access_question *q);
     /* ---- link workers only ---- */
     /* A message for routes of links: `links` has a bit for each link that wants it. Returns false
      * when it cannot be taken now; it is offered again. */

@@ -197,6 +197,8 @@ struct client {
     uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
     uint32_t answer_bytes;   /* answers written since the output was last low */
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
+    /* Of the SUBSCRIBE that is parked: an enum access_answer for each filter; or NULL. */
+    uint8_t *answers;
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
@@ -204,10 +206,11 @@ struct client {
     uint8_t state;
     uint8_t max_qos; /* that it may publish with: of its listener and of the limits, the lower */
     bool is_bridge : 1, is_parked : 1;
-    bool may_link : 1;        /* `$LINK/` is open to it */
-    bool is_link_only : 1;    /* and nothing else is */
-    bool is_link_refused : 1; /* it was closed to it, and that has been said */
-    bool is_peer : 1;         /* its user name is proven, and is a link's peer_identity */
+    bool may_link : 1;         /* `$LINK/` is open to it */
+    bool is_link_only : 1;     /* and nothing else is */
+    bool is_link_refused : 1;  /* it was closed to it, and that has been said */
+    bool is_peer : 1;          /* its user name is proven, and is a link's peer_identity */
+    bool has_granted_will : 1; /* the net has allowed it: the ACL is not asked */
 };
 
 /* What a delivery takes from the subscriptions that matched. */
@@ -291,7 +294,8 @@ void deliver_resume(struct shard *s, struct session *to);
 bool deliver_has_room(const struct shard *s, const struct session *to);
 
 /* ---- subscribing (subscribe.c) ---- */
-void client_on_subscribe(struct client *c, const struct packet_subscribe *p);
+/* ERR_FULL: not now; nothing was changed. */
+MUST_USE enum err client_on_subscribe(struct client *c, const struct packet_subscribe *p);
 void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p);
 void subscriptions_drop_all(struct shard *s, struct session *x);
 bool shard_on_route(struct shard *s, uint32_t from, const struct msg_route *m);
@@ -368,6 +372,11 @@ void access_drop(struct shard *s, struct session *x);
 uint8_t access_covers(struct shard *s, struct session *x, struct bytes filter);
 /* Whether a subscription is accepted. */
 bool access_may_subscribe(struct shard *s, struct session *x, struct bytes filter);
+/* Asks the net, where there is somebody to ask (hooks.may). ACCESS_FILE only where there is an ACL,
+ * or nobody to ask. */
+enum access_answer access_ask_net(const struct client *c, struct access_question *q);
+/* What the net says of a filter that is subscribed to; ACCESS_FILE also for what is not its. */
+enum access_answer access_ask_filter(const struct client *c, struct bytes filter, uint8_t qos);
 /* Whether messages of p->topic may go to the session. */
 bool access_may_read(struct shard *s, struct session *x, const struct publish *p);
 /* access_may_write, where there is an ACL. */
@@ -442,7 +451,8 @@ void login_conclude(const struct client *c, struct connack_out *o);
 void login_forget(struct client *c);
 
 /* ---- clients and sessions (client.c, connect.c) ---- */
-void client_on_connect(struct client *c, const struct packet_connect *p);
+/* ERR_FULL: not now; nothing was changed. */
+MUST_USE enum err client_on_connect(struct client *c, const struct packet_connect *p);
 /* CONNACK with a reason, a line in the log, and close. */
 void client_refuse(struct client *c, const struct packet_connect *p, enum reason reason,
                    enum close_reason why);

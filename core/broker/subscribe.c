@@ -351,8 +351,8 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
     return e->options & SUB_QOS;
 }
 
-/* What a filter may not be, apart from its form. */
-static uint8_t refuse_filter(struct client *c, struct bytes filter)
+/* What a filter may not be, apart from its form. `answer` is what the net says of it. */
+static uint8_t refuse_filter(struct client *c, struct bytes filter, enum access_answer answer)
 {
     struct shard *s = c->stream.shard;
 
@@ -364,7 +364,9 @@ static uint8_t refuse_filter(struct client *c, struct bytes filter)
             speaker_refused(c, filter);
         return REASON_NOT_AUTHORIZED;
     }
-    if (!access_may_subscribe(s, c->session, filter)) {
+    if (answer == ACCESS_YES)
+        return REASON_SUCCESS;
+    if (answer == ACCESS_NO || !access_may_subscribe(s, c->session, filter)) {
         STAT_INC(&s->stats, denied_subscribe);
         return REASON_NOT_AUTHORIZED;
     }
@@ -388,7 +390,7 @@ static uint8_t subscribe_shared(struct client *c, struct suback *a, uint32_t at,
 }
 
 static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
-                            const struct filter_request *r, uint32_t id)
+                            const struct filter_request *r, uint32_t id, enum access_answer answer)
 {
     struct suback_entry *e = &a->entries[at];
     struct bytes group, filter;
@@ -404,7 +406,7 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
         e->reason = REASON_TOPIC_FILTER_INVALID;
         return;
     }
-    e->reason = refuse_filter(c, filter);
+    e->reason = refuse_filter(c, filter, answer);
     if (e->reason == REASON_SUCCESS) {
         uint8_t reason;
 
@@ -445,7 +447,34 @@ static bool has_too_many(struct client *c, const struct packet_subscribe *p)
     return true;
 }
 
-void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
+/* Asks the net about all filters; its answers are kept until the last one is known.  ERR_FULL: one
+ * is not known yet; ERR_MEMORY. */
+static enum err ask_net(struct client *c, const struct packet_subscribe *p)
+{
+    struct bytes rest = p->list, group, filter;
+    struct filter_request r;
+    uint32_t at = 0;
+    bool is_shared, waits = false;
+
+    if (!c->answers) {
+        c->answers = malloc(p->filter_count);
+        if (!c->answers)
+            return ERR_MEMORY;
+        memset(c->answers, ACCESS_WAIT, p->filter_count);
+    }
+    for (; packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r); at++) {
+        if (c->answers[at] != ACCESS_WAIT ||
+            topic_split_share(r.filter, &is_shared, &group, &filter) != OK)
+            continue;
+        c->answers[at] = (uint8_t)access_ask_filter(c, filter, r.qos);
+        waits |= c->answers[at] == ACCESS_WAIT;
+    }
+    return waits ? ERR_FULL : OK;
+}
+
+/* Subscribes to what is allowed. `answers`: of the net, or NULL. */
+static void subscribe_all(struct client *c, const struct packet_subscribe *p,
+                          const uint8_t *answers)
 {
     struct shard *s = c->stream.shard;
     uint32_t id = p->props.present & PROP_BIT(PROP_SUBSCRIPTION_ID) ? p->props.subscription_id : 0;
@@ -454,12 +483,6 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     struct suback *a;
     uint32_t at = 0;
 
-    if (has_too_many(c, p))
-        return;
-    if (!list_is_well_formed(c, PACKET_SUBSCRIBE, p)) {
-        client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
-        return;
-    }
     a = calloc(1, sizeof *a + p->filter_count * sizeof a->entries[0]);
     if (a)
         a->waits = calloc(p->filter_count, sizeof *a->waits);
@@ -474,10 +497,35 @@ void client_on_subscribe(struct client *c, const struct packet_subscribe *p)
     a->count = p->filter_count;
     a->waiting = 1; /* ours, until all entries are asked for */
     c->suback_count++;
-    while (packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r))
-        subscribe_entry(c, a, at++, &r, id);
+    for (; packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r); at++)
+        subscribe_entry(c, a, at, &r, id, answers ? (enum access_answer)answers[at] : ACCESS_FILE);
     if (--a->waiting == 0)
         suback_complete(s, a);
+}
+
+enum err client_on_subscribe(struct client *c, const struct packet_subscribe *p)
+{
+    enum err err = OK;
+
+    if (!c->answers) { /* else this has been found out */
+        if (has_too_many(c, p))
+            return OK;
+        if (!list_is_well_formed(c, PACKET_SUBSCRIBE, p)) {
+            client_fail(c, REASON_TOPIC_FILTER_INVALID, CLOSE_TOPIC_INVALID);
+            return OK;
+        }
+    }
+    if (c->stream.shard->hooks.may)
+        err = ask_net(c, p);
+    if (err == ERR_FULL)
+        return ERR_FULL;
+    if (err == OK)
+        subscribe_all(c, p, c->answers);
+    else
+        stream_abort(&c->stream, CLOSE_MEMORY);
+    free(c->answers);
+    c->answers = NULL;
+    return OK;
 }
 
 /* ---- UNSUBSCRIBE ---- */

@@ -46,6 +46,7 @@ struct will {
     uint32_t delay;  /* seconds */
     uint32_t expiry; /* seconds, counted from its publication */
     bool has_expiry;
+    bool is_granted; /* by the net, when it was left: the ACL is not asked */
 };
 
 /* One subscription: of a filter, or of a shared group. */
