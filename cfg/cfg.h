@@ -203,6 +203,12 @@ struct cfg_auth {
     uint32_t failure_window_ms; /* in which so many are forgiven */
     uint32_t ban_ms;            /* 0: nobody is banned */
     struct cidr_list ban_exempt;
+    /* An HTTP server that is asked: about clients, about what they may do. NULL: none. */
+    const char *http_auth_url, *http_acl_url;
+    const char *http_cafile; /* who may sign its certificate; NULL: the system's authorities */
+    uint32_t http_acl_cache_ms;
+    uint32_t http_connect_ms, http_timeout_ms;
+    uint32_t http_threads;
 };
 
 struct cfg_text; /* one piece of the memory of a struct cfg; private to cfg/ */

@@ -68,7 +68,8 @@ static bool finish_address(struct draft *draft, struct draft_section *s,
 /* Whether clients of the listener can prove who they are. */
 static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *listener)
 {
-    return cfg->auth.password_file || cfg->auth.scram_file || listener->identity != IDENTITY_NONE;
+    return cfg->auth.password_file || cfg->auth.scram_file || cfg->auth.http_auth_url ||
+           listener->identity != IDENTITY_NONE;
 }
 
 /* Open to other machines only with authentication, or where it is written. */
@@ -558,6 +559,23 @@ static void check_workers(struct draft *draft)
                     cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
 }
 
+/* Where a question can be put; the rest of an address is the HTTP library's to judge. */
+static void check_url(struct draft *draft, const char *name, const char *url)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+
+    if (!url)
+        return;
+    for (uint32_t i = 0; i < 2; i++) {
+        size_t n = strlen(schemes[i]);
+
+        if (strncmp(url, schemes[i], n) == 0 && url[n] && url[n] != '/' && !strpbrk(url, " \t"))
+            return;
+    }
+    draft_error(draft, draft_line(section_of(draft, SECTION_AUTH), name),
+                "%s must be an address like http://127.0.0.1:8080/path or https://HOST/path", name);
+}
+
 /* Nobody needs to be let in without a name where names can be proven. Local tools, and balancers on
  * this machine, are not banned unless somebody asks for it. */
 static void finish_auth(struct draft *draft)
@@ -566,11 +584,14 @@ static void finish_auth(struct draft *draft)
     const char *why;
 
     if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
-        auth->allow_anonymous = !auth->password_file && !auth->scram_file;
+        auth->allow_anonymous =
+            !auth->password_file && !auth->scram_file && !auth->http_auth_url;
     if (!draft_line(section_of(draft, SECTION_AUTH), "auth_ban_exempt") &&
         cidr_add(&auth->ban_exempt, BYTES_LIT("localhost"), &why) != OK)
         draft->is_out_of_memory = true;
     cidr_seal(&auth->ban_exempt);
+    check_url(draft, "http_auth_url", auth->http_auth_url);
+    check_url(draft, "http_acl_url", auth->http_acl_url);
 }
 
 void check_draft(struct draft *draft)

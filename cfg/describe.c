@@ -46,7 +46,7 @@ static uint32_t print_link_listeners(const struct cfg *cfg, char *to, size_t roo
 /* Whether clients can prove who they are. */
 static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *l)
 {
-    return cfg->auth.password_file || l->identity != IDENTITY_NONE;
+    return cfg->auth.password_file || cfg->auth.http_auth_url || l->identity != IDENTITY_NONE;
 }
 
 /* Whether they can on any listener. */
@@ -92,7 +92,8 @@ static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l
              "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
              "password_file or scram_file in [auth]",
              l->name, l->bind.text);
-    if (!l->bind.is_loopback && !l->tls.is_on && cfg->auth.password_file)
+    if (!l->bind.is_loopback && !l->tls.is_on &&
+        (cfg->auth.password_file || cfg->auth.http_auth_url))
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
@@ -119,6 +120,8 @@ static const char *who_may_connect(const struct cfg *cfg, const struct cfg_liste
 {
     if (l->identity != IDENTITY_NONE)
         return l->tls.require_certificate ? "by certificate" : "by pre-shared key";
+    if (cfg->auth.http_auth_url)
+        return cfg->auth.password_file ? "by password or an HTTP server" : "by an HTTP server";
     if (cfg->auth.password_file || cfg->auth.scram_file)
         return l->allow_anonymous ? "by password or anonymous" : "by password";
     return l->allow_anonymous ? "without authentication" : "nobody may connect";

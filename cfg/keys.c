@@ -579,6 +579,36 @@ const struct key keys[] = {
      .help = "Addresses and networks that are never banned, though their client ids may be: "
              "balancers without PROXY headers, gateways of whole fleets. Where there are PROXY "
              "headers, the client's own address counts."},
+    {AUTH(http_auth_url), .name = "http_auth_url", .type = KEY_STRING,
+     .example = "https://auth.example.com/mqtt/auth", .unset = "none",
+     .help = "Address that is asked about clients that password_file does not know, by POST of "
+             "JSON: clientid, username, password, peerhost, listener, cert_common_name. It answers "
+             "{\"result\": \"allow\"}, \"deny\" or \"ignore\" (then a client without user "
+             "name is anonymous, and one with it is refused); status 204 allows. Anything else "
+             "refuses. What was allowed is not asked again for auth_cache."},
+    {AUTH(http_acl_url), .name = "http_acl_url", .type = KEY_STRING,
+     .example = "https://auth.example.com/mqtt/acl", .unset = "none",
+     .help = "Address that is asked before a client publishes or subscribes: clientid, username, "
+             "peerhost, action (publish or subscribe), topic, qos, retain. Answers as above; with "
+             "ignore acl_file decides, and without one it is refused. A client waits for its own "
+             "answers only; deliveries are not asked about."},
+    {AUTH(http_acl_cache_ms), .name = "http_acl_cache", .type = KEY_TIME, .unit_us = MS,
+     .min = 1000, .max = 86400000, .preset = "1min",
+     .help = "How long an answer of http_acl_url stands."},
+    {AUTH(http_connect_ms), .name = "http_connect_timeout", .type = KEY_TIME, .unit_us = MS,
+     .min = 1, .max = 25000, .preset = "2s",
+     .help = "How long connecting to one of these servers may take."},
+    {AUTH(http_timeout_ms), .name = "http_timeout", .type = KEY_TIME, .unit_us = MS, .min = 1,
+     .max = 25000, .preset = "5s",
+     .help = "How long an answer may take, with the time a question waits for a thread. No answer "
+             "in time is a refusal."},
+    {AUTH(http_threads), .name = "http_threads", .type = KEY_NUMBER, .min = 1, .max = 256,
+     .preset = "8",
+     .help = "Questions to these servers that are under way at a time, each over a connection "
+             "that stays open."},
+    {AUTH(http_cafile), .name = "http_cafile", .type = KEY_STRING,
+     .example = "/etc/causeway/http-ca.pem", .unset = "the authorities of the system",
+     .help = "Who may have signed the certificate of an https server."},
 };
 
 const uint32_t key_count = sizeof(keys) / sizeof(keys[0]);

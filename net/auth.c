@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/policy/passwd_cache.h"
 #include "net/clock.h"
 #include "net/crypt.h"
+#include "net/http_body.h"
 #include "net/worker.h"
 
 #define THREADS_MAX 64u
@@ -23,6 +23,8 @@ struct auth {
     struct passwd_cache *cache;
     bool must_end;
     /* fixed */
+    struct http_pool *http; /* NULL: no server is asked */
+    const char *http_url;
     uint32_t cache_ms;
     uint8_t key[PASSWD_CACHE_KEY_BYTES];
     struct hash_key hash_key;
@@ -42,6 +44,16 @@ static struct admission *admit(struct bytes user, uint64_t credential)
     a->credential = credential;
     a->user_count = (uint16_t)user.n;
     (void)bytes_put((uint8_t *)a->user, user);
+    return a;
+}
+
+/* Without a user name the client is let in, and stays without one. */
+static struct admission *admit_by_http(struct bytes user, bool has_user)
+{
+    struct admission *a = admit(user, 0);
+
+    if (a)
+        a->has_user = has_user;
     return a;
 }
 
@@ -141,6 +153,66 @@ static void *helper_main(void *arg)
     return NULL;
 }
 
+/* ---- what an HTTP server says ---- */
+
+static struct auth_question *question_of(struct http_job *job)
+{
+    return (struct auth_question *)(void *)((char *)job - offsetof(struct auth_question, http));
+}
+
+/* The moment until which its yes stands; 0: none. */
+static uint64_t http_end_ms(const struct auth *a, const struct http_answer *answer, uint64_t now_ms)
+{
+    uint64_t wall_s = clock_wall_ms() / 1000, left_ms;
+
+    if (!answer->has_expiry)
+        return now_ms + a->cache_ms;
+    if (answer->expire_at <= wall_s)
+        return 0;
+    left_ms = (answer->expire_at - wall_s) * 1000;
+    return now_ms + (left_ms < a->cache_ms ? left_ms : a->cache_ms);
+}
+
+/* It knows this client. */
+static void http_allows(struct auth *a, struct auth_question *q)
+{
+    uint64_t now = clock_mono_ms(), end = http_end_ms(a, &q->http.answer, now);
+
+    if (end == 0) { /* no longer */
+        q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
+        return;
+    }
+    pthread_mutex_lock(&a->lock);
+    if (end > now)
+        passwd_cache_put(a->cache, &q->proof, now, end);
+    pthread_mutex_unlock(&a->lock);
+    q->admission = admit_by_http(bytes_of(q->password, q->user_count), q->has_user);
+}
+
+static void http_answered(struct http_job *job)
+{
+    struct auth_question *q = question_of(job);
+    bool is_open = job->answer.verdict == HTTP_IGNORE && !q->has_user;
+
+    if (job->fault || job->answer.verdict == HTTP_DENY)
+        q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
+    else if (job->answer.verdict == HTTP_ALLOW)
+        http_allows(q->auth, q);
+    else if (is_open)
+        q->is_open = true;
+    else /* a user nobody knows */
+        q->admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
+    http_job_fini(job);
+    answer(q);
+}
+
+static void http_drop(struct http_job *job)
+{
+    auth_question_free(question_of(job));
+}
+
+static const struct http_job_ops http_ops = {.answered = http_answered, .drop = http_drop};
+
 /* ---- life ---- */
 
 static bool start_threads(struct auth *a, uint32_t count)
@@ -216,6 +288,12 @@ void auth_destroy(struct auth *a)
     pthread_mutex_destroy(&a->lock);
     crypt_wipe(a->key, sizeof(a->key));
     free(a);
+}
+
+void auth_use_http(struct auth *a, struct http_pool *pool, const char *url)
+{
+    a->http = pool;
+    a->http_url = url;
 }
 
 void auth_replace(struct auth *a, struct passwd *passwd)
@@ -316,23 +394,128 @@ static enum auth_verdict by_password(struct auth *a, struct passwd *passwd,
     return AUTH_ASKED;
 }
 
+/* 128 bits of a keyed hash of all that the server is asked: whatever it looks at, what it has let
+ * in comes with the same. */
+static bool http_proof(const struct auth *a, const char *body, uint32_t count,
+                       struct passwd_proof *proof)
+{
+    struct bytes parts[] = {BYTES_LIT("http"), bytes_of(body, count)};
+    uint8_t mac[CRYPT_SHA256_BYTES];
+
+    if (crypt_hmac_sha256(bytes_of(a->key, sizeof(a->key)), parts, 2, mac) != OK)
+        return false;
+    memcpy(proof, mac, sizeof(*proof));
+    return true;
+}
+
+static bool http_remembers(struct auth *a, const struct passwd_proof *proof)
+{
+    bool is_known;
+
+    if (a->cache_ms == 0)
+        return false;
+    pthread_mutex_lock(&a->lock);
+    is_known = passwd_cache_has(a->cache, proof, clock_mono_ms());
+    pthread_mutex_unlock(&a->lock);
+    return is_known;
+}
+
+/* The text of a question about this CONNECT. */
+static enum err http_text(const struct cfg_listener *listener, const struct packet_connect *connect,
+                          const struct auth_peer *peer, char **text, uint32_t *count)
+{
+    const struct bytes none = {0}, empty = BYTES_LIT("");
+    struct http_connect say = {.client_id = connect->client_id.p ? connect->client_id : empty,
+                               .peer = peer->ip,
+                               .listener = listener->name,
+                               .common_name = peer->common_name};
+
+    say.username = connect->has_username ? connect->username : none;
+    if (connect->has_username && !say.username.p)
+        say.username = empty;
+    say.password = connect->has_password ? connect->password : none;
+    if (connect->has_password && !say.password.p)
+        say.password = empty;
+    return http_body_connect(&say, text, count);
+}
+
+/* With the text, which is taken over. */
+static enum auth_verdict http_ask(struct auth *a, const struct packet_connect *connect,
+                                  struct worker *w, const struct http_job *job,
+                                  struct admission **admission, struct auth_question **question)
+{
+    struct bytes user = connect->has_username ? connect->username : bytes_of("", 0);
+    struct passwd_proof proof;
+    struct auth_question *q;
+
+    if (!http_proof(a, job->body, job->body_count, &proof))
+        return AUTH_MEMORY;
+    if (http_remembers(a, &proof)) {
+        *admission = admit_by_http(user, connect->has_username);
+        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+    }
+    q = new_question(a, NULL, NULL, user, w); /* the name stands where a password would */
+    if (!q)
+        return AUTH_MEMORY;
+    q->is_http = true;
+    q->has_user = connect->has_username;
+    q->user_count = (uint16_t)user.n;
+    q->proof = proof;
+    q->http = *job;
+    *question = q;
+    http_pool_ask(a->http, &q->http);
+    return AUTH_ASKED;
+}
+
+static enum auth_verdict by_http(struct auth *a, const struct cfg_listener *listener,
+                                 const struct packet_connect *connect, const struct auth_peer *peer,
+                                 struct worker *w, struct admission **admission,
+                                 struct auth_question **question)
+{
+    struct http_job job = {.ops = &http_ops, .url = a->http_url};
+    enum err err = http_text(listener, connect, peer, &job.body, &job.body_count);
+    enum auth_verdict verdict;
+
+    if (err == ERR_MEMORY)
+        return AUTH_MEMORY;
+    if (err != OK) { /* a password that JSON cannot say */
+        *admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
+        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+    }
+    verdict = http_ask(a, connect, w, &job, admission, question);
+    if (verdict != AUTH_ASKED)
+        http_job_fini(&job);
+    return verdict;
+}
+
+/* Whether the password file is to decide: it knows the user, or there is nobody else to ask. */
+static bool is_in_file(const struct auth *a, const struct passwd *passwd,
+                       const struct packet_connect *connect)
+{
+    return passwd && connect->has_username &&
+           (!a->http || passwd_is_user(passwd_find(passwd, connect->username)));
+}
+
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
-                           const struct packet_connect *connect, const char *identity,
+                           const struct packet_connect *connect, const struct auth_peer *peer,
                            struct worker *w, struct admission **admission,
                            struct auth_question **question)
 {
     struct passwd *passwd;
 
     if (listener->identity != IDENTITY_NONE)
-        return by_identity(identity, admission);
+        return by_identity(peer->identity, admission);
     if (connect->protocol == MQTT_5 && (connect->props.present & PROP_BIT(PROP_AUTH_METHOD)))
         return AUTH_NONE; /* core asks the client itself, and does not let it in without */
-    if (!connect->has_username)
+    if (!connect->has_username && !a->http)
         return AUTH_NONE;
     passwd = current_passwd(a);
-    if (!passwd)
-        return AUTH_NONE;
-    return by_password(a, passwd, connect, w, admission, question);
+    if (is_in_file(a, passwd, connect))
+        return by_password(a, passwd, connect, w, admission, question);
+    passwd_release(passwd);
+    if (a->http)
+        return by_http(a, listener, connect, peer, w, admission, question);
+    return AUTH_NONE;
 }
 
 void auth_confirm(struct auth *a, struct admission *admission)
@@ -354,10 +537,12 @@ void auth_forget(struct auth_question *q)
 {
     q->conn = NULL;
     store_relaxed(&q->is_in_vain, 1); /* a hint to the helper that has it */
+    store_relaxed(&q->http.is_in_vain, 1);
 }
 
 void auth_question_free(struct auth_question *q)
 {
     passwd_release(q->passwd);
+    http_job_fini(&q->http);
     free(q);
 }

@@ -6,6 +6,9 @@
  * order of asking, and put the answer on the worker's list. So no worker ever computes one, and
  * clients that stand notice nothing of a storm of those that come.
  *
+ * Where an HTTP server is asked (auth_use_http), that is about everybody of whom the password file
+ * knows nothing, by the threads of net/http_pool. What it does not answer as it should is a denial.
+ *
  * Threads  create, stop, destroy, replace: main.  auth_ask, auth_forget: any worker.
  * Memory   a question belongs to the helpers until it comes back; then to the worker. There is at
  *          most one for each connection; names and passwords in it are wiped.
@@ -17,6 +20,8 @@
 #include "core/base/hash.h"
 #include "core/broker/shard.h"
 #include "core/policy/passwd.h"
+#include "core/policy/passwd_cache.h"
+#include "net/http_pool.h"
 
 struct auth; /* opaque */
 struct conn;
@@ -32,8 +37,14 @@ struct auth_question {
     _Atomic uint32_t is_in_vain; /* nobody waits any more: it need not be computed */
     struct admission *admission; /* the answer; NULL: no memory for it */
     struct auth *auth;
+    bool is_open;          /* nobody has anything to say: allow_anonymous decides */
     struct passwd *passwd; /* a share: the file of the moment of asking */
     const struct passwd_entry *entry;
+    struct http_job http; /* where an HTTP server is asked instead */
+    bool is_http;
+    uint16_t user_count; /* of the name at the end of `password`, there */
+    bool has_user;
+    struct passwd_proof proof; /* of all that is asked */
     uint16_t password_count;
     uint8_t password[];
 };
@@ -41,6 +52,9 @@ struct auth_question {
 /* Makes it and starts its threads: `threads` of them, 0: one for each two cores. A password that
  * was right is not computed again for `cache_ms`.  NULL: `why` says why. */
 struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes);
+/* From now on `pool` asks at `url` about clients that the password file does not know. Before any
+ * worker runs; both outlive it. */
+void auth_use_http(struct auth *a, struct http_pool *pool, const char *url);
 /* Ends the threads; what they were asked is answered no more.  NULL is fine. */
 void auth_stop(struct auth *a);
 /* Frees it and what nobody has answered: the threads and all workers have ended.  NULL is fine. */
@@ -55,12 +69,18 @@ enum auth_verdict {
     AUTH_MEMORY,
 };
 
-/* Asks who sends this CONNECT. `identity` is what its layers have proven (layers_identity), or
- * NULL; it counts where the listener says so. A CONNECT that names a method of enhanced
- * authentication is left to core (core/broker/login.c): its user name and password prove nothing.
- */
+/* Where a CONNECT comes from. */
+struct auth_peer {
+    const char *ip;
+    const char *identity;    /* what its layers have proven (layers_identity), or NULL; it counts
+                              * where the listener says so */
+    const char *common_name; /* of its certificate, or NULL */
+};
+
+/* Asks who sends this CONNECT. One that names a method of enhanced authentication is left to core
+ * (core/broker/login.c): its user name and password prove nothing. */
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
-                           const struct packet_connect *connect, const char *identity,
+                           const struct packet_connect *connect, const struct auth_peer *peer,
                            struct worker *w, struct admission **admission,
                            struct auth_question **question);
 /* Just before a client is opened: makes a refusal of an admission that is not true any more, since

@@ -18,6 +18,7 @@
 #include "core/base/stats.h"
 #include "net/auth.h"
 #include "net/guard.h"
+#include "net/http_access.h"
 #include "net/listener.h"
 
 /* From this size on a packet's rest is received directly. */
@@ -233,7 +234,8 @@ static void heed(struct conn *c, enum input verdict, uint32_t need)
         break;
     case INPUT_PARKED:
         c->is_parked = true;
-        conn_retry_later(c);
+        if (c->asked_count == 0) /* else conn_access_answered does that */
+            conn_retry_later(c);
         break;
     case INPUT_CLOSED:
         c->input_closed = true;
@@ -407,6 +409,12 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
         c->layers ? layers_identity(c->layers, listener->identity == IDENTITY_SUBJECT) : NULL;
     struct admission *admission = NULL;
     struct auth_question *q = NULL;
+    char ip[INET6_ADDRSTRLEN];
+    const struct auth_peer peer = {
+        .ip = ip,
+        .identity = identity,
+        .common_name = c->layers ? layers_identity(c->layers, false) : NULL,
+    };
 
     if (listener->proxy != CFG_PROXY_NO ? !guard_admits_client(c) : !guard_still_admits(c)) {
         conn_drop(c, CLOSE_NOT_AUTHORIZED); /* a header may name nobody */
@@ -416,7 +424,8 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
         refuse_banned(c, g, in);
         return;
     }
-    switch (auth_ask(w->net->auth, listener, &g->connect, identity, w, &admission, &q)) {
+    conn_ip_text(c, ip);
+    switch (auth_ask(w->net->auth, listener, &g->connect, &peer, w, &admission, &q)) {
     case AUTH_NONE:
     case AUTH_KNOWN:
         place(c, g->home, in, admission);
@@ -468,7 +477,7 @@ static void on_answer(struct conn *c, struct auth_question *q)
         conn_drop(c, CLOSE_BANNED);
         return;
     }
-    if (!q->admission || shard_greet(c->worker->shard, in, &g, &c->need) != OK) {
+    if ((!q->admission && !q->is_open) || shard_greet(c->worker->shard, in, &g, &c->need) != OK) {
         conn_drop(c, CLOSE_MEMORY);
         return;
     }
@@ -499,11 +508,21 @@ void conn_answered(struct worker *w)
     }
     for (q = in_order; q; q = next) {
         next = q->next;
+        if (q->conn && q->http.fault)
+            http_access_note_fault(w, &q->http);
         if (q->conn)
             on_answer(q->conn, q);
         free(q->admission);
         auth_question_free(q);
     }
+}
+
+void conn_access_answered(struct conn *c)
+{
+    CHECK(c->asked_count);
+    c->asked_count--;
+    if (c->asked_count == 0 && c->is_parked)
+        conn_retry_later(c);
 }
 
 /* ---- completions ---- */

@@ -55,6 +55,7 @@ struct conn {
     int fd;
     uint16_t listener;
     uint16_t peer_port;
+    uint16_t asked_count; /* questions under way whose answers offer the parked packet again */
     uint8_t peer[16];    /* or, of a Unix socket, the process and the user: 4 bytes each */
     uint8_t state;       /* enum conn_state */
     uint8_t recv;        /* enum recv_mode of what is in flight */
@@ -119,6 +120,9 @@ void conn_on_recv(struct uring_op *op, const struct uring_event *e);
 void conn_offer(struct conn *c, const uint8_t *p, uint32_t n);
 /* Offers what is held once more, after it was parked. */
 void conn_retry_input(struct conn *c);
+/* A question that was asked for its parked packet has its answer; with the last the packet is
+ * offered again. */
+void conn_access_answered(struct conn *c);
 /* Forgets what is held. Nothing may be lent. */
 void conn_held_free(struct conn *c);
 /* We dialled, and the socket is connected: begins the handshake of the layers. When it is done, the

@@ -17,6 +17,7 @@
 #include "core/base/check.h"
 #include "net/auth.h"
 #include "net/ban.h"
+#include "net/http_pool.h"
 #include "net/clock.h"
 #include "net/conn.h"
 #include "net/crypt.h"
@@ -306,6 +307,22 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     secrets_release(&old);
 }
 
+/* Starts what asks HTTP servers, where one is to be asked. */
+static bool use_http(struct server *s, const struct cfg_auth *auth)
+{
+    struct http_pool_settings settings = {.threads = auth->http_threads,
+                                          .connect_ms = auth->http_connect_ms,
+                                          .timeout_ms = auth->http_timeout_ms,
+                                          .ca_file = auth->http_cafile};
+
+    if (!auth->http_auth_url && !auth->http_acl_url)
+        return true;
+    s->net.http = http_pool_create(&settings, s->why, sizeof(s->why));
+    if (s->net.http && auth->http_auth_url)
+        auth_use_http(s->net.auth, s->net.http, auth->http_auth_url);
+    return s->net.http != NULL;
+}
+
 static enum err read_secrets(struct server *s)
 {
     const struct cfg_auth *auth = &s->options->cfg->auth;
@@ -321,7 +338,7 @@ static enum err read_secrets(struct server *s)
         return ERR_SYSTEM;
     }
     s->net.auth = auth_create(auth->threads, auth->cache_ms, s->why, sizeof(s->why));
-    if (!s->net.auth)
+    if (!s->net.auth || !use_http(s, auth))
         return ERR_SYSTEM;
     if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), print_secret, NULL, &fresh) != OK) {
         snprintf(s->why, sizeof(s->why), "not started");
@@ -415,6 +432,7 @@ void server_fini(struct server *s)
     struct net *net = &s->net;
 
     auth_stop(net->auth);
+    http_pool_stop(net->http);
     resolver_destroy(net->resolver);
     for (uint32_t i = 0; net->workers && i < net->worker_count; i++)
         worker_destroy(net->workers[i]);
@@ -424,6 +442,7 @@ void server_fini(struct server *s)
     free(net->listeners);
     if (net->cluster)
         cluster_destroy(net->cluster);
+    http_pool_destroy(net->http); /* drops questions of auth */
     auth_destroy(net->auth);
     bans_destroy(net->bans);
     secrets_release(&s->secrets);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "net/conn.h"
+#include "net/http_access.h"
 
 static void arm(struct worker *w)
 {
@@ -23,6 +24,7 @@ static void wake_on_event(struct uring_op *op, const struct uring_event *e)
         return;
     conn_resolved(w);
     conn_answered(w);
+    http_access_run(w->http_access);
     arm(w);
 }
 

@@ -16,6 +16,7 @@
 #include "net/conn.h"
 #include "net/guard.h"
 #include "net/heap.h"
+#include "net/http_access.h"
 #include "net/layers.h"
 #include "net/listener.h"
 #include "net/resolver.h"
@@ -86,6 +87,13 @@ static void hook_auth_failed(void *net, void *conn, struct bytes client_id)
         guard_on_failure(conn, client_id);
 }
 
+static enum access_answer hook_may(void *net, const struct access_question *q)
+{
+    const struct worker *w = net;
+
+    return http_access_may(w->http_access, q);
+}
+
 static bool set_hooks(struct worker *w)
 {
     struct net *net = w->net;
@@ -96,7 +104,8 @@ static bool set_hooks(struct worker *w)
                                 .heap_bytes = hook_heap_bytes,
                                 .certificate_days = hook_certificate_days,
                                 .still_holds = hook_still_holds,
-                                .auth_failed = hook_auth_failed};
+                                .auth_failed = hook_auth_failed,
+                                .may = w->http_access ? hook_may : NULL};
 
     if (w->is_link && net->link_ops) {
         w->link = net->link_ops->setup(net->cfg, w, w->number - net->client_worker_count,
@@ -129,6 +138,8 @@ static bool make_parts(struct worker *w, char *why, size_t why_bytes)
     if (!w->is_link) {
         w->acceptors = calloc(net->listener_count ? net->listener_count : 1, sizeof(*w->acceptors));
         if (!w->acceptors)
+            return false;
+        if (net->cfg->auth.http_acl_url && !(w->http_access = http_access_create(w)))
             return false;
     }
     return set_hooks(w);
@@ -183,6 +194,7 @@ void worker_destroy(struct worker *w)
         free(q->admission);
         auth_question_free(q);
     }
+    http_access_destroy(w->http_access);
     passwd_release(w->passwd);
     slab_fini(&w->conns);
     arena_fini(&w->scratch);

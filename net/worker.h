@@ -31,6 +31,9 @@ struct bans;
 struct auth_question;
 struct conn;
 struct dial;
+struct http_access;
+struct http_job;
+struct http_pool;
 struct passwd;
 struct resolver;
 struct scram_users;
@@ -87,6 +90,7 @@ struct net {
     struct resolver *resolver; /* NULL: no link needs one */
     struct auth *auth;
     struct bans *bans; /* NULL: nobody is ever banned */
+    struct http_pool *http; /* NULL: no HTTP server is asked */
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
     _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */
     pthread_mutex_t rules_lock;
@@ -111,7 +115,14 @@ struct net {
 /* ---- one worker ---- */
 
 /* Kinds of log lines that could come in floods: one a second each, the others are counted. */
-enum log_flood { FLOOD_CONNECTIONS, FLOOD_RATE, FLOOD_DESCRIPTORS, FLOOD_MEMORY, FLOOD_COUNT };
+enum log_flood {
+    FLOOD_CONNECTIONS,
+    FLOOD_RATE,
+    FLOOD_DESCRIPTORS,
+    FLOOD_MEMORY,
+    FLOOD_HTTP,
+    FLOOD_COUNT
+};
 
 /* What accepts on one listener for one worker. */
 struct acceptor {
@@ -129,7 +140,8 @@ struct worker {
     struct uring *uring;
     struct bufring bufring;
     struct shard *shard;
-    void *link; /* of net_link_ops */
+    void *link;                      /* of net_link_ops */
+    struct http_access *http_access; /* NULL: no HTTP server is asked about rights */
     struct slab conns;
     struct passwd *passwd;                         /* the users by which clients are judged */
     uint32_t rules_version;                        /* of net->rules_version: what was taken over */
@@ -162,6 +174,7 @@ struct worker {
     _Alignas(CACHE_LINE) pthread_mutex_t answers_lock;
     struct dial *answers;               /* names the resolver has looked up */
     struct auth_question *auth_answers; /* and who clients are; newest first */
+    struct http_job *http_answers;      /* and what they may do */
 };
 
 /* Makes worker `number` with its ring and buffers.  NULL: `why` says why.  Main. */

@@ -83,6 +83,7 @@ static enum auth_verdict ask_as(struct world *w, const char *user, const char *p
                                 const char *identity)
 {
     struct packet_connect connect = {0};
+    const struct auth_peer peer = {.ip = "192.0.2.1", .identity = identity};
 
     if (user) {
         connect.has_username = true;
@@ -94,7 +95,7 @@ static enum auth_verdict ask_as(struct world *w, const char *user, const char *p
     }
     w->admission = NULL;
     w->question = NULL;
-    return auth_ask(w->auth, &w->listener, &connect, identity, w->worker, &w->admission,
+    return auth_ask(w->auth, &w->listener, &connect, &peer, w->worker, &w->admission,
                     &w->question);
 }
 

@@ -98,6 +98,7 @@ static uint32_t take_answers(struct worker *w)
 static void *work(void *arg)
 {
     static const struct cfg_listener listener;
+    static const struct auth_peer peer = {.ip = "192.0.2.1"};
     struct worker *w = arg;
     uint32_t waiting = 0;
 
@@ -109,7 +110,7 @@ static void *work(void *arg)
         struct admission *admission = NULL;
         struct auth_question *q = NULL;
 
-        if (auth_ask(auth, &listener, &connect, NULL, w, &admission, &q) == AUTH_KNOWN)
+        if (auth_ask(auth, &listener, &connect, &peer, w, &admission, &q) == AUTH_KNOWN)
             take_answer(w, admission);
         else
             waiting++;
