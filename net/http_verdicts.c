@@ -1,4 +1,4 @@
-/* net/http_verdicts.c -- what an HTTP server has said about publishing and subscribing. */
+/* net/http_verdicts.c -- what an HTTP server has said about rights, for a while. */
 #include "net/http_verdicts.h"
 
 #include <stdlib.h>

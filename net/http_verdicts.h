@@ -1,4 +1,4 @@
-/* net/http_verdicts.h -- what an HTTP server has said about publishing and subscribing, for a while.
+/* net/http_verdicts.h -- what an HTTP server has said about rights, for a while.
  *
  * A verdict stands under the keyed hash of everything that was asked. The table is a fixed number
  * of places, four to choose from for a hash. At the bound the verdict that ends first makes room;

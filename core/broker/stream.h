@@ -18,8 +18,9 @@ struct shard;
 /* What became of bytes that were offered. */
 enum input {
     INPUT_MORE,   /* all whole packets were taken; what is left is the start of one */
-    INPUT_PARKED, /* a packet cannot be taken now (a mailbox is full, a right is asked for): stop receiving, keep the
-                   * rest, offer it again each turn, in order */
+    INPUT_PARKED, /* a packet cannot be taken now (a mailbox is full, a right is asked for): stop
+                   * receiving, keep the rest, offer it again, in order: each turn, or when the
+                   * answer is there */
     INPUT_CLOSED, /* the stream wants to close; do not offer more */
 };
 

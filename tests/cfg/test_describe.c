@@ -88,6 +88,9 @@ TEST(describe_says_how_clients_prove_who_they_are)
                "listener a: 127.0.0.1:5 (TLS), this machine only, by pre-shared key");
     check_says("[listener a]\nport = 5\nallow_anonymous = true\n[auth]\npassword_file = p\n",
                "by password or anonymous");
+    check_says("[auth]\nhttp_auth_url = http://h\n", "this machine only, by an HTTP server, links");
+    check_says("[auth]\nhttp_auth_url = http://h\npassword_file = p\n",
+               "by password or an HTTP server");
     check_says("[cluster]\nname = us\n[link eu]\nserver = mqtts://h\ntopics =\n",
                "link eu: enabled, to (TLS) h:8883,");
 }
@@ -95,6 +98,8 @@ TEST(describe_says_how_clients_prove_who_they_are)
 TEST(describe_warns_of_passwords_in_the_clear)
 {
     check_says("[listener a]\nbind = 0.0.0.0:5\n[auth]\npassword_file = p\n",
+               "warning: listener a (0.0.0.0:5) takes passwords without TLS");
+    check_says("[listener a]\nbind = 0.0.0.0:5\n[auth]\nhttp_auth_url = http://h\n",
                "warning: listener a (0.0.0.0:5) takes passwords without TLS");
 }
 

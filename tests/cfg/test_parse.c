@@ -635,6 +635,38 @@ TEST(parse_lets_nobody_in_without_a_name_where_names_can_be_proven)
     cfg_free(cfg);
 }
 
+TEST(parse_takes_the_addresses_of_http_servers)
+{
+    struct cfg *cfg = load("[auth]\n");
+
+    assert_null(cfg->auth.http_auth_url);
+    assert_null(cfg->auth.http_acl_url);
+    assert_int_equal(cfg->auth.http_acl_cache_ms, 60000);
+    assert_int_equal(cfg->auth.http_connect_ms, 2000);
+    assert_int_equal(cfg->auth.http_timeout_ms, 5000);
+    assert_int_equal(cfg->auth.http_threads, 8);
+    cfg_free(cfg);
+    cfg = load("[auth]\nhttp_acl_url = http://[::1]:8080/acl?x=1\nhttp_timeout = 300ms\n");
+    assert_string_equal(cfg->auth.http_acl_url, "http://[::1]:8080/acl?x=1");
+    assert_int_equal(cfg->auth.http_timeout_ms, 300);
+    assert_true(cfg->listeners[0].allow_anonymous); /* that is another question */
+    cfg_free(cfg);
+    cfg = load("[auth]\nhttp_auth_url = https://h\n[listener a]\nbind = 0.0.0.0:1883\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_addresses_that_are_not_of_http)
+{
+    check_mistake("[auth]\nhttp_auth_url = file:///etc/passwd\n",
+                  "f:2: http_auth_url must be an address like http://127.0.0.1:8080/path");
+    check_mistake("[auth]\n\nhttp_acl_url = http:///path\n", "f:3: http_acl_url must be");
+    check_mistake("[auth]\nhttp_acl_url = https://\n", "f:2: http_acl_url must be");
+    check_mistake("[auth]\nhttp_acl_url = http://a b/\n", "f:2: http_acl_url must be");
+    check_mistake("[auth]\nhttp_acl_url = 127.0.0.1:80\n", "f:2: http_acl_url must be");
+    check_mistake("[auth]\nhttp_acl_cache = 0\n", "f:2: http_acl_cache");
+}
+
 TEST(parse_turns_tls_on_by_a_certificate_or_keys)
 {
     struct cfg *cfg = load("[listener a]\nport = 1\n[listener b]\nport = 2\n" TLS
