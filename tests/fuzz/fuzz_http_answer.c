@@ -1,4 +1,4 @@
-/* tests/fuzz/fuzz_http_answer.c -- an HTTP server's answer is read from memory that ends with it, or
+/* tests/fuzz/fuzz_http_answer.c -- an HTTP answer is read from memory that ends with it, or
  * refused; what is refused denies.
  *
  * Input: the body. It is read as it is, and with something behind it that no answer may have.
