@@ -584,8 +584,7 @@ static void finish_auth(struct draft *draft)
     const char *why;
 
     if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
-        auth->allow_anonymous =
-            !auth->password_file && !auth->scram_file && !auth->http_auth_url;
+        auth->allow_anonymous = !auth->password_file && !auth->scram_file && !auth->http_auth_url;
     if (!draft_line(section_of(draft, SECTION_AUTH), "auth_ban_exempt") &&
         cidr_add(&auth->ban_exempt, BYTES_LIT("localhost"), &why) != OK)
         draft->is_out_of_memory = true;

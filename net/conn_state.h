@@ -56,13 +56,13 @@ struct conn {
     uint16_t listener;
     uint16_t peer_port;
     uint16_t asked_count; /* questions under way whose answers offer the parked packet again */
-    uint8_t peer[16];    /* or, of a Unix socket, the process and the user: 4 bytes each */
-    uint8_t state;       /* enum conn_state */
-    uint8_t recv;        /* enum recv_mode of what is in flight */
-    uint8_t small_left;  /* receives with single completions left, after a large packet */
-    uint8_t why;         /* enum close_reason, with CONN_JOINING */
-    uint8_t home;        /* with CONN_LEAVING */
-    bool is_counted : 1; /* a client's socket, counted by its listener */
+    uint8_t peer[16];     /* or, of a Unix socket, the process and the user: 4 bytes each */
+    uint8_t state;        /* enum conn_state */
+    uint8_t recv;         /* enum recv_mode of what is in flight */
+    uint8_t small_left;   /* receives with single completions left, after a large packet */
+    uint8_t why;          /* enum close_reason, with CONN_JOINING */
+    uint8_t home;         /* with CONN_LEAVING */
+    bool is_counted : 1;  /* a client's socket, counted by its listener */
     bool peer_is_v6 : 1;
     bool peer_is_known : 1;
     bool peer_is_local : 1;  /* a process of this machine, by a Unix socket */

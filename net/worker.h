@@ -89,7 +89,7 @@ struct net {
     struct cluster_state *cluster;
     struct resolver *resolver; /* NULL: no link needs one */
     struct auth *auth;
-    struct bans *bans; /* NULL: nobody is ever banned */
+    struct bans *bans;      /* NULL: nobody is ever banned */
     struct http_pool *http; /* NULL: no HTTP server is asked */
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
     _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */

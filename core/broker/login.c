@@ -159,7 +159,8 @@ static void let_in(struct client *c, struct login *l)
     c->admission = a;
     timer_cancel(&s->timers, &c->keepalive_timer);
     waiting_connect(l, &p);
-    if (client_on_connect(c, &p.connect) == ERR_FULL) /* about its will; known when it comes again */
+    if (client_on_connect(c, &p.connect) ==
+        ERR_FULL) /* about its will; known when it comes again */
         client_refuse(c, &p.connect, REASON_SERVER_BUSY, CLOSE_UNSUPPORTED);
     drop_connect(s, l);
     scram_end(l->exchange);

@@ -190,6 +190,7 @@ struct client {
     char *peer;
     /* Until the CONNECT is judged; NULL: nobody was asked. With a login it stays. */
     struct admission *admission;
+    uint8_t *answers;
     uint64_t last_input_ms;
     uint64_t credential;     /* of its admission; 0: none */
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
@@ -198,7 +199,6 @@ struct client {
     uint32_t answer_bytes;   /* answers written since the output was last low */
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
     /* Of the SUBSCRIBE that is parked: an enum access_answer for each filter; or NULL. */
-    uint8_t *answers;
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */

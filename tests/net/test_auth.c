@@ -95,8 +95,7 @@ static enum auth_verdict ask_as(struct world *w, const char *user, const char *p
     }
     w->admission = NULL;
     w->question = NULL;
-    return auth_ask(w->auth, &w->listener, &connect, &peer, w->worker, &w->admission,
-                    &w->question);
+    return auth_ask(w->auth, &w->listener, &connect, &peer, w->worker, &w->admission, &w->question);
 }
 
 static enum auth_verdict ask(struct world *w, const char *user, const char *password)
@@ -167,14 +166,14 @@ TEST(auth_leaves_methods_of_enhanced_authentication_to_core)
     struct world w;
 
     begin(&w, 1, 1000, "alice:" PBKDF2 "\n");
-    assert_int_equal(
-        auth_ask(w.auth, &w.listener, &connect, NULL, w.worker, &w.admission, &w.question),
-        AUTH_NONE);
+    assert_int_equal(auth_ask(w.auth, &w.listener, &connect, &(struct auth_peer){.ip = "192.0.2.1"},
+                              w.worker, &w.admission, &w.question),
+                     AUTH_NONE);
     assert_null(w.admission);
     w.listener.identity = IDENTITY_COMMON_NAME; /* which refuses there, with or without a method */
-    assert_int_equal(
-        auth_ask(w.auth, &w.listener, &connect, NULL, w.worker, &w.admission, &w.question),
-        AUTH_KNOWN);
+    assert_int_equal(auth_ask(w.auth, &w.listener, &connect, &(struct auth_peer){.ip = "192.0.2.1"},
+                              w.worker, &w.admission, &w.question),
+                     AUTH_KNOWN);
     assert_true(w.admission->is_refused);
     free(w.admission);
     end(&w);
