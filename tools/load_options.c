@@ -221,8 +221,9 @@ static bool read_prefix(const char *text, struct load_options *o)
 
 static bool read_tls(struct load_options *o, int option, const char *text)
 {
-    o->has_tls = true;
     switch (option) {
+    case OPT_TLS:
+        break;
     case OPT_CAFILE:
         o->ca_file = text;
         break;
@@ -238,9 +239,10 @@ static bool read_tls(struct load_options *o, int option, const char *text)
     case OPT_RESUME:
         o->resumes = true;
         break;
-    default:
-        break;
+    default: /* getopt has said it */
+        return false;
     }
+    o->has_tls = true;
     return true;
 }
 
@@ -298,15 +300,8 @@ static bool read_option(struct load_options *o, int option, const char *text)
     case OPT_JSON:
         o->is_json = true;
         return true;
-    case OPT_TLS:
-    case OPT_CAFILE:
-    case OPT_CERT:
-    case OPT_KEY:
-    case OPT_INSECURE:
-    case OPT_RESUME:
+    default:
         return read_tls(o, option, text);
-    default: /* getopt has said it */
-        return false;
     }
 }
 
