@@ -279,11 +279,11 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-2] */
     if (p->client_id.n == 0 && p->protocol != MQTT_5 && (!p->clean_start || p->protocol == MQTT_31))
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
+    if (c->admission && c->admission->is_refused)
+        return (enum reason)c->admission->reason;
     if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)) &&
         !login_is_used(c))
         return REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
-    if (c->admission && c->admission->is_refused)
-        return (enum reason)c->admission->reason;
     if (!c->admission && !rules->allow_anonymous)
         return p->has_username ? REASON_BAD_USER_NAME_OR_PASSWORD : REASON_NOT_AUTHORIZED;
     if (p->protocol != MQTT_5 && s->limits->keepalive < 65535 &&

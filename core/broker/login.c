@@ -102,6 +102,15 @@ static void waiting_connect(const struct login *l, struct packet *p)
         CHECK(false); /* it was decoded when it came */
 }
 
+/* Tells the net of somebody who has not proven who he is, as of wrong passwords. */
+static void note_failure(const struct client *c, struct bytes client_id)
+{
+    const struct shard_hooks *hooks = &c->stream.shard->hooks;
+
+    if (hooks->auth_failed)
+        hooks->auth_failed(hooks->net, c->stream.conn, client_id);
+}
+
 void login_refuse(struct client *c, enum reason reason, enum close_reason why)
 {
     struct shard *s = c->stream.shard;
@@ -113,6 +122,8 @@ void login_refuse(struct client *c, enum reason reason, enum close_reason why)
         p.connect.username = scram_user(l->exchange);
     if (why == CLOSE_MALFORMED || why == CLOSE_PROTOCOL_ERROR)
         STAT_INC(&s->stats, protocol_errors);
+    if (why == CLOSE_BAD_CREDENTIALS)
+        note_failure(c, p.connect.client_id);
     timer_cancel(&s->timers, &c->keepalive_timer);
     client_refuse(c, &p.connect, reason, why);
 }
@@ -124,8 +135,10 @@ static void fail(struct client *c, enum reason reason, enum close_reason why)
         login_refuse(c, reason, why);
         return;
     }
-    if (why == CLOSE_BAD_CREDENTIALS)
+    if (why == CLOSE_BAD_CREDENTIALS) {
         STAT_INC(&c->stream.shard->stats, auth_failures);
+        note_failure(c, session_id(c->session));
+    }
     client_fail(c, reason, why);
 }
 

@@ -280,6 +280,20 @@ def check_of_the_configuration_names_every_mistake(t):
 
 
 @test
+def guessers_are_banned(t):
+    _, broker = own(t, None, "max_auth_failures = 4\nauth_ban_time = 60s\n"
+                    "auth_ban_exempt = 192.0.2.1\n")
+    alice = logged_in(t, "alice", "secret", broker=broker)
+    for _ in range(4):
+        refused(t, "alice", "guess", broker=broker)
+    broker.says("address banned", "127.0.0.1")
+    c = t.raw(broker=broker)
+    c.send(connect(5, t.new_id()))
+    c.closed()
+    alice.ping()
+
+
+@test
 def names_of_certificates_leave_no_room_for_methods(t):
     make_certs()
     _, broker = own(t, None, f"[listener b]\nport = {{port2}}\n{server_keys()}"

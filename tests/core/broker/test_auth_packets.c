@@ -31,6 +31,16 @@ static void on_log(void *net, const struct log_event *e)
     snprintf(said_reason, sizeof said_reason, "%s", e->reason ? e->reason : "");
 }
 
+static uint32_t failures; /* that the net was told of */
+
+static void on_failure(void *net, void *conn, struct bytes client_id)
+{
+    (void)net;
+    assert_non_null(conn);
+    assert_int_equal(client_id.n, 1); /* "c" or "d" */
+    failures++;
+}
+
 /* A file with these users, both with each mechanism. */
 static struct scram_users *users_of(const char *name, const char *password, const char *other)
 {
@@ -57,9 +67,10 @@ static void set_users(struct broker *b, struct scram_users *u)
 /* A broker that knows "alice" with "secret", and "bob" with "other". */
 static void start(struct broker *b, uint32_t workers)
 {
-    const struct shard_hooks hooks = {.log = on_log};
+    const struct shard_hooks hooks = {.log = on_log, .auth_failed = on_failure};
     struct scram_users *u = users_of("alice", "secret", "bob");
 
+    failures = 0;
     broker_init(b, workers);
     b->listeners[0].allow_anonymous = false;
     b->config.scram = u;
@@ -285,6 +296,7 @@ TEST(auth_refuses_a_wrong_proof_counts_it_and_says_who)
     expect_refusal(p, 0x87);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 1);
     assert_int_equal(BROKER_SUM(&b, clients_refused), 1);
+    assert_int_equal(failures, 1);
     assert_string_equal(said_event, "client refused");
     assert_string_equal(said_user, "alice");
     assert_string_equal(said_peer, "192.0.2.1:4711");
@@ -406,6 +418,24 @@ TEST(auth_is_not_for_those_whose_names_tls_has_proven)
     p = hello(&b, &h);
     broker_settle(&b);
     expect_refusal(p, 0x8C);
+    broker_stop(&b);
+}
+
+TEST(auth_does_not_begin_with_who_is_banned)
+{
+    struct hello h = {.id = "c", .method = METHOD, .data = BYTES_LIT("n,,n=alice,r=x")};
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    b.admission = calloc(1, sizeof *b.admission);
+    assert_non_null(b.admission);
+    b.admission->is_refused = true;
+    b.admission->reason = REASON_CONNECTION_RATE_EXCEEDED;
+    p = hello(&b, &h);
+    broker_settle(&b);
+    expect_refusal(p, REASON_CONNECTION_RATE_EXCEEDED);
+    assert_int_equal(failures, 0);
     broker_stop(&b);
 }
 
@@ -680,6 +710,7 @@ TEST(auth_renewal_that_fails_ends_the_connection)
     send_auth(p, 0x18, METHOD, bytes_str(c.last));
     broker_settle(&b);
     peer_expect_end(p, 0x87, CLOSE_BAD_CREDENTIALS); /* [MQTT-4.12.1-2] */
+    assert_int_equal(failures, 1);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 1);
 
     c.password = "secret";
