@@ -29,8 +29,15 @@ static void check_listeners(const struct cfg *cfg)
     for (uint32_t i = 0; i < cfg->listener_count; i++) {
         const struct cfg_listener *l = &cfg->listeners[i];
 
-        CHECK(l->name && l->bind.text && l->bind.port);
-        CHECK(l->bind.is_loopback || l->allow_anonymous);
+        CHECK(l->name && l->bind.text);
+        CHECK(!l->bind.path == (l->bind.port != 0));
+        if (l->bind.path)
+            CHECK(l->bind.is_loopback && l->bind.path[0] == '/' &&
+                  strlen(l->bind.path) <= CFG_SOCKET_PATH_MAX);
+        CHECK(l->max_qos <= 2);
+        CHECK((l->max_connection_rate.count == 0) == (l->max_connection_rate.period_ms == 0));
+        CHECK(l->bind.is_loopback || l->allow_anonymous || cfg->auth.password_file ||
+              cfg->auth.scram_file || l->identity != IDENTITY_NONE);
     }
 }
 

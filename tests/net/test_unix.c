@@ -222,7 +222,7 @@ TEST(unix_socket_serves_clients_of_all_workers)
     assert_int_equal(start(w, WORKERS, ""), OK);
     for (uint32_t i = 0; i < WORKERS; i++)
         assert_int_equal(worker_start(w->server.net.workers[i]), OK);
-    for (uint8_t i = 0; i < CLIENTS; i++) {
+    for (int i = 0; i < CLIENTS; i++) {
         uint8_t packet[] = {0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, 1, 'a'};
 
         packet[14] = (uint8_t)('a' + i);
