@@ -244,9 +244,7 @@ static void note_failure(const struct client *c, const struct packet_connect *p,
 {
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
-    bool is_exchange = p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD));
-    bool is_proven =
-        c->admission ? !c->admission->is_refused : rules->allow_anonymous && !is_exchange;
+    bool is_proven = c->admission ? !c->admission->is_refused : rules->allow_anonymous;
 
     if (is_proven || !s->hooks.auth_failed ||
         (reason != REASON_BAD_USER_NAME_OR_PASSWORD && reason != REASON_NOT_AUTHORIZED))
