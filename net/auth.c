@@ -189,12 +189,23 @@ static void http_allows(struct auth *a, struct auth_question *q)
     q->admission = admit_by_http(bytes_of(q->password, q->user_count), q->has_user);
 }
 
+/* A server that does not answer as it should says nothing of the client, which may try again and is
+ * no guesser; one that says so by its status does. */
+static enum reason fault_reason(const struct http_job *job)
+{
+    bool is_said = job->status == 401 || job->status == 403;
+
+    return is_said ? REASON_NOT_AUTHORIZED : REASON_SERVER_UNAVAILABLE;
+}
+
 static void http_answered(struct http_job *job)
 {
     struct auth_question *q = question_of(job);
     bool is_open = job->answer.verdict == HTTP_IGNORE && !q->has_user;
 
-    if (job->fault || job->answer.verdict == HTTP_DENY)
+    if (job->fault)
+        q->admission = auth_refusal(fault_reason(job));
+    else if (job->answer.verdict == HTTP_DENY)
         q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
     else if (job->answer.verdict == HTTP_ALLOW)
         http_allows(q->auth, q);

@@ -155,10 +155,26 @@ def an_answer_that_is_none_refuses(t):
     for user in BAD:
         c = t.raw()
         c.send(login(c, t.new_id(), username=user, password="p"))
-        c.refused(0x87)
+        c.refused(0x87 if user == "status403" else 0x88)
     t.broker.says("HTTP server gave no verdict")
     true(not any(path == "/elsewhere" for path, _, _ in SERVER.asked), "a redirect was followed")
     seconds_until("counted", lambda: counter(t, "denied_http") >= len(BAD))
+
+
+@test(text=config({"http_auth_url": SERVER.url + "/auth"}, max_auth_failures=4))
+def a_server_that_fails_bans_nobody(t):
+    for i in range(12):
+        c = t.raw(4)
+        c.send(login(c, "same-" + t.base, username="status500", password="p"))
+        c.refused(3)
+    t.connect(client_id="same-" + t.base, username="alice")
+    for i in range(2):
+        c = t.raw(4)
+        c.send(login(c, "same-" + t.base, username="deny", password="p"))
+        c.refused(5)
+    c = t.raw()
+    c.send(login(c, "same-" + t.base, username="alice", password="p"))
+    c.refused(0x9F)
 
 
 @test(text=AUTH)
@@ -194,7 +210,7 @@ def the_password_is_never_logged(t):
     for user in ("garbage", "deny"):
         c = t.raw()
         c.send(login(c, t.new_id(), username=user, password="Xyzzy-4711"))
-        c.refused(0x87)
+        c.refused(0x87 if user == "deny" else 0x88)
     true("Xyzzy-4711" not in t.broker.said(), "the password stands in the log")
 
 
@@ -218,7 +234,7 @@ def a_server_that_hangs_refuses_and_holds_nobody_up(t):
     stands.ping()
     true(time.monotonic() - began < 0.5, "a client waited for another's question")
     for c in late:
-        c.refused(0x87)
+        c.refused(0x88)
     true(time.monotonic() - began < TIMEOUT + 2, "refused late")
     t.connect(username="after")
 
