@@ -304,6 +304,24 @@ TEST(auth_refuses_a_wrong_proof_counts_it_and_says_who)
     broker_stop(&b);
 }
 
+TEST(auth_of_a_banned_client_is_not_begun)
+{
+    struct scram_client c = user_with("alice", "secret");
+    struct hello h = {.id = "c", .method = METHOD, .data = scram_client_first(&c)};
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    b.admission = calloc(1, sizeof *b.admission);
+    assert_non_null(b.admission);
+    b.admission->is_refused = true;
+    b.admission->reason = REASON_CONNECTION_RATE_EXCEEDED;
+    p = hello(&b, &h);
+    broker_settle(&b);
+    expect_refusal(p, REASON_CONNECTION_RATE_EXCEEDED);
+    broker_stop(&b);
+}
+
 TEST(auth_treats_unknown_users_like_wrong_proofs)
 {
     struct scram_client c = user_with("nobody", "secret");
