@@ -231,6 +231,12 @@ struct cfg {
     struct cfg_text *texts; /* private to cfg/: all memory behind the pointers above */
 };
 
+/* Whether only this machine can reach the listener: whom a balancer hands on is not on it. */
+static inline bool cfg_listener_is_local(const struct cfg_listener *l)
+{
+    return l->bind.is_loopback && l->proxy == CFG_PROXY_NO;
+}
+
 /* Makes the broker listen on 127.0.0.1:`port` as well: the meaning of `-p PORT`. The built-in
  * listener moves there; named listeners stay. Nothing changes where an ordinary listener already
  * takes connections for that address.  ERR_FULL: LISTENERS_MAX; ERR_PEER: port 0, or a

@@ -76,14 +76,15 @@ static bool has_authentication(const struct cfg *cfg, const struct cfg_listener 
 static void check_exposure(struct draft *draft, const struct draft_section *s,
                            const struct cfg_listener *listener, uint32_t address_line)
 {
-    if (listener->bind.is_loopback || has_authentication(draft->cfg, listener) ||
+    if (cfg_listener_is_local(listener) || has_authentication(draft->cfg, listener) ||
         (draft_line(s, "allow_anonymous") && listener->allow_anonymous))
         return;
     draft_error(draft, address_line,
-                "[listener %.80s] is open to other machines (%s) without authentication; write "
+                "[listener %.80s] is open to other machines (%s%s) without authentication; write "
                 "password_file in [auth], or allow_anonymous = true in it to let everybody in, or "
                 "bind it to 127.0.0.1",
-                s->name, listener->bind.text);
+                s->name, listener->bind.text,
+                listener->proxy == CFG_PROXY_NO ? "" : ", behind a balancer");
 }
 
 /* ---- TLS ---- */
@@ -274,12 +275,10 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
     finish_socket(draft, s, listener);
     if (!draft_line(s, "allow_anonymous"))
         listener->allow_anonymous = draft->cfg->auth.allow_anonymous &&
-                                    listener->bind.is_loopback &&
+                                    cfg_listener_is_local(listener) &&
                                     listener->identity == IDENTITY_NONE;
     if (!draft_line(s, "links"))
-        listener->links = listener->bind.is_loopback && listener->proxy == CFG_PROXY_NO
-                              ? LINKS_ON
-                              : LINKS_NO; /* whom a balancer hands on is not on this machine */
+        listener->links = cfg_listener_is_local(listener) ? LINKS_ON : LINKS_NO;
     check_exposure(draft, s, listener, address_line_of(s));
 }
 

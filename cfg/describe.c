@@ -92,12 +92,12 @@ static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l
              "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
              "password_file or scram_file in [auth]",
              l->name, l->bind.text);
-    if (!l->bind.is_loopback && !l->tls.is_on &&
+    if (!cfg_listener_is_local(l) && !l->tls.is_on &&
         (cfg->auth.password_file || cfg->auth.http_auth_url))
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
-    if (l->allow_anonymous && !l->bind.is_loopback)
+    if (l->allow_anonymous && !cfg_listener_is_local(l))
         warn(to, "listener %s (%s) lets everybody in who can reach it", l->name, l->bind.text);
 }
 
@@ -134,7 +134,7 @@ static void describe_listener(const struct cfg *cfg, const struct cfg_listener *
 
     fprintf(to, "listener %s: %s%s, %s, %s, %s", l->name, l->bind.text,
             l->tls.is_on ? " (TLS)" : "",
-            l->bind.is_loopback ? "this machine only" : "OPEN TO OTHER MACHINES",
+            cfg_listener_is_local(l) ? "this machine only" : "OPEN TO OTHER MACHINES",
             who_may_connect(cfg, l), links[l->links]);
     if (l->max_connections)
         fprintf(to, ", at most %u connections", l->max_connections);

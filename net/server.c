@@ -161,7 +161,7 @@ static void fill_rules(struct server *s)
 
         s->rules[i] = (struct listener_rules){
             .allow_anonymous = l->allow_anonymous,
-            .is_loopback = l->bind.is_loopback && l->proxy == CFG_PROXY_NO,
+            .is_loopback = cfg_listener_is_local(l),
             .links = (uint8_t)l->links,
             .versions = l->versions,
             .has_max_qos = true,

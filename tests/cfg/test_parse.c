@@ -612,6 +612,18 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
     cfg_free(cfg);
 }
 
+TEST(parse_takes_clients_of_a_balancer_for_those_of_other_machines)
+{
+    struct cfg *cfg;
+
+    check_mistake("[listener a]\nport = 1\nproxy_protocol = on\n",
+                  "f:2: [listener a] is open to other machines (127.0.0.1:1, behind a balancer)");
+    cfg = load("[listener a]\nport = 1\nproxy_protocol = on\n[auth]\npassword_file = p\n"
+               "allow_anonymous = true\n");
+    assert_false(cfg->listeners[0].allow_anonymous);
+    cfg_free(cfg);
+}
+
 TEST(parse_lets_nobody_in_without_a_name_where_names_can_be_proven)
 {
     struct cfg *cfg = load("[auth]\npassword_file = p\n");
@@ -720,7 +732,7 @@ TEST(parse_reads_what_belongs_to_websocket)
 
 TEST(parse_reads_networks)
 {
-    struct cfg *cfg = load("[listener a]\nport = 1\nproxy_protocol = on\n"
+    struct cfg *cfg = load("[listener a]\nport = 1\nproxy_protocol = on\nallow_anonymous = on\n"
                            "allow = 10.0.0.0/8, 192.0.2.1\ndeny = 10.1.0.0/16\n");
     const struct cfg_listener *a = &cfg->listeners[0];
     const uint8_t in[4] = {10, 2, 0, 1}, out[4] = {10, 1, 0, 1}, home[4] = {127, 0, 0, 1};

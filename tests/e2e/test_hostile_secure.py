@@ -36,11 +36,11 @@ CONFIG = (f"[broker]\nworkers = 2\nsys_interval = 1\n[limits]\nconnect_timeout =
 OPEN = CONFIG % (("allow_anonymous = true\n",) * 4)
 PROXY = ("[broker]\nworkers = 2\nsys_interval = 1\n[limits]\nconnect_timeout = 3s\n"
          "[listener plain]\nbind = 127.0.0.1:{port}\n"
-         "[listener one]\nbind = 127.0.0.1:{port2}\nproxy_protocol = on\n"
+         "[listener one]\nbind = 127.0.0.1:{port2}\nproxy_protocol = on\nallow_anonymous = true\n"
          "proxy_trusted = 127.0.0.1\ndeny = 192.0.2.66\n"
-         "[listener two]\nbind = 127.0.0.1:{port3}\nproxy_protocol = on\n"
+         "[listener two]\nbind = 127.0.0.1:{port3}\nproxy_protocol = on\nallow_anonymous = true\n"
          "proxy_trusted = 127.0.0.1\nprotocol = websockets\n" + KEYS +
-         "[listener far]\nbind = 127.0.0.1:{port4}\nproxy_protocol = on\n"
+         "[listener far]\nbind = 127.0.0.1:{port4}\nproxy_protocol = on\nallow_anonymous = true\n"
          "proxy_trusted = 192.0.2.1\n")
 GREETING = (b"GET /mqtt HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"

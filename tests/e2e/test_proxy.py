@@ -20,25 +20,31 @@ acl_file = {FILES.path("acl")}
 [listener any]
 bind = 127.0.0.1:{{port}}
 proxy_protocol = on
+allow_anonymous = true
 proxy_trusted = 127.0.0.1
 [listener one]
 bind = 127.0.0.1:{{port2}}
 proxy_protocol = 1
+allow_anonymous = true
 [listener two]
 bind = 127.0.0.1:{{port3}}
 proxy_protocol = 2
+allow_anonymous = true
 [listener picky]
 bind = 127.0.0.1:{{port4}}
 proxy_protocol = on
+allow_anonymous = true
 allow = 198.51.100.0/24, 2001:db8::/32
 deny = 198.51.100.66, 2001:db8:6::/48
 [listener tls]
 bind = 127.0.0.1:{{port5}}
 proxy_protocol = on
+allow_anonymous = true
 {server_keys()}
 [listener named]
 bind = 127.0.0.1:{{port6}}
 proxy_protocol = 2
+allow_anonymous = true
 use_identity_as_username = true
 [listener local]
 bind = 127.0.0.1:{{port7}}
@@ -47,6 +53,7 @@ deny = 127.0.0.66
 [listener web]
 bind = 127.0.0.1:{{port8}}
 proxy_protocol = on
+allow_anonymous = true
 protocol = websockets
 """
 ANY, ONE, TWO, PICKY, TLS, NAMED, LOCAL, WEB = range(8)
