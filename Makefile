@@ -112,7 +112,7 @@ upto_link := $B/liblink.a $(upto_net)
 
 libs_core :=
 libs_cfg  := -linih
-libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 \
+libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 -ljansson \
     -Wl,--as-needed -lcurl-gnutls -Wl,--no-as-needed $(jemalloc) $(libs_cfg)
 libs_link := -lz $(libs_net)
 
@@ -175,7 +175,7 @@ $B/obj/%.o: %.cc $B/flags
 	@mkdir -p $(@D)
 	$(call say,CXX,$<)$(CXX) $(cxx_flags) -MMD -MP -c -o $@ $<
 
-tls_objects := $(patsubst net/%.c,$B/obj/net/%.o,$(wildcard net/tls*.c) net/crypt.c)
+tls_objects := $(patsubst net/%.c,$B/obj/net/%.o,$(wildcard net/tls*.c net/crypt*.c))
 $(tls_objects): extra_flags = $(wolfssl_flags)
 $(tls_objects): $(wolfssl_done)
 
@@ -239,7 +239,7 @@ help: ## this list
 DEPS_TLS   := $(if $(filter system,$(WOLFSSL)),libwolfssl-dev,dpkg-dev autoconf automake libtool \
     patch xz-utils) ca-certificates
 DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih-dev zlib1g-dev \
-    libargon2-dev libcurl4-gnutls-dev $(DEPS_TLS)
+    libargon2-dev libjansson-dev libcurl4-gnutls-dev $(DEPS_TLS)
 DEPS_DEMO  := mosquitto-clients procps
 DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev openssl \
     gnutls-bin python3 python3-paho-mqtt iproute2 npm

@@ -102,7 +102,7 @@ enum err crypt_sha512(const struct bytes *parts, uint32_t count, uint8_t digest[
     return err_of(rc);
 }
 
-/* `type` is WC_SHA256 or WC_SHA512. */
+/* `type` is WC_SHA256, WC_SHA384 or WC_SHA512. */
 static enum err hmac(int type, struct bytes key, const struct bytes *parts, uint32_t count,
                      uint8_t *mac)
 {
@@ -129,6 +129,13 @@ enum err crypt_hmac_sha256(struct bytes key, const struct bytes *parts, uint32_t
 {
     memset(mac, 0, CRYPT_SHA256_BYTES);
     return hmac(WC_SHA256, key, parts, count, mac);
+}
+
+enum err crypt_hmac_sha384(struct bytes key, const struct bytes *parts, uint32_t count,
+                           uint8_t mac[CRYPT_SHA384_BYTES])
+{
+    memset(mac, 0, CRYPT_SHA384_BYTES);
+    return hmac(WC_SHA384, key, parts, count, mac);
 }
 
 enum err crypt_hmac_sha512(struct bytes key, const struct bytes *parts, uint32_t count,

@@ -16,6 +16,7 @@
 
 #define CRYPT_SHA1_BYTES 20
 #define CRYPT_SHA256_BYTES 32
+#define CRYPT_SHA384_BYTES 48
 #define CRYPT_SHA512_BYTES 64
 
 /* SHA-1 (FIPS 180-4), for WebSocket's handshake; never for a secret. */
@@ -28,9 +29,11 @@ MUST_USE enum err crypt_sha256(const struct bytes *parts, uint32_t count,
 MUST_USE enum err crypt_sha512(const struct bytes *parts, uint32_t count,
                                uint8_t digest[CRYPT_SHA512_BYTES]);
 
-/* HMAC (RFC 2104) with SHA-256 and with SHA-512. */
+/* HMAC (RFC 2104) with SHA-256, with SHA-384 and with SHA-512. */
 MUST_USE enum err crypt_hmac_sha256(struct bytes key, const struct bytes *parts, uint32_t count,
                                     uint8_t mac[CRYPT_SHA256_BYTES]);
+MUST_USE enum err crypt_hmac_sha384(struct bytes key, const struct bytes *parts, uint32_t count,
+                                    uint8_t mac[CRYPT_SHA384_BYTES]);
 MUST_USE enum err crypt_hmac_sha512(struct bytes key, const struct bytes *parts, uint32_t count,
                                     uint8_t mac[CRYPT_SHA512_BYTES]);
 
