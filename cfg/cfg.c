@@ -12,6 +12,7 @@ static struct cfg_listener *add_listener(struct cfg *cfg)
     *listener = (struct cfg_listener){
         .name = "command-line",
         .allow_anonymous = cfg->auth.allow_anonymous,
+        .methods = cfg->auth.methods,
         .set_tcp_nodelay = true,
         .max_qos = 2,
         .links = LINKS_ON,

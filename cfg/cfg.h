@@ -96,6 +96,38 @@ struct cfg_rate {
 #define CFG_MQTT_311 (1u << 4)
 #define CFG_MQTT_5 (1u << 5)
 
+/* How a client may prove who it is, apart from TLS. */
+enum cfg_method { METHOD_PASSWORD, METHOD_JWT, METHOD_HTTP, METHOD_COUNT };
+
+/* Methods in the order in which they are asked; each at most once. */
+struct cfg_methods {
+    enum cfg_method v[METHOD_COUNT];
+    uint32_t count; /* 0: none is configured */
+};
+
+/* How a token may be signed (RFC 7518, RFC 8037). */
+enum cfg_jwt_alg {
+    CFG_JWT_HS256,
+    CFG_JWT_HS384,
+    CFG_JWT_HS512,
+    CFG_JWT_RS256,
+    CFG_JWT_ES256,
+    CFG_JWT_EDDSA,
+    CFG_JWT_ALG_COUNT
+};
+
+/* Tokens as passwords. */
+struct cfg_jwt {
+    const char *key_file, *jwks_file; /* NULL: none; both NULL: no tokens */
+    struct cfg_texts algorithms;      /* as written */
+    uint32_t algs;                    /* a bit for each enum cfg_jwt_alg; 0: not given */
+    const char *audience, *issuer;    /* NULL: any */
+    const char *username_claim;       /* NULL: `username`, or else `sub` */
+    uint32_t leeway_s;
+    bool require_exp;
+    bool disconnect_after_expire;
+};
+
 struct cfg_listener {
     const char *name; /* "default" for the built-in one, "command-line" for that of `-p` */
     struct cfg_address bind;
@@ -112,7 +144,9 @@ struct cfg_listener {
     enum cfg_links links;
     struct cfg_tls tls;
     bool use_identity_as_username, use_subject_as_username;
-    enum cfg_identity identity; /* of the two: what is taken */
+    enum cfg_identity identity;    /* of the two: what is taken */
+    struct cfg_texts auth_methods; /* as written */
+    struct cfg_methods methods;    /* effective: the listener's own, or those of [auth] */
     enum cfg_protocol protocol;
     const char *websockets_path;
     struct cfg_texts websockets_origins; /* none: all */
@@ -209,6 +243,9 @@ struct cfg_auth {
     uint32_t http_acl_cache_ms;
     uint32_t http_connect_ms, http_timeout_ms;
     uint32_t http_threads;
+    struct cfg_texts method_names; /* as written */
+    struct cfg_methods methods;    /* effective */
+    struct cfg_jwt jwt;
 };
 
 struct cfg_text; /* one piece of the memory of a struct cfg; private to cfg/ */
@@ -242,6 +279,13 @@ static inline bool cfg_listener_is_local(const struct cfg_listener *l)
  * takes connections for that address.  ERR_FULL: LISTENERS_MAX; ERR_PEER: port 0, or a
  * `links = only` listener has the port; ERR_MEMORY.  Start only, before workers run. */
 MUST_USE enum err cfg_apply_port(struct cfg *cfg, uint16_t port);
+
+/* The algorithm of that name, as RFC 7518 and RFC 8037 spell it. false: there is none.  Any
+ * thread. */
+bool cfg_jwt_alg_find(struct bytes name, enum cfg_jwt_alg *alg);
+
+/* Whether a method stands among others.  Any thread. */
+bool cfg_methods_have(const struct cfg_methods *methods, enum cfg_method method);
 
 /* Frees a configuration and wipes its secrets. NULL is fine.  Start and end only. */
 void cfg_free(struct cfg *cfg);

@@ -5,6 +5,7 @@
  */
 #include "cfg/check.h"
 
+#include "cfg/check_auth.h"
 #include "cfg/text.h"
 #include "cfg/value.h"
 #include "core/mqtt/topic.h"
@@ -68,8 +69,7 @@ static bool finish_address(struct draft *draft, struct draft_section *s,
 /* Whether clients of the listener can prove who they are. */
 static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *listener)
 {
-    return cfg->auth.password_file || cfg->auth.scram_file || cfg->auth.http_auth_url ||
-           listener->identity != IDENTITY_NONE;
+    return listener->methods.count || cfg->auth.scram_file || listener->identity != IDENTITY_NONE;
 }
 
 /* Open to other machines only with authentication, or where it is written. */
@@ -81,8 +81,8 @@ static void check_exposure(struct draft *draft, const struct draft_section *s,
         return;
     draft_error(draft, address_line,
                 "[listener %.80s] is open to other machines (%s%s) without authentication; write "
-                "password_file in [auth], or allow_anonymous = true in it to let everybody in, or "
-                "bind it to 127.0.0.1",
+                "password_file or jwt_key_file in [auth], or allow_anonymous = true in it to let "
+                "everybody in, or bind it to 127.0.0.1",
                 s->name, listener->bind.text,
                 listener->proxy == CFG_PROXY_NO ? "" : ", behind a balancer");
 }
@@ -266,6 +266,7 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
 
     check_versions(draft, s, listener);
     finish_listener_tls(draft, s, listener);
+    check_listener_methods(draft, s, listener);
     finish_networks(draft, s, listener);
     check_websockets(draft, s, listener);
     if (!finish_address(draft, s, listener)) {
@@ -319,6 +320,7 @@ static void add_default_listener(struct draft *draft)
         .name = "default",
         .bind = {.ip = {127, 0, 0, 1}, .port = MQTT_PORT_DEFAULT, .is_loopback = true},
         .allow_anonymous = cfg->auth.allow_anonymous,
+        .methods = cfg->auth.methods,
         .set_tcp_nodelay = true,
         .max_qos = 2,
         .links = LINKS_ON,
@@ -558,43 +560,22 @@ static void check_workers(struct draft *draft)
                     cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
 }
 
-/* Where a question can be put; the rest of an address is the HTTP library's to judge. */
-static void check_url(struct draft *draft, const char *name, const char *url)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-
-    if (!url)
-        return;
-    for (uint32_t i = 0; i < 2; i++) {
-        size_t n = strlen(schemes[i]);
-
-        if (strncmp(url, schemes[i], n) == 0 && url[n] && url[n] != '/' && !strpbrk(url, " \t"))
-            return;
-    }
-    draft_error(draft, draft_line(section_of(draft, SECTION_AUTH), name),
-                "%s must be an address like http://127.0.0.1:8080/path or https://HOST/path", name);
-}
-
-/* Nobody needs to be let in without a name where names can be proven. Local tools, and balancers on
- * this machine, are not banned unless somebody asks for it. */
-static void finish_auth(struct draft *draft)
+/* Local tools, and balancers on this machine, are not banned unless somebody asks for it. */
+static void finish_bans(struct draft *draft)
 {
     struct cfg_auth *auth = &draft->cfg->auth;
     const char *why;
 
-    if (!draft_line(section_of(draft, SECTION_AUTH), "allow_anonymous"))
-        auth->allow_anonymous = !auth->password_file && !auth->scram_file && !auth->http_auth_url;
     if (!draft_line(section_of(draft, SECTION_AUTH), "auth_ban_exempt") &&
         cidr_add(&auth->ban_exempt, BYTES_LIT("localhost"), &why) != OK)
         draft->is_out_of_memory = true;
     cidr_seal(&auth->ban_exempt);
-    check_url(draft, "http_auth_url", auth->http_auth_url);
-    check_url(draft, "http_acl_url", auth->http_acl_url);
 }
 
 void check_draft(struct draft *draft)
 {
-    finish_auth(draft);
+    check_auth(draft, section_of(draft, SECTION_AUTH));
+    finish_bans(draft);
     check_limits(draft, section_of(draft, SECTION_LIMITS));
     check_workers(draft);
     for (uint32_t i = 0; i < draft->section_count; i++) {

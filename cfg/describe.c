@@ -44,16 +44,16 @@ static uint32_t print_link_listeners(const struct cfg *cfg, char *to, size_t roo
 }
 
 /* Whether clients can prove who they are. */
-static bool has_authentication(const struct cfg *cfg, const struct cfg_listener *l)
+static bool has_authentication(const struct cfg_listener *l)
 {
-    return cfg->auth.password_file || cfg->auth.http_auth_url || l->identity != IDENTITY_NONE;
+    return l->methods.count || l->identity != IDENTITY_NONE;
 }
 
 /* Whether they can on any listener. */
 static bool has_any_authentication(const struct cfg *cfg)
 {
     for (uint32_t i = 0; i < cfg->listener_count; i++)
-        if (has_authentication(cfg, &cfg->listeners[i]))
+        if (has_authentication(&cfg->listeners[i]))
             return true;
     return false;
 }
@@ -87,13 +87,12 @@ static void warn_of_link(const struct cfg *cfg, const struct cfg_link *link,
 static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l,
                              const struct listing *to)
 {
-    if (!l->allow_anonymous && !cfg->auth.scram_file && !has_authentication(cfg, l))
+    if (!l->allow_anonymous && !cfg->auth.scram_file && !has_authentication(l))
         warn(to,
              "listener %s (%s) lets nobody in: allow_anonymous is false and there is no "
-             "password_file or scram_file in [auth]",
+             "password_file, scram_file, jwt_key_file or http_auth_url in [auth]",
              l->name, l->bind.text);
-    if (!cfg_listener_is_local(l) && !l->tls.is_on &&
-        (cfg->auth.password_file || cfg->auth.http_auth_url))
+    if (!cfg_listener_is_local(l) && !l->tls.is_on && l->methods.count)
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
@@ -116,15 +115,37 @@ void cfg_warnings(const struct cfg *cfg, cfg_warning_sink *sink, void *user)
         warn_of_link(cfg, &cfg->links[i], &to);
 }
 
-static const char *who_may_connect(const struct cfg *cfg, const struct cfg_listener *l)
+/* The ways of proving who one is, as "password, token or an HTTP server". */
+static void print_methods(const struct cfg *cfg, const struct cfg_listener *l, FILE *to)
 {
-    if (l->identity != IDENTITY_NONE)
-        return l->tls.require_certificate ? "by certificate" : "by pre-shared key";
-    if (cfg->auth.http_auth_url)
-        return cfg->auth.password_file ? "by password or an HTTP server" : "by an HTTP server";
-    if (cfg->auth.password_file || cfg->auth.scram_file)
-        return l->allow_anonymous ? "by password or anonymous" : "by password";
-    return l->allow_anonymous ? "without authentication" : "nobody may connect";
+    static const char *const names[METHOD_COUNT] = {
+        [METHOD_PASSWORD] = "password", [METHOD_JWT] = "token", [METHOD_HTTP] = "an HTTP server"};
+    const char *ways[METHOD_COUNT + 1];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < METHOD_COUNT; i++) {
+        enum cfg_method method = (enum cfg_method)i;
+
+        if (cfg_methods_have(&l->methods, method) ||
+            (method == METHOD_PASSWORD && cfg->auth.scram_file))
+            ways[count++] = names[i];
+    }
+    if (l->allow_anonymous)
+        ways[count++] = "anonymous";
+    for (uint32_t i = 0; i < count; i++)
+        fprintf(to, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", ways[i]);
+}
+
+static void print_who_may_connect(const struct cfg *cfg, const struct cfg_listener *l, FILE *to)
+{
+    if (l->identity != IDENTITY_NONE) {
+        fputs(l->tls.require_certificate ? "by certificate" : "by pre-shared key", to);
+    } else if (l->methods.count || cfg->auth.scram_file) {
+        fputs("by ", to);
+        print_methods(cfg, l, to);
+    } else {
+        fputs(l->allow_anonymous ? "without authentication" : "nobody may connect", to);
+    }
 }
 
 static void describe_listener(const struct cfg *cfg, const struct cfg_listener *l, FILE *to)
@@ -132,10 +153,10 @@ static void describe_listener(const struct cfg *cfg, const struct cfg_listener *
     static const char *const links[] = {
         [LINKS_NO] = "no links", [LINKS_ON] = "links too", [LINKS_ONLY] = "links only"};
 
-    fprintf(to, "listener %s: %s%s, %s, %s, %s", l->name, l->bind.text,
-            l->tls.is_on ? " (TLS)" : "",
-            cfg_listener_is_local(l) ? "this machine only" : "OPEN TO OTHER MACHINES",
-            who_may_connect(cfg, l), links[l->links]);
+    fprintf(to, "listener %s: %s%s, %s, ", l->name, l->bind.text, l->tls.is_on ? " (TLS)" : "",
+            cfg_listener_is_local(l) ? "this machine only" : "OPEN TO OTHER MACHINES");
+    print_who_may_connect(cfg, l, to);
+    fprintf(to, ", %s", links[l->links]);
     if (l->max_connections)
         fprintf(to, ", at most %u connections", l->max_connections);
     fputc('\n', to);

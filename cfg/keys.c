@@ -291,6 +291,9 @@ const struct key keys[] = {
              "psk_file."},
     {LISTENER(use_subject_as_username), .name = "use_subject_as_username", .type = KEY_BOOL,
      .preset = "false", .help = "The same with the whole subject, as in CN=pump 1,O=Example."},
+    {LISTENER(auth_methods), .name = "auth_methods", .type = KEY_TEXTS, .flags = KEY_LIST,
+     .example = "jwt", .unset = "those of [auth]",
+     .help = "What this listener asks clients for, instead of the methods of [auth]."},
     {LISTENER(tls.psk_file), .name = "psk_file", .type = KEY_STRING, .example = "/etc/causeway/psk",
      .unset = "none",
      .help = "File of pre-shared keys, a line for each: IDENTITY:KEY, the key in hex digits. "
@@ -528,7 +531,8 @@ const struct key keys[] = {
 
     /* ---- [auth] ---- */
     {AUTH(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "false",
-     .unset = "true, and false where there is a password_file or a scram_file",
+     .unset = "true, and false where there is a password_file, a scram_file, a key for tokens or "
+              "an http_auth_url",
      .help = "What a loopback listener does that does not say it itself. Listeners that other "
              "machines can reach must say it themselves."},
     {AUTH(password_file), .name = "password_file", .aliases = {"mosquitto_password_file"},
@@ -543,6 +547,44 @@ const struct key keys[] = {
              "broker knows it. causeway-passwd --scram writes the file. Such users need no line in "
              "password_file, and the other way around; who logs in without a method is let in by "
              "password_file and allow_anonymous alone."},
+    {AUTH(method_names), .name = "methods", .type = KEY_TEXTS, .flags = KEY_LIST, .example = "jwt",
+     .unset = "all that are configured: password, jwt, http",
+     .help = "How clients may prove who they are, in the order of asking: password (of "
+             "password_file), jwt (the password is a JSON Web Token) and http (http_auth_url is "
+             "asked). A user that password_file does not know, a password that is no token, and "
+             "what the server answers with ignore are handed to the next method; a wrong password "
+             "and a token that does not hold are refused."},
+    {AUTH(jwt.key_file), .name = "jwt_key_file", .type = KEY_STRING,
+     .example = "/etc/causeway/jwt.pem", .unset = "none",
+     .help = "Who may sign tokens: public keys or certificates in PEM (RSA for RS256, P-256 for "
+             "ES256, Ed25519 for EdDSA), or a secret of at least 32 bytes for HS256, HS384 and "
+             "HS512, as it stands or behind base64:, which jwt_algorithms must name. Read anew on "
+             "SIGHUP."},
+    {AUTH(jwt.jwks_file), .name = "jwt_jwks_file", .type = KEY_STRING,
+     .example = "/etc/causeway/jwks.json", .unset = "none",
+     .help = "The same as a JSON Web Key Set; the kid of a token picks the key. Both files "
+             "may be given. Read anew on SIGHUP."},
+    {AUTH(jwt.algorithms), .name = "jwt_algorithms", .type = KEY_TEXTS, .flags = KEY_LIST,
+     .example = "RS256, ES256", .unset = "what each key is for",
+     .help = "Algorithms that tokens may be signed with: HS256, HS384, HS512, RS256, ES256, EdDSA. "
+             "A key is never used with one of another kind."},
+    {AUTH(jwt.username_claim), .name = "jwt_username_claim", .type = KEY_STRING, .example = "sub",
+     .unset = "username, or else sub",
+     .help = "The claim that is the client's user name, whatever name it connects with. A token "
+             "without it is refused."},
+    {AUTH(jwt.audience), .name = "jwt_audience", .type = KEY_STRING, .example = "mqtt.example.com",
+     .unset = "any", .help = "What a token's aud must be, or hold."},
+    {AUTH(jwt.issuer), .name = "jwt_issuer", .type = KEY_STRING,
+     .example = "https://login.example.com", .unset = "any", .help = "What a token's iss must be."},
+    {AUTH(jwt.leeway_s), .name = "jwt_leeway", .type = KEY_TIME, .unit_us = SECOND, .min = 0,
+     .max = 3600, .preset = "0",
+     .help = "How far the clocks of this machine and of those who sign may differ: a token holds "
+             "so much longer, and may come so much sooner."},
+    {AUTH(jwt.require_exp), .name = "jwt_require_exp", .type = KEY_BOOL, .preset = "false",
+     .help = "Whether a token without exp, which would hold for ever, is refused."},
+    {AUTH(jwt.disconnect_after_expire), .name = "jwt_disconnect_after_expire", .type = KEY_BOOL,
+     .preset = "true",
+     .help = "Whether a client is disconnected (0x87) when the token it came with expires."},
     {AUTH(acl_file), .name = "acl_file", .aliases = {"mosquitto_acl_file"}, .type = KEY_STRING,
      .example = "/etc/causeway/acl", .unset = "none: everything is allowed",
      .help = "Who may read and write which topics, in mosquitto's format. What it does not allow "
@@ -581,11 +623,13 @@ const struct key keys[] = {
              "headers, the client's own address counts."},
     {AUTH(http_auth_url), .name = "http_auth_url", .type = KEY_STRING,
      .example = "https://auth.example.com/mqtt/auth", .unset = "none",
-     .help = "Address that is asked about clients that password_file does not know, by POST of "
-             "JSON: clientid, username, password, peerhost, listener, cert_common_name. It answers "
-             "{\"result\": \"allow\"}, \"deny\" or \"ignore\" (then a client without user "
-             "name is anonymous, and one with it is refused); status 204 allows. Anything else "
-             "refuses. What was allowed is not asked again for auth_cache."},
+     .help =
+         "Address that is asked about clients that no method before http knows, by POST of "
+         "JSON: clientid, username, password, peerhost, listener, cert_common_name. It answers "
+         "{\"result\": \"allow\"}, \"deny\" or \"ignore\" (then the next method decides; after the "
+         "last one a client without user name is anonymous, and one with it is refused); status "
+         "204 allows. Anything else "
+         "refuses. What was allowed is not asked again for auth_cache."},
     {AUTH(http_acl_url), .name = "http_acl_url", .type = KEY_STRING,
      .example = "https://auth.example.com/mqtt/acl", .unset = "none",
      .help = "Address that is asked before a client publishes or subscribes: clientid, username, "

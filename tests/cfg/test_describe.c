@@ -91,6 +91,13 @@ TEST(describe_says_how_clients_prove_who_they_are)
     check_says("[auth]\nhttp_auth_url = http://h\n", "this machine only, by an HTTP server, links");
     check_says("[auth]\nhttp_auth_url = http://h\npassword_file = p\n",
                "by password or an HTTP server");
+    check_says("[auth]\njwt_key_file = k\n", "this machine only, by token, links too\n");
+    check_says("[auth]\njwt_key_file = k\npassword_file = p\n", "by password or token");
+    check_says("[auth]\njwt_key_file = k\npassword_file = p\nhttp_auth_url = http://h\n",
+               "by password, token or an HTTP server");
+    check_says("[listener a]\nport = 5\nallow_anonymous = true\nauth_methods = http\n"
+               "[auth]\npassword_file = p\nhttp_auth_url = http://h\n",
+               "by an HTTP server or anonymous");
     check_says("[cluster]\nname = us\n[link eu]\nserver = mqtts://h\ntopics =\n",
                "link eu: enabled, to (TLS) h:8883,");
 }

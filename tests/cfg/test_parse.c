@@ -597,7 +597,7 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
 
     check_mistake("[listener a]\nbind = 0.0.0.0:1883\n",
                   "f:2: [listener a] is open to other machines (0.0.0.0:1883) without "
-                  "authentication; write password_file in [auth]");
+                  "authentication; write password_file or jwt_key_file in [auth]");
     check_mistake("[listener a]\nport = 5\naddress = 10.0.0.1\nallow_anonymous = false\n",
                   "f:3: [listener a] is open to other machines");
     check_mistake("[auth]\nallow_anonymous = true\n[listener a]\nbind = [::]:1883\n",
@@ -1112,4 +1112,71 @@ TEST(parse_refuses_what_a_unix_socket_does_not_have)
     check_mistake("[listener a]\nbind = unix:/a\n[listener b]\nbind = unix:/a\n",
                   "f:4: [listener b] on unix:/a takes the address of [listener a] in line 2 "
                   "(unix:/a); give one of them another path");
+}
+
+/* ---- tokens ---- */
+
+#define JWT "[auth]\njwt_key_file = k\n"
+
+TEST(parse_takes_all_methods_that_have_files)
+{
+    struct cfg *cfg = load(JWT);
+
+    assert_int_equal(cfg->auth.methods.count, 1);
+    assert_int_equal(cfg->auth.methods.v[0], METHOD_JWT);
+    assert_false(cfg->listeners[0].allow_anonymous); /* names can be proven */
+    assert_int_equal(cfg->listeners[0].methods.count, 1);
+    assert_int_equal(cfg->auth.jwt.leeway_s, 0);
+    assert_false(cfg->auth.jwt.require_exp);
+    assert_true(cfg->auth.jwt.disconnect_after_expire);
+    cfg_free(cfg);
+    cfg = load("[auth]\njwt_jwks_file = k\npassword_file = p\n");
+    assert_int_equal(cfg->auth.methods.count, 2);
+    assert_int_equal(cfg->auth.methods.v[0], METHOD_PASSWORD);
+    assert_int_equal(cfg->auth.methods.v[1], METHOD_JWT);
+    cfg_free(cfg);
+    cfg = load("[auth]\nhttp_auth_url = http://h\njwt_key_file = k\npassword_file = p\n");
+    assert_int_equal(cfg->auth.methods.count, 3);
+    assert_int_equal(cfg->auth.methods.v[2], METHOD_HTTP);
+    cfg_free(cfg);
+    cfg = load("[auth]\nallow_anonymous = true\nhttp_acl_url = http://h\n");
+    assert_int_equal(cfg->listeners[0].methods.count, 0);
+    cfg_free(cfg);
+}
+
+TEST(parse_keeps_the_order_of_methods_and_a_listener_has_its_own)
+{
+    struct cfg *cfg =
+        load("[listener a]\nport = 5\nauth_methods = password\n"
+             "[listener b]\nbind = 0.0.0.0:6\n" JWT "password_file = p\nmethods = jwt, password\n");
+
+    assert_int_equal(cfg->listeners[0].methods.count, 1);
+    assert_int_equal(cfg->listeners[0].methods.v[0], METHOD_PASSWORD);
+    assert_int_equal(cfg->listeners[1].methods.count, 2);
+    assert_int_equal(cfg->listeners[1].methods.v[0], METHOD_JWT);
+    assert_true(cfg_methods_have(&cfg->listeners[1].methods, METHOD_PASSWORD));
+    assert_false(cfg_methods_have(&cfg->listeners[0].methods, METHOD_JWT));
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_methods_that_cannot_be)
+{
+    check_mistake(JWT "methods = jwt, kerberos\n", "f:3: methods = kerberos is no method");
+    check_mistake(JWT "methods = jwt, jwt\n", "f:3: methods names jwt twice");
+    check_mistake(JWT "methods = password\n", "f:3: methods names password, which needs");
+    check_mistake(JWT "methods = http\n", "f:3: methods names http, which needs http_auth_url");
+    check_mistake("[listener a]\nport = 5\nauth_methods = jwt\n",
+                  "f:3: auth_methods names jwt, which needs jwt_key_file");
+}
+
+TEST(parse_refuses_keys_of_tokens_that_cannot_be)
+{
+    struct cfg *cfg = load(JWT "jwt_algorithms = RS256, EdDSA\njwt_leeway = 30s\n");
+
+    assert_int_equal(cfg->auth.jwt.algs, 1u << CFG_JWT_RS256 | 1u << CFG_JWT_EDDSA);
+    assert_int_equal(cfg->auth.jwt.leeway_s, 30);
+    cfg_free(cfg);
+    check_mistake("[auth]\njwt_audience = a\n", "f:2: jwt_audience needs jwt_key_file");
+    check_mistake(JWT "jwt_algorithms = none\n", "f:3: jwt_algorithms = none is not known");
+    check_mistake(JWT "jwt_algorithms = hs256\n", "f:3: jwt_algorithms = hs256 is not known");
 }
