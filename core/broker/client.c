@@ -328,7 +328,8 @@ static enum err on_first(struct client *c, const struct frame *f)
         return OK;
     if (client_on_connect(c, &p.connect) == ERR_FULL)
         return ERR_FULL;
-    login_forget(c);
+    if (!c->admission || !c->admission->expires_ms)
+        login_forget(c);
     return OK;
 }
 

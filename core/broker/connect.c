@@ -232,7 +232,8 @@ static void log_refused(const struct client *c, const struct packet_connect *p,
                           .client = p->client_id,
                           .user = p->username,
                           .peer = c->peer,
-                          .reason = close_reason_name(why)};
+                          .reason = close_reason_name(why),
+                          .detail = c->admission ? c->admission->why : NULL};
 
     if (s->hooks.log)
         s->hooks.log(s->hooks.net, &e);
@@ -456,18 +457,48 @@ static uint32_t expiry_of(const struct shard *s, const struct packet_connect *p)
     return expiry < s->limits->session_expiry ? expiry : s->limits->session_expiry;
 }
 
-static void is_silent(struct timer *t, void *owner, uint64_t now_ms)
+/* When what the client has proven ends; UINT64_MAX: never. */
+static uint64_t end_ms(const struct client *c)
+{
+    return c->admission && c->admission->expires_ms ? c->admission->expires_ms : UINT64_MAX;
+}
+
+/* When the client must have been heard of, or must go; UINT64_MAX: there is no such time. */
+static uint64_t client_due_ms(const struct client *c)
+{
+    uint64_t silent_ms = c->keep_alive ? c->last_input_ms + c->keep_alive * 1500ull : UINT64_MAX;
+
+    return end_ms(c) < silent_ms ? end_ms(c) : silent_ms;
+}
+
+static void client_is_due(struct timer *t, void *owner, uint64_t now_ms);
+
+static void arm_due(struct client *c, uint64_t now_ms)
+{
+    uint64_t due = client_due_ms(c), left = due > now_ms ? due - now_ms : 0;
+
+    if (due == UINT64_MAX)
+        return;
+    /* A timer may be late by a part of its time. Late by minutes is too much for a proof that has
+     * ended, so a long way is gone in steps, of which the last one is short. */
+    if (due == end_ms(c) && left > 1000)
+        due -= left / 32;
+    timer_arm(&c->stream.shard->timers, &c->keepalive_timer, due, client_is_due);
+}
+
+static void client_is_due(struct timer *t, void *owner, uint64_t now_ms)
 {
     struct client *c = TABLE_OBJECT(t, struct client, keepalive_timer);
     struct shard *s = owner;
-    uint64_t due;
 
     if (c->is_parked) /* it is us who do not read */
         c->last_input_ms = now_ms;
-    due = c->last_input_ms + c->keep_alive * 1500ull;
-
-    if (now_ms < due) {
-        timer_arm(&s->timers, t, due, is_silent);
+    if (now_ms < client_due_ms(c)) {
+        arm_due(c, now_ms);
+        return;
+    }
+    if (now_ms >= end_ms(c)) {
+        client_fail(c, REASON_NOT_AUTHORIZED, CLOSE_NOT_AUTHORIZED);
         return;
     }
     STAT_INC(&s->stats, keepalive_timeouts);
@@ -557,8 +588,7 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     note_session(s, x, false);
     send_connack(c, &o);
     client_log(c, 5, "client connected", NULL);
-    if (c->keep_alive)
-        timer_arm(&s->timers, &c->keepalive_timer, s->now_ms + c->keep_alive * 1500ull, is_silent);
+    arm_due(c, s->now_ms);
     deliver_resume(s, x);
     shares_connected(s, x, true);
 }

@@ -37,7 +37,9 @@ struct admission {
     bool is_refused;
     bool has_user;       /* `user` is proven and stands instead of the CONNECT's user name */
     uint8_t reason;      /* enum reason of the CONNACK of a refusal */
+    const char *why;     /* of a refusal, a fixed text for the log; or NULL */
     uint64_t credential; /* stands for what was proven; see shard_judge_all; 0: nothing to judge */
+    uint64_t expires_ms; /* by the clock of shard_begin_turn: what was proven ends; 0: never */
     struct login *login; /* core's own: enhanced authentication; NULL */
     uint16_t user_count; /* bytes of `user` */
     char user[];         /* not NUL-terminated */

@@ -188,7 +188,7 @@ struct client {
     struct bytes *aliases_in;     /* by alias - 1; owned texts */
     struct aliases_out *aliases_out;
     char *peer;
-    /* Until the CONNECT is judged; NULL: nobody was asked. With a login it stays. */
+    /* Until the CONNECT is judged; NULL: nobody was asked. With a login, or an end, it stays. */
     struct admission *admission;
     uint8_t *answers;
     uint64_t last_input_ms;

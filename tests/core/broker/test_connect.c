@@ -368,6 +368,80 @@ TEST(connect_tells_of_those_who_have_not_proven_who_they_are_and_of_nobody_else)
     broker_stop(&b);
 }
 
+/* A client whose proof ends after so many seconds. */
+static struct peer *connect_until(struct broker *b, struct connect_out *o, uint64_t seconds)
+{
+    struct peer *p;
+
+    b->admission = admit(false, 0, "proven");
+    b->admission->expires_ms = b->now_ms + 1000 * seconds;
+    p = broker_dial(b, 1, o);
+    broker_settle(b);
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    return p;
+}
+
+TEST(client_goes_when_what_it_proved_ends)
+{
+    struct connect_out o = {.protocol = MQTT_5, .client_id = BYTES_LIT("c")};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    b.listeners[1].allow_anonymous = false;
+    broker_start(&b);
+    for (uint16_t keep_alive = 0; keep_alive <= 6; keep_alive = (uint16_t)(keep_alive + 6)) {
+        o.keep_alive = keep_alive;
+        p = connect_until(&b, &o, 8);
+        for (int i = 0; i < 3; i++) { /* what it sends makes no difference */
+            broker_pass(&b, 2500);
+            peer_ping(p);
+            broker_settle(&b);
+            (void)peer_expect(p, PACKET_PINGRESP);
+        }
+        broker_pass(&b, 480);
+        peer_expect_nothing(p);
+        broker_pass(&b, 40);
+        peer_expect_end(p, REASON_NOT_AUTHORIZED, CLOSE_NOT_AUTHORIZED);
+    }
+    assert_int_equal(BROKER_SUM(&b, keepalive_timeouts), 0);
+    broker_stop(&b);
+}
+
+TEST(client_goes_within_seconds_when_a_long_proof_ends)
+{
+    struct connect_out o = {.protocol = MQTT_5, .client_id = BYTES_LIT("c")};
+    const uint64_t day_ms = 86400000;
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    broker_start(&b);
+    p = connect_until(&b, &o, day_ms / 1000);
+    for (uint64_t ms = 0; ms < day_ms - 60000; ms += 60000)
+        broker_pass(&b, 60000);
+    broker_pass(&b, 59999);
+    peer_expect_nothing(p);
+    broker_pass(&b, 100);
+    peer_expect_end(p, REASON_NOT_AUTHORIZED, CLOSE_NOT_AUTHORIZED);
+    broker_stop(&b);
+}
+
+TEST(client_that_is_silent_goes_before_what_it_proved_ends)
+{
+    struct connect_out o = {.protocol = MQTT_5, .client_id = BYTES_LIT("c"), .keep_alive = 2};
+    struct broker b;
+    struct peer *p;
+
+    broker_init(&b, 1);
+    broker_start(&b);
+    p = connect_until(&b, &o, 60);
+    broker_pass(&b, BROKER_LATE(3000));
+    peer_expect_end(p, REASON_KEEP_ALIVE_TIMEOUT, CLOSE_KEEPALIVE);
+    assert_int_equal(BROKER_SUM(&b, keepalive_timeouts), 1);
+    broker_stop(&b);
+}
+
 TEST(connect_is_refused_with_the_reason_of_its_protocol)
 {
     struct connect_out o = {.protocol = MQTT_311, .client_id = BYTES_LIT("")};
