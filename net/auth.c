@@ -20,6 +20,7 @@ struct auth {
     pthread_cond_t changed;
     struct auth_question *first, *last; /* asked, in order */
     struct passwd *passwd;              /* NULL: no passwords */
+    struct jwt *jwt;                    /* NULL: no tokens */
     struct passwd_cache *cache;
     bool must_end;
     /* fixed */
@@ -68,6 +69,16 @@ struct admission *auth_refusal(enum reason reason)
     return a;
 }
 
+/* The same with words for the log, a fixed text. */
+static struct admission *refuse(enum reason reason, const char *why)
+{
+    struct admission *a = auth_refusal(reason);
+
+    if (a)
+        a->why = why;
+    return a;
+}
+
 /* A hash of what the file says of the user, never 0. */
 static uint64_t credential_of(const struct auth *a, const struct passwd_entry *e)
 {
@@ -85,6 +96,28 @@ uint64_t auth_credential(const struct auth *a, const struct passwd *passwd, stru
 
 /* ---- helper threads ---- */
 
+/* Whether what it stands for was right not long ago. */
+static bool has_proof(struct auth *a, const struct passwd_proof *proof)
+{
+    bool is_known;
+
+    if (a->cache_ms == 0)
+        return false;
+    pthread_mutex_lock(&a->lock);
+    is_known = passwd_cache_has(a->cache, proof, clock_mono_ms());
+    pthread_mutex_unlock(&a->lock);
+    return is_known;
+}
+
+/* Whether this user came with this password not long ago. */
+static bool is_remembered(struct auth *a, const struct passwd_entry *e, struct bytes password)
+{
+    struct passwd_proof proof;
+
+    return a->cache_ms && passwd_proof_make(a->key, e, password, &crypt_passwd, &proof) == OK &&
+           has_proof(a, &proof);
+}
+
 /* Notes that the password was right, so that the next time costs nothing. */
 static void remember(struct auth *a, const struct auth_question *q, struct bytes password)
 {
@@ -99,35 +132,78 @@ static void remember(struct auth *a, const struct auth_question *q, struct bytes
     pthread_mutex_unlock(&a->lock);
 }
 
-static void check(struct auth *a, struct auth_question *q)
+static struct admission *check_password(struct auth *a, const struct auth_question *q)
 {
     struct bytes password = bytes_of(q->password, q->password_count);
     bool matches = false;
 
+    if (q->is_http && is_remembered(a, q->entry, password)) /* nobody has looked yet */
+        return admit(q->entry->name, credential_of(a, q->entry));
+    if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK)
+        return auth_refusal(REASON_SERVER_BUSY);
+    if (!matches)
+        return auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
+    remember(a, q, password);
+    return admit(q->entry->name, credential_of(a, q->entry));
+}
+
+static struct admission *check_token(const struct auth_question *q)
+{
+    struct bytes token = bytes_of(q->password, q->password_count);
+    uint64_t wall_ms = clock_wall_ms();
+    struct jwt_identity identity;
+    struct admission *admission;
+    const char *why;
+    enum err e = jwt_verify(q->jwt, token, wall_ms, &identity, &why);
+
+    if (e != OK)
+        return refuse(e == ERR_MEMORY ? REASON_SERVER_BUSY : REASON_BAD_USER_NAME_OR_PASSWORD, why);
+    admission = admit(bytes_of(identity.user, identity.user_count), 0);
+    if (admission && identity.ends_connection)
+        admission->expires_ms = clock_mono_ms() + (identity.expires_ms - wall_ms);
+    return admission;
+}
+
+static void check(struct auth *a, struct auth_question *q)
+{
     if (load_relaxed(&q->is_in_vain)) /* a hint: nothing depends on it */
         return;
-    if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK) {
-        q->admission = auth_refusal(REASON_SERVER_BUSY);
+    if (!q->is_token) {
+        q->admission = check_password(a, q);
         return;
     }
-    if (!matches) {
-        q->admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
-        return;
-    }
-    remember(a, q, password);
-    q->admission = admit(q->entry->name, credential_of(a, q->entry));
+    q->admission = check_token(q);
+    if (q->entry && q->admission && q->admission->is_refused)
+        free(check_password(a, q)); /* for its time: nobody knows this user */
+}
+
+static void wipe(struct auth_question *q)
+{
+    crypt_wipe(q->password, (size_t)q->password_count + q->user_count);
 }
 
 static void answer(struct auth_question *q)
 {
     struct worker *w = q->worker;
 
-    crypt_wipe(q->password, q->password_count);
+    wipe(q);
     pthread_mutex_lock(&w->answers_lock);
     q->next = w->auth_answers;
     w->auth_answers = q;
     pthread_mutex_unlock(&w->answers_lock);
     worker_ring(w);
+}
+
+static void hand_over(struct auth *a, struct auth_question *q)
+{
+    pthread_mutex_lock(&a->lock);
+    if (a->first)
+        a->last->next = q;
+    else
+        a->first = q;
+    a->last = q;
+    pthread_cond_signal(&a->changed);
+    pthread_mutex_unlock(&a->lock);
 }
 
 static void *helper_main(void *arg)
@@ -186,7 +262,8 @@ static void http_allows(struct auth *a, struct auth_question *q)
     if (end > now)
         passwd_cache_put(a->cache, &q->proof, now, end);
     pthread_mutex_unlock(&a->lock);
-    q->admission = admit_by_http(bytes_of(q->password, q->user_count), q->has_user);
+    q->admission =
+        admit_by_http(bytes_of(q->password + q->password_count, q->user_count), q->has_user);
 }
 
 /* A server that does not answer as it should says nothing of the client, which may try again and is
@@ -201,15 +278,20 @@ static enum reason fault_reason(const struct http_job *job)
 static void http_answered(struct http_job *job)
 {
     struct auth_question *q = question_of(job);
-    bool is_open = job->answer.verdict == HTTP_IGNORE && !q->has_user;
+    bool is_ignored = !job->fault && job->answer.verdict == HTTP_IGNORE;
 
+    if (is_ignored && (q->is_token || q->entry)) { /* a method after it decides */
+        http_job_fini(job);
+        hand_over(q->auth, q);
+        return;
+    }
     if (job->fault)
         q->admission = auth_refusal(fault_reason(job));
     else if (job->answer.verdict == HTTP_DENY)
         q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
     else if (job->answer.verdict == HTTP_ALLOW)
         http_allows(q->auth, q);
-    else if (is_open)
+    else if (q->may_be_open)
         q->is_open = true;
     else /* a user nobody knows */
         q->admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
@@ -219,7 +301,10 @@ static void http_answered(struct http_job *job)
 
 static void http_drop(struct http_job *job)
 {
-    auth_question_free(question_of(job));
+    struct auth_question *q = question_of(job);
+
+    wipe(q);
+    auth_question_free(q);
 }
 
 static const struct http_job_ops http_ops = {.answered = http_answered, .drop = http_drop};
@@ -290,10 +375,11 @@ void auth_destroy(struct auth *a)
         struct auth_question *q = a->first;
 
         a->first = q->next;
-        crypt_wipe(q->password, q->password_count);
+        wipe(q);
         auth_question_free(q);
     }
     passwd_release(a->passwd);
+    jwt_release(a->jwt);
     passwd_cache_destroy(a->cache);
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->lock);
@@ -307,15 +393,19 @@ void auth_use_http(struct auth *a, struct http_pool *pool, const char *url)
     a->http_url = url;
 }
 
-void auth_replace(struct auth *a, struct passwd *passwd)
+void auth_replace(struct auth *a, struct passwd *passwd, struct jwt *jwt)
 {
-    struct passwd *old;
+    struct passwd *old_passwd;
+    struct jwt *old_jwt;
 
     pthread_mutex_lock(&a->lock);
-    old = a->passwd;
+    old_passwd = a->passwd;
+    old_jwt = a->jwt;
     a->passwd = passwd ? passwd_ref(passwd) : NULL;
+    a->jwt = jwt_ref(jwt);
     pthread_mutex_unlock(&a->lock);
-    passwd_release(old);
+    passwd_release(old_passwd);
+    jwt_release(old_jwt);
 }
 
 /* A share of the users as they are now; NULL: no passwords. */
@@ -331,6 +421,26 @@ static struct passwd *current_passwd(struct auth *a)
 
 /* ---- asking ---- */
 
+/* A CONNECT, and what there is to compare it with. */
+struct asking {
+    const struct cfg_listener *listener;
+    const struct packet_connect *connect;
+    const struct auth_peer *peer;
+    struct worker *worker;
+    uint32_t asked; /* of the listener's methods, those that have been looked at */
+    /* shares */
+    struct passwd *passwd;            /* or NULL */
+    struct jwt *jwt;                  /* or NULL */
+    const struct passwd_entry *entry; /* NULL: nobody has looked */
+};
+
+enum decider { BY_NOBODY, BY_PASSWORD, BY_TOKEN, BY_HTTP };
+
+static struct bytes password_of(const struct packet_connect *connect)
+{
+    return connect->has_password ? connect->password : bytes_of("", 0);
+}
+
 static enum auth_verdict by_identity(const char *identity, struct admission **admission)
 {
     if (!identity || !*identity || strlen(identity) > UINT16_MAX)
@@ -340,67 +450,85 @@ static enum auth_verdict by_identity(const char *identity, struct admission **ad
     return *admission ? AUTH_KNOWN : AUTH_MEMORY;
 }
 
-/* Whether this user came with this password not long ago. */
-static bool is_remembered(struct auth *a, const struct passwd_entry *e, struct bytes password)
+/* With shares of its own. */
+static struct auth_question *new_question(struct auth *a, const struct asking *asking,
+                                          bool is_token)
 {
-    struct passwd_proof proof;
-    bool is_known;
-
-    if (a->cache_ms == 0 || passwd_proof_make(a->key, e, password, &crypt_passwd, &proof) != OK)
-        return false;
-    pthread_mutex_lock(&a->lock);
-    is_known = passwd_cache_has(a->cache, &proof, clock_mono_ms());
-    pthread_mutex_unlock(&a->lock);
-    return is_known;
-}
-
-static struct auth_question *new_question(struct auth *a, struct passwd *passwd,
-                                          const struct passwd_entry *entry, struct bytes password,
-                                          struct worker *w)
-{
-    struct auth_question *q = calloc(1, sizeof(*q) + password.n);
+    struct bytes password = password_of(asking->connect);
+    struct bytes user = asking->connect->has_username ? asking->connect->username : bytes_of("", 0);
+    struct auth_question *q = calloc(1, sizeof(*q) + password.n + user.n);
 
     if (!q)
         return NULL;
-    q->worker = w;
+    q->worker = asking->worker;
     q->auth = a;
-    q->passwd = passwd;
-    q->entry = entry;
+    q->passwd = asking->entry ? passwd_ref(asking->passwd) : NULL;
+    q->entry = asking->entry;
+    q->jwt = is_token ? jwt_ref(asking->jwt) : NULL;
+    q->is_token = is_token;
+    q->has_user = asking->connect->has_username;
     q->password_count = (uint16_t)password.n;
-    (void)bytes_put(q->password, password);
+    q->user_count = (uint16_t)user.n;
+    (void)bytes_put(bytes_put(q->password, password), user);
     return q;
 }
 
-static void hand_over(struct auth *a, struct auth_question *q)
+/* Which of the methods that have not been looked at decides about this client. */
+static enum decider who_decides(const struct auth *a, struct asking *asking)
 {
-    pthread_mutex_lock(&a->lock);
-    if (a->first)
-        a->last->next = q;
-    else
-        a->first = q;
-    a->last = q;
-    pthread_cond_signal(&a->changed);
-    pthread_mutex_unlock(&a->lock);
+    const struct cfg_methods *methods = &asking->listener->methods;
+    const struct packet_connect *connect = asking->connect;
+
+    while (asking->asked < methods->count) {
+        enum cfg_method method = methods->v[asking->asked++];
+
+        if (method == METHOD_HTTP && a->http)
+            return BY_HTTP;
+        if (method == METHOD_JWT && asking->jwt && connect->has_password &&
+            jwt_has_form(connect->password))
+            return BY_TOKEN;
+        if (method == METHOD_PASSWORD && asking->passwd && connect->has_username) {
+            asking->entry = passwd_find(asking->passwd, connect->username);
+            if (passwd_is_user(asking->entry))
+                return BY_PASSWORD;
+        }
+    }
+    return asking->entry ? BY_PASSWORD : BY_NOBODY; /* an unknown user costs a hash, too */
 }
 
-/* With a share of the table, which a question takes over. */
-static enum auth_verdict by_password(struct auth *a, struct passwd *passwd,
-                                     const struct packet_connect *connect, struct worker *w,
-                                     struct admission **admission, struct auth_question **question)
+/* Whether a client of whom no method knows anything has said nothing that could prove him. */
+static bool is_silent(const struct asking *asking)
 {
-    const struct passwd_entry *entry = passwd_find(passwd, connect->username);
-    struct bytes password = connect->has_password ? connect->password : bytes_of("", 0);
+    const struct packet_connect *connect = asking->connect;
 
-    if (is_remembered(a, entry, password)) {
-        *admission = admit(connect->username, credential_of(a, entry));
-        passwd_release(passwd);
+    return !connect->has_username &&
+           !(connect->has_password && cfg_methods_have(&asking->listener->methods, METHOD_JWT));
+}
+
+/* Nothing that came is anything to a method. */
+static enum auth_verdict by_nobody(const struct asking *asking, struct admission **admission)
+{
+    bool has_tokens = cfg_methods_have(&asking->listener->methods, METHOD_JWT);
+
+    if (is_silent(asking))
+        return AUTH_NONE;
+    *admission =
+        refuse(REASON_BAD_USER_NAME_OR_PASSWORD, has_tokens ? "the password is no token" : NULL);
+    return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+}
+
+static enum auth_verdict by_helper(struct auth *a, const struct asking *asking, bool is_token,
+                                   struct admission **admission, struct auth_question **question)
+{
+    const struct packet_connect *connect = asking->connect;
+
+    if (!is_token && is_remembered(a, asking->entry, password_of(connect))) {
+        *admission = admit(connect->username, credential_of(a, asking->entry));
         return *admission ? AUTH_KNOWN : AUTH_MEMORY;
     }
-    *question = new_question(a, passwd, entry, password, w);
-    if (!*question) {
-        passwd_release(passwd);
+    *question = new_question(a, asking, is_token);
+    if (!*question)
         return AUTH_MEMORY;
-    }
     hand_over(a, *question);
     return AUTH_ASKED;
 }
@@ -417,18 +545,6 @@ static bool http_proof(const struct auth *a, const char *body, uint32_t count,
         return false;
     memcpy(proof, mac, sizeof(*proof));
     return true;
-}
-
-static bool http_remembers(struct auth *a, const struct passwd_proof *proof)
-{
-    bool is_known;
-
-    if (a->cache_ms == 0)
-        return false;
-    pthread_mutex_lock(&a->lock);
-    is_known = passwd_cache_has(a->cache, proof, clock_mono_ms());
-    pthread_mutex_unlock(&a->lock);
-    return is_known;
 }
 
 /* The text of a question about this CONNECT. */
@@ -451,26 +567,27 @@ static enum err http_text(const struct cfg_listener *listener, const struct pack
 }
 
 /* With the text, which is taken over. */
-static enum auth_verdict http_ask(struct auth *a, const struct packet_connect *connect,
-                                  struct worker *w, const struct http_job *job,
+static enum auth_verdict http_ask(struct auth *a, struct asking *asking, const struct http_job *job,
                                   struct admission **admission, struct auth_question **question)
 {
-    struct bytes user = connect->has_username ? connect->username : bytes_of("", 0);
+    const struct packet_connect *connect = asking->connect;
     struct passwd_proof proof;
+    enum decider next;
     struct auth_question *q;
 
     if (!http_proof(a, job->body, job->body_count, &proof))
         return AUTH_MEMORY;
-    if (http_remembers(a, &proof)) {
-        *admission = admit_by_http(user, connect->has_username);
+    if (a->cache_ms && has_proof(a, &proof)) {
+        *admission = admit_by_http(connect->has_username ? connect->username : bytes_of("", 0),
+                                   connect->has_username);
         return *admission ? AUTH_KNOWN : AUTH_MEMORY;
     }
-    q = new_question(a, NULL, NULL, user, w); /* the name stands where a password would */
+    next = who_decides(a, asking); /* if the server does not */
+    q = new_question(a, asking, next == BY_TOKEN);
     if (!q)
         return AUTH_MEMORY;
     q->is_http = true;
-    q->has_user = connect->has_username;
-    q->user_count = (uint16_t)user.n;
+    q->may_be_open = next == BY_NOBODY && is_silent(asking);
     q->proof = proof;
     q->http = *job;
     *question = q;
@@ -478,13 +595,12 @@ static enum auth_verdict http_ask(struct auth *a, const struct packet_connect *c
     return AUTH_ASKED;
 }
 
-static enum auth_verdict by_http(struct auth *a, const struct cfg_listener *listener,
-                                 const struct packet_connect *connect, const struct auth_peer *peer,
-                                 struct worker *w, struct admission **admission,
-                                 struct auth_question **question)
+static enum auth_verdict by_http(struct auth *a, struct asking *asking,
+                                 struct admission **admission, struct auth_question **question)
 {
     struct http_job job = {.ops = &http_ops, .url = a->http_url};
-    enum err err = http_text(listener, connect, peer, &job.body, &job.body_count);
+    enum err err =
+        http_text(asking->listener, asking->connect, asking->peer, &job.body, &job.body_count);
     enum auth_verdict verdict;
 
     if (err == ERR_MEMORY)
@@ -493,18 +609,27 @@ static enum auth_verdict by_http(struct auth *a, const struct cfg_listener *list
         *admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
         return *admission ? AUTH_KNOWN : AUTH_MEMORY;
     }
-    verdict = http_ask(a, connect, w, &job, admission, question);
+    verdict = http_ask(a, asking, &job, admission, question);
     if (verdict != AUTH_ASKED)
         http_job_fini(&job);
     return verdict;
 }
 
-/* Whether the password file is to decide: it knows the user, or there is nobody else to ask. */
-static bool is_in_file(const struct auth *a, const struct passwd *passwd,
-                       const struct packet_connect *connect)
+static enum auth_verdict by_methods(struct auth *a, struct asking *asking,
+                                    struct admission **admission, struct auth_question **question)
 {
-    return passwd && connect->has_username &&
-           (!a->http || passwd_is_user(passwd_find(passwd, connect->username)));
+    enum decider decider = who_decides(a, asking);
+
+    switch (decider) {
+    case BY_HTTP:
+        return by_http(a, asking, admission, question);
+    case BY_PASSWORD:
+    case BY_TOKEN:
+        return by_helper(a, asking, decider == BY_TOKEN, admission, question);
+    case BY_NOBODY:
+    default:
+        return by_nobody(asking, admission);
+    }
 }
 
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
@@ -512,21 +637,23 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
                            struct worker *w, struct admission **admission,
                            struct auth_question **question)
 {
-    struct passwd *passwd;
+    struct asking asking = {.listener = listener, .connect = connect, .peer = peer, .worker = w};
+    enum auth_verdict verdict;
 
     if (listener->identity != IDENTITY_NONE)
         return by_identity(peer->identity, admission);
     if (connect->protocol == MQTT_5 && (connect->props.present & PROP_BIT(PROP_AUTH_METHOD)))
         return AUTH_NONE; /* core asks the client itself, and does not let it in without */
-    if (!connect->has_username && !a->http)
-        return AUTH_NONE;
-    passwd = current_passwd(a);
-    if (is_in_file(a, passwd, connect))
-        return by_password(a, passwd, connect, w, admission, question);
-    passwd_release(passwd);
-    if (a->http)
-        return by_http(a, listener, connect, peer, w, admission, question);
-    return AUTH_NONE;
+    if (listener->methods.count == 0)
+        return AUTH_NONE; /* user names are believed */
+    pthread_mutex_lock(&a->lock);
+    asking.passwd = a->passwd ? passwd_ref(a->passwd) : NULL;
+    asking.jwt = jwt_ref(a->jwt);
+    pthread_mutex_unlock(&a->lock);
+    verdict = by_methods(a, &asking, admission, question);
+    passwd_release(asking.passwd);
+    jwt_release(asking.jwt);
+    return verdict;
 }
 
 void auth_confirm(struct auth *a, struct admission *admission)
@@ -554,6 +681,7 @@ void auth_forget(struct auth_question *q)
 void auth_question_free(struct auth_question *q)
 {
     passwd_release(q->passwd);
+    jwt_release(q->jwt);
     http_job_fini(&q->http);
     free(q);
 }

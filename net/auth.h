@@ -1,4 +1,5 @@
-/* net/auth.h -- who a client is: its certificate, its pre-shared key, or its password.
+/* net/auth.h -- who a client is: its certificate, its pre-shared key, its password, a token, or
+ * what an HTTP server says of it.
  *
  * A worker asks when a CONNECT is whole. What is known at once is answered at once: the identity of
  * TLS, a listener without passwords, a password that was right not long ago (its proof is cached).
@@ -6,8 +7,13 @@
  * order of asking, and put the answer on the worker's list. So no worker ever computes one, and
  * clients that stand notice nothing of a storm of those that come.
  *
- * Where an HTTP server is asked (auth_use_http), that is about everybody of whom the password file
- * knows nothing, by the threads of net/http_pool. What it does not answer as it should is a denial.
+ * A listener has methods in an order. The first one that knows the user (password: he is in the
+ * file) or the form of what came (jwt: it looks like a token) decides, and what it refuses is
+ * refused. An HTTP server (auth_use_http, by the threads of net/http_pool) decides unless it
+ * answers with ignore; what it does not answer as it should is a denial. Where there are methods, a
+ * user name that none has proven is refused. While the password file does not know a user, a token
+ * that does not hold costs him as much as a wrong password does, so that nobody learns names from
+ * the time.
  *
  * Threads  create, stop, destroy, replace: main.  auth_ask, auth_forget: any worker.
  * Memory   a question belongs to the helpers until it comes back; then to the worker. There is at
@@ -22,6 +28,7 @@
 #include "core/policy/passwd.h"
 #include "core/policy/passwd_cache.h"
 #include "net/http_pool.h"
+#include "net/jwt.h"
 
 struct auth; /* opaque */
 struct conn;
@@ -37,14 +44,17 @@ struct auth_question {
     _Atomic uint32_t is_in_vain; /* nobody waits any more: it need not be computed */
     struct admission *admission; /* the answer; NULL: no memory for it */
     struct auth *auth;
-    bool is_open;          /* nobody has anything to say: allow_anonymous decides */
-    struct passwd *passwd; /* a share: the file of the moment of asking */
-    const struct passwd_entry *entry;
-    struct http_job http; /* where an HTTP server is asked instead */
+    bool is_open;                     /* nobody has anything to say: allow_anonymous decides */
+    struct passwd *passwd;            /* a share: the file of the moment of asking; or NULL */
+    const struct passwd_entry *entry; /* NULL: the password is not looked up */
+    struct jwt *jwt;                  /* a share: the keys of that moment; or NULL */
+    bool is_token;                    /* the password is one, and the keys decide */
+    struct http_job http;             /* where an HTTP server is asked, before both of them */
     bool is_http;
-    uint16_t user_count; /* of the name at the end of `password`, there */
+    bool may_be_open;          /* if it answers with ignore */
+    struct passwd_proof proof; /* of all that it is asked */
     bool has_user;
-    struct passwd_proof proof; /* of all that is asked */
+    uint16_t user_count; /* of the name behind the password */
     uint16_t password_count;
     uint8_t password[];
 };
@@ -52,15 +62,15 @@ struct auth_question {
 /* Makes it and starts its threads: `threads` of them, 0: one for each two cores. A password that
  * was right is not computed again for `cache_ms`.  NULL: `why` says why. */
 struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes);
-/* From now on `pool` asks at `url` about clients that the password file does not know. Before any
- * worker runs; both outlive it. */
+/* From now on `pool` asks at `url` where a listener has the method http. Before any worker runs;
+ * both outlive it. */
 void auth_use_http(struct auth *a, struct http_pool *pool, const char *url);
 /* Ends the threads; what they were asked is answered no more.  NULL is fine. */
 void auth_stop(struct auth *a);
 /* Frees it and what nobody has answered: the threads and all workers have ended.  NULL is fine. */
 void auth_destroy(struct auth *a);
-/* The users from now on; NULL: none, and user names are believed. Takes a share of its own. */
-void auth_replace(struct auth *a, struct passwd *passwd);
+/* The users and the keys for tokens from now on; NULL: none. Takes shares of its own. */
+void auth_replace(struct auth *a, struct passwd *passwd, struct jwt *jwt);
 
 enum auth_verdict {
     AUTH_NONE,  /* nothing to say: allow_anonymous decides, or an exchange at home */

@@ -140,6 +140,42 @@ static void load_acl(struct load *l, const char *path, const struct hash_key *ke
     free(text);
 }
 
+/* ---- keys for tokens ---- */
+
+static void on_jwt(void *context, bool is_mistake, const char *what)
+{
+    say_of_line(context, is_mistake, 0, what);
+}
+
+typedef enum err jwt_add(struct jwt *j, struct bytes text, jwt_tell *tell, void *context);
+
+static void load_keys(struct load *l, const char *path, jwt_add *add, struct jwt *jwt)
+{
+    size_t n;
+    char *text = read_file(l, path, JWT_FILE_BYTES_MAX, &n);
+
+    if (!text)
+        return;
+    l->file = path;
+    if (add(jwt, bytes_of(text, n), on_jwt, l) == ERR_MEMORY)
+        say(l, true, "%s: no memory for it", path);
+    crypt_wipe(text, n);
+    free(text);
+}
+
+static void load_jwt(struct load *l, const struct cfg_jwt *c, struct jwt **out)
+{
+    *out = jwt_create(c);
+    if (!*out) {
+        say(l, true, "no memory for keys of tokens");
+        return;
+    }
+    if (c->key_file)
+        load_keys(l, c->key_file, jwt_add_key_file, *out);
+    if (c->jwks_file)
+        load_keys(l, c->jwks_file, jwt_add_jwks, *out);
+}
+
 /* ---- certificates ---- */
 
 static enum tls_version version_of(enum cfg_tls_version version)
@@ -236,6 +272,8 @@ enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_
         load_scram(&l, cfg->auth.scram_file, key, &out->scram);
     if (cfg->auth.acl_file)
         load_acl(&l, cfg->auth.acl_file, key, &out->acl);
+    if (cfg->auth.jwt.key_file || cfg->auth.jwt.jwks_file)
+        load_jwt(&l, &cfg->auth.jwt, &out->jwt);
     if (!l.has_mistake) {
         secrets_warn(cfg, out, wall_ms, say_fn, context);
         return OK;
@@ -284,5 +322,6 @@ void secrets_release(struct secrets *s)
     passwd_release(s->passwd);
     scram_users_release(s->scram);
     acl_release(s->acl);
+    jwt_release(s->jwt);
     memset(s, 0, sizeof(*s));
 }

@@ -1,5 +1,5 @@
 /* net/secrets.h -- what a configuration names but keeps in files of their own: certificates, keys,
- * revocations, users and rules.
+ * revocations, users, rules and keys for tokens.
  *
  * They are read at start, for `causeway -t`, and again on SIGHUP: all of them or none. What is
  * wrong is said with its file (and line, where there is one), all mistakes at once.
@@ -14,6 +14,7 @@
 #include "core/policy/acl.h"
 #include "core/policy/passwd.h"
 #include "core/policy/scram_users.h"
+#include "net/jwt.h"
 #include "net/tls.h"
 
 struct secrets {
@@ -22,6 +23,7 @@ struct secrets {
     struct passwd *passwd;                        /* NULL: no password_file */
     struct scram_users *scram;                    /* NULL: no scram_file */
     struct acl *acl;                              /* NULL: no acl_file */
+    struct jwt *jwt;                              /* NULL: no keys for tokens */
 };
 
 /* Told of every mistake and every warning: a line of text with the file in it. */

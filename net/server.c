@@ -294,7 +294,7 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     s->secrets = *fresh;
     for (uint32_t i = 0; i < net->listener_count; i++)
         listener_use_tls(&net->listeners[i], s->secrets.listeners[i]);
-    auth_replace(net->auth, s->secrets.passwd);
+    auth_replace(net->auth, s->secrets.passwd, s->secrets.jwt);
     store_relaxed(&net->certificate_ends, secrets_end(&s->secrets)); /* stands alone */
     pthread_mutex_lock(&net->rules_lock);
     net->passwd = s->secrets.passwd;

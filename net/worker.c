@@ -242,22 +242,23 @@ void worker_log(struct worker *w, const struct log_line *line)
 
 void worker_log_flood(struct worker *w, enum log_flood kind, struct log_line *line)
 {
-    char text[96];
+    const char *detail = line->detail;
+    char text[192];
 
     if (w->now_ms < w->floods[kind].next_ms) {
         w->floods[kind].held_back++;
         return;
     }
-    if (w->floods[kind].held_back && !line->detail) {
-        snprintf(text, sizeof(text), "and %llu more times since the last line like this",
+    if (w->floods[kind].held_back) {
+        snprintf(text, sizeof(text), "%s%sand %llu more times since the last line like this",
+                 detail ? detail : "", detail ? "; " : "",
                  (unsigned long long)w->floods[kind].held_back);
         line->detail = text;
     }
     w->floods[kind].held_back = 0;
     w->floods[kind].next_ms = w->now_ms + FLOOD_PAUSE_MS;
     worker_log(w, line);
-    if (line->detail == text)
-        line->detail = NULL;
+    line->detail = detail;
 }
 
 /* ---- the turn ---- */

@@ -1,4 +1,4 @@
-/* tests/net/test_auth.c -- passwords checked by helper threads: who is asked, and what comes back.
+/* tests/net/test_auth.c -- passwords and tokens: who is asked what, and what comes back.
  *
  * The worker is only its list of answers and its eventfd; this thread plays it.
  */
@@ -13,6 +13,7 @@
 #include "net/auth.h"
 #include "net/clock.h"
 #include "net/worker.h"
+#include "tests/net/jwt_keys.h"
 
 /* Hashes of `password`; that of DEARER is wrong, and takes a tenth of a second and more to see. */
 #define SHA512                                                                                     \
@@ -29,6 +30,7 @@ struct world {
     struct auth *auth;
     struct worker *worker;
     struct cfg_listener listener;
+    struct jwt *jwt;                /* of use; or NULL */
     struct admission *admission;    /* of the last ask */
     struct auth_question *question; /* the same */
 };
@@ -46,7 +48,7 @@ static void use(struct world *w, const char *file)
 
     if (file)
         assert_int_equal(passwd_parse(bytes_str(file), &key, on_passwd, NULL, &passwd), OK);
-    auth_replace(w->auth, passwd);
+    auth_replace(w->auth, passwd, w->jwt);
     passwd_release(passwd);
 }
 
@@ -62,6 +64,7 @@ static void begin(struct world *w, uint32_t threads, uint32_t cache_ms, const ch
     memset(w->worker, 0, sizeof(*w->worker));
     pthread_mutex_init(&w->worker->answers_lock, NULL);
     w->worker->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    w->listener.methods = (struct cfg_methods){.v = {METHOD_PASSWORD}, .count = 1};
     use(w, file);
 }
 
@@ -227,9 +230,12 @@ TEST(auth_has_nothing_to_say_without_users_or_names)
     struct world w;
 
     begin(&w, 1, 60000, NULL);
+    w.listener.methods.count = 0;
     assert_int_equal(ask(&w, "u", "password"), AUTH_NONE);
     use(&w, "u:" SHA512 "\n");
+    w.listener.methods.count = 1;
     assert_int_equal(ask(&w, NULL, NULL), AUTH_NONE);
+    assert_int_equal(ask(&w, NULL, "password"), AUTH_NONE);
     end(&w);
 }
 
@@ -350,4 +356,144 @@ TEST(auth_stops_while_asked)
     for (uint32_t i = 0; i < 200; i++)
         assert_int_equal(ask(&w, "u", "password"), AUTH_ASKED);
     end(&w); /* what runs is ended, what waits is freed */
+}
+
+/* ---- tokens ---- */
+
+/* Of user joe: for ever, until 2096, and one that has expired. */
+#define TOKEN_KEYS "{\"keys\":[{\"kty\":\"oct\",\"k\":\"" RFC_SECRET "\"}]}"
+#define TOKEN "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqb2UifQ.vl9uxCICpAb7RPuXn_TjIoIxAe5PJ9Z1iCbYH76vkRg"
+#define LATE_TOKEN                                                                                 \
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqb2UiLCJleHAiOjQwMDAwMDAwMDB9."                               \
+    "RtmUcME3TpQDIt6WFTn5kTI6zAKDQZCJotw-aDQ0VYM"
+#define OLD_TOKEN RFC_HS256
+
+static const struct cfg_jwt token_rules = {.disconnect_after_expire = true};
+
+/* With users and keys, and these methods. */
+static void begin_tokens(struct world *w, const char *file, struct cfg_methods methods)
+{
+    begin(w, 1, 60000, NULL);
+    w->listener.methods = methods;
+    w->jwt = jwt_create(&token_rules);
+    assert_int_equal(jwt_add_jwks(w->jwt, bytes_str(TOKEN_KEYS), NULL, NULL), OK);
+    use(w, file);
+}
+
+static void end_tokens(struct world *w)
+{
+    end(w);
+    jwt_release(w->jwt);
+}
+
+static const struct cfg_methods token_only = {.v = {METHOD_JWT}, .count = 1};
+static const struct cfg_methods token_last = {.v = {METHOD_PASSWORD, METHOD_JWT}, .count = 2};
+static const struct cfg_methods token_first = {.v = {METHOD_JWT, METHOD_PASSWORD}, .count = 2};
+
+static void let_in(struct world *w, const char *user, const char *password, const char *as)
+{
+    answer_to(w, user, password);
+    assert_admitted(w->admission, as);
+    free(w->admission);
+}
+
+static void keep_out(struct world *w, const char *user, const char *password)
+{
+    if (ask(w, user, password) == AUTH_ASKED) {
+        await(w, w->question);
+        w->admission = w->question->admission;
+        auth_question_free(w->question);
+    }
+    assert_refused(w->admission, REASON_BAD_USER_NAME_OR_PASSWORD);
+    free(w->admission);
+}
+
+TEST(auth_takes_the_user_of_a_token)
+{
+    struct world w;
+
+    begin_tokens(&w, NULL, token_only);
+    let_in(&w, "joe", TOKEN, "joe");
+    let_in(&w, "anna", TOKEN, "joe");
+    let_in(&w, NULL, TOKEN, "joe");
+    keep_out(&w, "joe", OLD_TOKEN);
+    keep_out(&w, "joe", "password");
+    keep_out(&w, "joe", NULL);
+    keep_out(&w, NULL, "password");
+    assert_int_equal(ask(&w, NULL, NULL), AUTH_NONE);
+    end_tokens(&w);
+}
+
+TEST(auth_says_when_a_token_ends)
+{
+    uint64_t mono_ms = clock_mono_ms(), wall_ms = clock_wall_ms();
+    struct world w;
+
+    begin_tokens(&w, NULL, token_only);
+    answer_to(&w, "joe", TOKEN);
+    assert_int_equal(w.admission->expires_ms, 0);
+    assert_int_equal(w.admission->credential, 0); /* the keys may change */
+    free(w.admission);
+    answer_to(&w, "joe", LATE_TOKEN);
+    assert_in_range(w.admission->expires_ms, mono_ms + 4000000000000ull - wall_ms - 2000,
+                    mono_ms + 4000000000000ull - wall_ms + 2000);
+    free(w.admission);
+    answer_to(&w, "joe", OLD_TOKEN);
+    assert_non_null(w.admission->why);
+    free(w.admission);
+    end_tokens(&w);
+}
+
+TEST(auth_user_of_the_file_is_judged_by_it_alone)
+{
+    struct world w;
+
+    begin_tokens(&w, "u:" SHA512 "\n", token_last);
+    let_in(&w, "u", "password", "u");
+    let_in(&w, "joe", TOKEN, "joe");
+    let_in(&w, NULL, TOKEN, "joe");
+    keep_out(&w, "u", TOKEN);
+    keep_out(&w, "joe", "password");
+    keep_out(&w, "joe", NULL);
+    end_tokens(&w);
+}
+
+TEST(auth_token_may_be_asked_first)
+{
+    struct world w;
+
+    begin_tokens(&w, "u:" SHA512 "\n", token_first);
+    let_in(&w, "u", "password", "u");
+    let_in(&w, "u", TOKEN, "joe");
+    keep_out(&w, "u", OLD_TOKEN); /* it is a token, and decides */
+    keep_out(&w, "u", "wrong");
+    end_tokens(&w);
+}
+
+TEST(auth_listener_asks_for_its_own_methods_only)
+{
+    struct world w;
+
+    begin_tokens(&w, "u:" SHA512 "\n", token_only);
+    keep_out(&w, "u", "password");
+    w.listener.methods = (struct cfg_methods){.v = {METHOD_PASSWORD}, .count = 1};
+    let_in(&w, "u", "password", "u");
+    keep_out(&w, "joe", TOKEN);
+    end_tokens(&w);
+}
+
+/* A token that does not hold takes as long as a wrong password, while nobody knows the user. */
+TEST(auth_bad_token_of_an_unknown_user_costs_what_a_password_does)
+{
+    uint64_t began_ms, known_ms;
+    struct world w;
+
+    begin_tokens(&w, "u:" DEARER "\n", token_last);
+    began_ms = clock_mono_ms();
+    keep_out(&w, "u", OLD_TOKEN);
+    known_ms = clock_mono_ms() - began_ms;
+    began_ms = clock_mono_ms();
+    keep_out(&w, "nobody", OLD_TOKEN);
+    assert_true(4 * (clock_mono_ms() - began_ms) >= known_ms);
+    end_tokens(&w);
 }

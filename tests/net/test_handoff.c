@@ -567,7 +567,7 @@ TEST(password_of_a_user_who_is_deleted_meanwhile_is_refused)
     push(&w);
     TURN_UNTIL(w.from, load_relaxed(&w.from->conn_count) == 0); /* on its way home */
     assert_int_equal(passwd_parse(bytes_str("#\n"), &key, NULL, NULL, &fresh), OK);
-    auth_replace(w.server.net.auth, fresh);
+    auth_replace(w.server.net.auth, fresh, NULL);
     passwd_release(fresh);
     GO_UNTIL(&w, w.came_count >= 4);
     assert_memory_equal(w.came, "\x20\x02\x00\x04", 4);

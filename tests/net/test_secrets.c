@@ -9,6 +9,7 @@
 #include "cfg/parse.h"
 #include "net/clock.h"
 #include "net/secrets.h"
+#include "tests/net/jwt_keys.h"
 
 #define CERTS "build/certs/"
 #define FILES "build/test_secrets."
@@ -261,4 +262,29 @@ TEST(secrets_of_links_are_loaded_where_they_are_enabled)
     assert_non_null(s.links[0]);
     assert_null(s.links[1]);
     release(&s);
+}
+
+TEST(secrets_hold_the_keys_of_tokens)
+{
+    struct secrets s;
+
+    write_file(FILES "pem", rsa_pem);
+    write_file(FILES "jwks", "{\"keys\":[{\"kty\":\"oct\",\"k\":\"" RFC_SECRET "\"},"
+                             "{\"kty\":\"EC\",\"crv\":\"P-521\"}]}");
+    assert_int_equal(
+        load("[auth]\njwt_key_file = " FILES "pem\njwt_jwks_file = " FILES "jwks\n", &s), OK);
+    assert_int_equal(jwt_key_count(s.jwt), 2);
+    assert_int_equal(warnings, 1);
+    assert_said("? " FILES "jwks: key 2: it is of a kind that is not known");
+    release(&s);
+    write_file(FILES "pem", "a secret without its algorithm, of 32 bytes");
+    write_file(FILES "jwks", "{\"keys\":[{\"kty\":\"oct\"},{\"kty\":\"RSA\",\"n\":\"AA\"}]}");
+    assert_int_equal(
+        load("[auth]\njwt_key_file = " FILES "pem\njwt_jwks_file = " FILES "jwks\n", &s), ERR_PEER);
+    assert_int_equal(mistakes, 3);
+    assert_said("! " FILES "pem: it holds no public key in PEM; if it is a secret, write");
+    assert_said("! " FILES "jwks: key 1: its \"k\" is missing");
+    assert_said("! " FILES "jwks: key 2: its \"e\" is missing");
+    assert_empty(&s);
+    tls_fini();
 }

@@ -1,4 +1,4 @@
-/* tests/race/race_auth.c -- workers ask for passwords while main replaces the users. */
+/* tests/race/race_auth.c -- workers ask for passwords and tokens while main replaces both. */
 #include "tests/support/test.h"
 
 #include <pthread.h>
@@ -11,6 +11,7 @@
 #include "core/base/check.h"
 #include "net/auth.h"
 #include "net/worker.h"
+#include "tests/net/jwt_keys.h"
 
 #define WORKERS 3
 #define ASKED 300
@@ -29,11 +30,16 @@ static struct passwd *rules;
 /* User "a" is in every file, "b" in every other one. */
 static void replace(uint32_t number)
 {
+    static const struct cfg_jwt token_rules = {.username_claim = "iss"};
+    struct jwt *jwt = jwt_create(&token_rules);
     struct passwd *fresh, *old;
 
     CHECK(passwd_parse(bytes_str(number % 2 ? "a:" HASH "\nb:" HASH "\n" : "a:" HASH "\n"), &key,
                        NULL, NULL, &fresh) == OK);
-    auth_replace(auth, fresh);
+    CHECK(jwt &&
+          jwt_add_key_file(jwt, bytes_str(number % 2 ? rsa_pem : p256_pem), NULL, NULL) == OK);
+    auth_replace(auth, fresh, jwt);
+    jwt_release(jwt);
     pthread_mutex_lock(&rules_lock);
     old = rules;
     rules = fresh;
@@ -97,7 +103,8 @@ static uint32_t take_answers(struct worker *w)
 
 static void *work(void *arg)
 {
-    static const struct cfg_listener listener;
+    static const struct cfg_listener listener = {
+        .methods = {.v = {METHOD_PASSWORD, METHOD_JWT}, .count = 2}};
     static const struct auth_peer peer = {.ip = "192.0.2.1"};
     struct worker *w = arg;
     uint32_t waiting = 0;
@@ -110,6 +117,10 @@ static void *work(void *arg)
         struct admission *admission = NULL;
         struct auth_question *q = NULL;
 
+        if (i % 4 == 0) { /* it has expired, which is found out after its signature */
+            connect.username = bytes_str("token");
+            connect.password = bytes_str(i % 8 ? RFC_RS256 : RFC_ES256);
+        }
         if (auth_ask(auth, &listener, &connect, &peer, w, &admission, &q) == AUTH_KNOWN)
             take_answer(w, admission);
         else
