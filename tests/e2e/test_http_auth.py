@@ -394,4 +394,46 @@ def a_user_of_the_password_file_is_not_asked_about(t):
     t.connect(broker=broker, username="elsewhere", password="p")
 
 
+def file_of(program, *users):
+    path = os.path.join(tempfile.mkdtemp(), "passwd")
+    for i, user in enumerate(users):
+        subprocess.run([program, "-H", "sha512", *(["-c"] if i == 0 else []), "-b", path, user,
+                        "right"], check=True, capture_output=True)
+    return path
+
+
+@test
+def what_the_server_ignores_the_methods_after_it_decide(t):
+    program = os.path.join(os.path.dirname(t.broker.program), "causeway-passwd")
+    if not os.path.exists(program):
+        return
+    path = file_of(program, "ignore", "deny", "first")
+    broker = t.other(text=config({"http_auth_url": SERVER.url + "/auth", "password_file": path,
+                                  "methods": "http, password"}))
+    for _ in range(2):  # the second time it is remembered
+        t.connect(broker=broker, username="ignore", password="right")
+    t.connect(broker=broker, username="first", password="another")
+    for user, password, why in (("ignore", "wrong", 0x86), ("ignore", None, 0x86),
+                                ("ignore/unknown", "right", 0x86), ("deny", "right", 0x87),
+                                ("garbage", "right", 0x88)):
+        c = t.raw(broker=broker)
+        c.send(login(c, t.new_id(), username=user, password=password))
+        c.refused(why)
+    true(SERVER.about("first"), "the server was asked first")
+
+
+@test
+def a_listener_has_methods_of_its_own(t):
+    program = os.path.join(os.path.dirname(t.broker.program), "causeway-passwd")
+    if not os.path.exists(program):
+        return
+    text = config({"http_auth_url": SERVER.url + "/auth", "password_file": file_of(program, "own")})
+    broker = t.other(text=text.replace("[log]", "auth_methods = password\n[log]"))
+    t.connect(broker=broker, username="own", password="right")
+    c = t.raw(broker=broker)
+    c.send(login(c, t.new_id(), username="stranger", password="p"))
+    c.refused(0x86)
+    equal(SERVER.about("stranger"), [], "questions")
+
+
 run(text=AUTH)
