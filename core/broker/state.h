@@ -190,6 +190,7 @@ struct client {
     char *peer;
     /* Until the CONNECT is judged; NULL: nobody was asked. With a login, or an end, it stays. */
     struct admission *admission;
+    /* Of the SUBSCRIBE that is parked: an enum access_answer for each filter; or NULL. */
     uint8_t *answers;
     uint64_t last_input_ms;
     uint64_t credential;     /* of its admission; 0: none */
@@ -198,7 +199,6 @@ struct client {
     uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
     uint32_t answer_bytes;   /* answers written since the output was last low */
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
-    /* Of the SUBSCRIBE that is parked: an enum access_answer for each filter; or NULL. */
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
