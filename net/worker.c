@@ -87,6 +87,12 @@ static void hook_auth_failed(void *net, void *conn, struct bytes client_id)
         guard_on_failure(conn, client_id);
 }
 
+static bool hook_is_banned(void *net, void *conn, struct bytes client_id)
+{
+    (void)net;
+    return conn && (!guard_still_admits(conn) || guard_bans(conn, client_id));
+}
+
 static enum access_answer hook_may(void *net, const struct access_question *q)
 {
     const struct worker *w = net;
@@ -105,6 +111,7 @@ static bool set_hooks(struct worker *w)
                                 .certificate_days = hook_certificate_days,
                                 .still_holds = hook_still_holds,
                                 .auth_failed = hook_auth_failed,
+                                .is_banned = hook_is_banned,
                                 .may = w->http_access ? hook_may : NULL};
 
     if (w->is_link && net->link_ops) {

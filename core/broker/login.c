@@ -142,6 +142,19 @@ static void fail(struct client *c, enum reason reason, enum close_reason why)
     client_fail(c, reason, why);
 }
 
+/* Of many proofs that were begun at once, none tells whether it was right, once the others have
+ * made a ban. A client that is in already is no guesser's. */
+static bool is_banned(const struct client *c, const struct login *l)
+{
+    const struct shard_hooks *hooks = &c->stream.shard->hooks;
+    struct packet p;
+
+    if (c->state != CLIENT_AUTHENTICATING || !hooks->is_banned)
+        return false;
+    waiting_connect(l, &p);
+    return hooks->is_banned(hooks->net, c->stream.conn, p.connect.client_id);
+}
+
 static void send_auth(struct client *c, enum reason reason, struct bytes data)
 {
     struct bytes method = scram_method(login_of(c)->kind); /* [MQTT-4.12.0-5] */
@@ -224,6 +237,10 @@ static void take(struct client *c, const struct props *props, bool is_first)
 
     if (is_first && !has_data) {
         send_auth(c, REASON_CONTINUE_AUTHENTICATION, (struct bytes){0});
+        return;
+    }
+    if (is_last && is_banned(c, l)) {
+        fail(c, REASON_CONNECTION_RATE_EXCEEDED, CLOSE_BANNED);
         return;
     }
     if (has_data && is_last)

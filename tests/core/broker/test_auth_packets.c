@@ -304,21 +304,35 @@ TEST(auth_refuses_a_wrong_proof_counts_it_and_says_who)
     broker_stop(&b);
 }
 
-TEST(auth_of_a_banned_client_is_not_begun)
+static bool bans_after_two(void *net, void *conn, struct bytes client_id)
 {
-    struct scram_client c = user_with("alice", "secret");
-    struct hello h = {.id = "c", .method = METHOD, .data = scram_client_first(&c)};
+    (void)net;
+    assert_non_null(conn);
+    assert_int_equal(client_id.n, 1);
+    return failures >= 2;
+}
+
+TEST(auth_of_many_guesses_made_at_once_looks_at_none_beyond_the_ban)
+{
+    static const char *const passwords[] = {"one", "two", "secret"};
+    const struct shard_hooks hooks = {.auth_failed = on_failure, .is_banned = bans_after_two};
+    static const uint8_t reasons[] = {0x87, 0x87, REASON_CONNECTION_RATE_EXCEEDED};
+    struct scram_client c[3];
+    struct peer *p[3];
     struct broker b;
-    struct peer *p;
 
     start(&b, 1);
-    b.admission = calloc(1, sizeof *b.admission);
-    assert_non_null(b.admission);
-    b.admission->is_refused = true;
-    b.admission->reason = REASON_CONNECTION_RATE_EXCEEDED;
-    p = hello(&b, &h);
-    broker_settle(&b);
-    expect_refusal(p, REASON_CONNECTION_RATE_EXCEEDED);
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    for (int i = 0; i < 3; i++) {
+        c[i] = user_with("alice", passwords[i]);
+        p[i] = challenged(&b, &c[i], "c");
+    }
+    for (int i = 0; i < 3; i++) {
+        send_auth(p[i], 0x18, METHOD, bytes_str(c[i].last));
+        broker_settle(&b);
+        expect_refusal(p[i], reasons[i]);
+    }
+    assert_int_equal(failures, 2); /* the last proof, which is right, is not looked at */
     broker_stop(&b);
 }
 
