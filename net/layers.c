@@ -323,11 +323,14 @@ enum err layers_seal(struct layers *l, const struct bytes *pieces, uint32_t piec
         return tls_seal(l->tls, pieces, piece_count, taken);
     *taken = 0;
     for (uint32_t i = 0; i < piece_count; i++) {
-        if (room_of(l) < pieces[i].n && layers_waiting(l) > 0)
-            return ERR_FULL;
-        if (flow_put(&l->next, pieces[i]) != OK)
+        uint32_t room = room_of(l);
+        struct bytes part = bytes_of(pieces[i].p, pieces[i].n < room ? pieces[i].n : room);
+
+        if (part.n && flow_put(&l->next, part) != OK)
             return ERR_MEMORY;
-        *taken += pieces[i].n;
+        *taken += part.n;
+        if (part.n < pieces[i].n)
+            return ERR_FULL;
     }
     return OK;
 }
