@@ -117,6 +117,7 @@ void conn_on_timer(struct timer *t, void *owner, uint64_t now_ms)
     switch ((enum conn_state)c->state) {
     case CONN_GREETING:
     case CONN_ASKING:
+    case CONN_LEAVING:
         STAT_INC(shard_count(c->worker->shard), connect_timeouts);
         conn_log(c, 5, "connection closed", close_reason_name(CLOSE_CONNECT_TIMEOUT));
         conn_drop(c, CLOSE_CONNECT_TIMEOUT);

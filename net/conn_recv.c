@@ -342,6 +342,7 @@ static void open_here(struct conn *c, struct bytes in, struct admission *admissi
 static void send_home(struct conn *c, uint32_t home, struct bytes in, struct admission *admission)
 {
     struct handoff *h = malloc(sizeof(*h) + in.n);
+    struct worker *w = c->worker;
 
     if (!h) {
         free(admission);
@@ -358,10 +359,12 @@ static void send_home(struct conn *c, uint32_t home, struct bytes in, struct adm
     h->count = in.n;
     memcpy(h->bytes, in.p, in.n);
     conn_held_free(c);
-    STAT_ADD(shard_count(c->worker->shard), input_bytes_held, handoff_bytes(h)); /* they moved */
+    STAT_ADD(shard_count(w->shard), input_bytes_held, handoff_bytes(h)); /* they moved */
     c->u.handoff = h;
     c->home = (uint8_t)home;
     conn_become(c, CONN_LEAVING);
+    timer_arm(shard_timers(w->shard), &c->timer, w->now_ms + w->net->cfg->limits.connect_timeout_ms,
+              conn_on_timer); /* a peer that does not read holds up what must be sent before */
     conn_leave(c);
 }
 

@@ -207,6 +207,18 @@ TEST(handoff_that_is_given_up_is_not_counted_any_more)
     world_end(&w);
 }
 
+TEST(handoff_that_cannot_leave_in_time_is_given_up)
+{
+    struct world w;
+
+    world_begin(&w);
+    w.from->ahead_ms += 11000; /* connect_timeout */
+    TURN_UNTIL(w.from, load_relaxed(&w.from->conn_count) == 0);
+    assert_int_equal(held_bytes(w.from), 0);
+    assert_int_equal(load_relaxed(&w.server.net.connection_count), 0);
+    world_end(&w);
+}
+
 TEST(handoff_that_never_left_is_freed_with_its_worker)
 {
     struct world w;
