@@ -657,8 +657,9 @@ TEST(handshakes_beyond_the_rate_wait_and_are_freed_at_the_end)
  * but what was sent in them can still be read. */
 TEST(accepted_socket_without_address_comes_in_only_where_every_address_may)
 {
-    static const char *const keys[] = {"", "allow = 127.0.0.0/8\n", "deny = 192.0.2.0/24\n",
-                                       "proxy_protocol = on\nproxy_trusted = 127.0.0.1\n"};
+    static const char *const keys[] = {
+        "", "allow = 127.0.0.0/8\n", "deny = 192.0.2.0/24\n",
+        "proxy_protocol = on\nproxy_trusted = 127.0.0.1\nallow_anonymous = true\n"};
 
     for (uint32_t i = 0; i < 4; i++) {
         struct world w;
