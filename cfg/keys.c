@@ -232,7 +232,8 @@ const struct key keys[] = {
              "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
              "whatever is written here; for the others, whoever connects here may speak."},
     {LISTENER(allow_anonymous), .name = "allow_anonymous", .type = KEY_BOOL, .example = "true",
-     .unset = "that of [auth] on a loopback address; any other address needs it written here",
+     .unset = "that of [auth] on a loopback address without proxy_protocol; any other "
+              "needs it written here",
      .help = "Whether clients may connect without authentication. Everybody who can reach a "
              "listener with true may publish and read everything."},
     {LISTENER(max_connections), .name = "max_connections", .type = KEY_NUMBER, .min = 1,
