@@ -251,8 +251,8 @@ static void on_opened(struct stream *s)
                             .keep_alive = (uint16_t)l->keepalive,
                             .client_id = bytes_of(d->client_id, d->client_id_n),
                             .maximum_packet_size = d->host->limits->packet_bytes,
-                            .user_property_name = BYTES_LIT(DIALER_PROPERTY),
-                            .user_property_value = BYTES_LIT(DIALER_PROPERTY_VALUE)};
+                            .user_property_name = BYTES_LIT(LINK_PROPERTY),
+                            .user_property_value = d->host->cluster};
     uint8_t *to;
 
     if (d->state != DIALER_DIALING)

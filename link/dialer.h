@@ -25,9 +25,6 @@
 #define DIALER_CONNACK_MS 5000u
 /* A connection that held for so long was a good one: after it, the pause is the first again. */
 #define DIALER_GOOD_MS 5000u
-/* The user property by which a Causeway broker knows another one: its name and its value. */
-#define DIALER_PROPERTY "causeway-link"
-#define DIALER_PROPERTY_VALUE "1"
 
 enum dialer_state {
     DIALER_OFF,      /* not started, or stopped */

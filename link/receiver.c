@@ -16,9 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/arena.h"
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/binding.h"
+#include "link/channel.h"
 #include "link/waiting.h"
 
 /* A client that is disconnected. */
@@ -117,6 +119,29 @@ static bool kick(struct receiver *r, const struct link_packet *packet, const cha
 
 /* ---- answers ---- */
 
+/* Sends an answer to who asked: over the connection itself if it lives here, else to the subscriber
+ * of the topic. ERR_FULL: no room now. */
+static enum err reply(struct receiver *r, const struct link_packet *packet, struct bytes payload)
+{
+    struct channel channel = channel_of_client(r->host, packet->from);
+    struct publish_out p = {.topic = packet->response_topic, .payload = payload};
+    uint8_t *props;
+
+    if (packet->from.worker != shard_number(r->host->shard))
+        return shard_link_reply(r->host->shard, packet->response_topic, packet->correlation,
+                                payload);
+    props = arena_alloc(shard_arena(r->host->shard), packet->correlation.n + 3);
+    if (!props)
+        return ERR_MEMORY;
+    props[0] = 0x09; /* correlation data [MQTT5 3.3.2.3.6] */
+    put_be16(props + 1, (uint16_t)packet->correlation.n);
+    bytes_put(props + 3, packet->correlation);
+    p.props = bytes_of(props, packet->correlation.n + 3);
+    if (channel_publish(&channel, &p) == ERR_FULL)
+        channel_fail(&channel, "it takes no packets large enough for our answer");
+    return OK; /* or it is gone */
+}
+
 /* Sends an actor_init_ack. false: no room now. */
 static bool answer(struct receiver *r, const struct link_packet *packet, struct bytes actor,
                    struct bytes refusal, bool need_bootstrap)
@@ -134,8 +159,7 @@ static bool answer(struct receiver *r, const struct link_packet *packet, struct 
         c.need_bootstrap = need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
     err = emqx_control_encode(&c, payload, sizeof(payload), &size);
     CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
-    err = shard_link_reply(r->host->shard, packet->response_topic, packet->correlation,
-                           bytes_of(payload, size));
+    err = reply(r, packet, bytes_of(payload, size));
     if (err == ERR_MEMORY) /* they wait 5 s for nothing and begin again */
         STAT_INC(shard_count(r->host->shard), dropped_memory);
     return err != ERR_FULL;

@@ -184,6 +184,8 @@ void client_leave_session(struct client *c, bool with_will)
         will_publish(s, x);
     shares_connected(s, x, false);
     wait_for_client(s, x);
+    if (s->hooks.link_gone)
+        s->hooks.link_gone(s->hooks.link, client_name(c));
 }
 
 /* ---- CONNECT ---- */
@@ -615,6 +617,8 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
     reason = judge(c, p);
     if (reason == REASON_SUCCESS && !client_still_holds(c, name))
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
+    if (reason == REASON_SUCCESS && !speaker_may_be_here(c, p))
+        reason = REASON_NOT_AUTHORIZED;
     if (reason == REASON_SUCCESS && judge_will(c, p, id, user, &reason) == ERR_FULL)
         return ERR_FULL;
     if (reason != REASON_SUCCESS) {

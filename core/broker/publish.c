@@ -50,52 +50,65 @@ static bool find_topic(struct client *c, const struct packet_publish *p, struct 
     return true;
 }
 
-/* A `$LINK/` packet goes to the link worker of its cluster's link as it is. */
-static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
+/* Sends a `$LINK/` packet to a link worker. */
+static enum err mail_to_link(struct shard *s, uint32_t worker, const struct link_packet *p)
 {
-    struct shard *s = c->stream.shard;
-    struct bytes cluster = speaker_cluster(topic);
-    uint32_t worker = s->cluster->config.workers + shard_link_home(s, cluster);
-    bool is_impostor = speaker_is_impostor(c, cluster);
-    struct bytes id = session_id(c->session), user = {0}, response = {0}, correlation = {0};
     struct msg_link_packet *m;
     struct link_parcel *parcel;
     uint8_t *to;
 
-    if (is_impostor)
-        user = session_user(c->session);
-    if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
-        response = p->props.response_topic;
-    if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
-        correlation = p->props.correlation_data;
     if (!mail_room(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m) ||
         !mail_takes(s, worker, p->payload.n))
         return ERR_FULL;
-    parcel = malloc(sizeof *parcel + topic.n + id.n + user.n + response.n + correlation.n +
-                    p->payload.n);
+    parcel = malloc(sizeof *parcel + p->topic.n + p->client_id.n + p->user.n + p->response_topic.n +
+                    p->correlation.n + p->payload.n);
     if (!parcel)
         return ERR_MEMORY;
-    *parcel = (struct link_parcel){.topic_count = topic.n,
-                                   .client_id_count = id.n,
-                                   .user_count = user.n,
-                                   .response_count = response.n,
-                                   .correlation_count = correlation.n,
+    *parcel = (struct link_parcel){.topic_count = p->topic.n,
+                                   .client_id_count = p->client_id.n,
+                                   .user_count = p->user.n,
+                                   .response_count = p->response_topic.n,
+                                   .correlation_count = p->correlation.n,
                                    .payload_count = p->payload.n,
-                                   .client = slab_handle(&s->clients, c),
-                                   .worker = (uint16_t)s->number,
+                                   .client = {p->from.slot, p->from.generation},
+                                   .worker = p->from.worker,
                                    .qos = p->qos,
-                                   .is_impostor = is_impostor};
-    to = bytes_put(parcel->bytes, topic);
-    to = bytes_put(to, id);
-    to = bytes_put(to, user);
-    to = bytes_put(to, response);
-    to = bytes_put(to, correlation);
+                                   .is_impostor = p->is_impostor};
+    to = bytes_put(parcel->bytes, p->topic);
+    to = bytes_put(to, p->client_id);
+    to = bytes_put(to, p->user);
+    to = bytes_put(to, p->response_topic);
+    to = bytes_put(to, p->correlation);
     bytes_put(to, p->payload);
     m = mail_post(s->cluster->mail, s->number, worker, MAIL_PUBLISH, sizeof *m);
     CHECK(m);
     *m = (struct msg_link_packet){.type = MSG_LINK_PACKET, .parcel = parcel};
     mail_count(s, worker, parcel->payload_count);
     return OK;
+}
+
+/* A `$LINK/` packet goes to the link worker of its cluster's link as it is. */
+static enum err pass_to_link(struct client *c, const struct packet_publish *p, struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    struct bytes cluster = speaker_cluster(topic);
+    uint32_t worker = s->cluster->config.workers + shard_link_home(s, cluster);
+    struct link_packet packet = {.from = client_name(c),
+                                 .client_id = session_id(c->session),
+                                 .topic = topic,
+                                 .payload = p->payload,
+                                 .qos = p->qos,
+                                 .is_impostor = speaker_is_impostor(c, cluster)};
+
+    if (packet.is_impostor)
+        packet.user = session_user(c->session);
+    if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
+        packet.response_topic = p->props.response_topic;
+    if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
+        packet.correlation = p->props.correlation_data;
+    if (worker != s->number)
+        return mail_to_link(s, worker, &packet);
+    return !s->hooks.link_packet || s->hooks.link_packet(s->hooks.link, &packet) ? OK : ERR_FULL;
 }
 
 bool client_may_publish(const struct client *c, struct bytes topic)

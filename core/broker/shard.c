@@ -593,6 +593,8 @@ enum err shard_greet(struct shard *s, struct bytes in, struct greeting *g, uint3
         return OK;
     g->is_connect = true;
     g->connect = p.connect;
+    if (speaker_home(s->cluster, &p.connect, &g->home))
+        return OK;
     if (p.connect.client_id.n)
         g->home = (uint32_t)((hash_of(s, p.connect.client_id) >> 32) % s->cluster->config.workers);
     return OK;
@@ -613,7 +615,7 @@ enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
 
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
 {
-    return (uint32_t)((hash_of(s, cluster) >> 32) % s->cluster->config.link_workers);
+    return link_home(s->cluster, cluster);
 }
 
 enum err shard_publish(struct shard *s, struct publish *p, bool *matched)
@@ -652,6 +654,17 @@ enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason
     *m =
         (struct msg_kick){.type = MSG_KICK, .reason = reason, .client = {who.slot, who.generation}};
     return OK;
+}
+
+struct stream *shard_link_stream(struct shard *s, struct client_name who, uint32_t *packet_max)
+{
+    struct client *c = slab_at(&s->clients, (struct handle){who.slot, who.generation});
+
+    CHECK(who.worker == s->number);
+    if (!c || c->state != CLIENT_CONNECTED || c->stream.close_wanted || c->stream.close_now)
+        return NULL;
+    *packet_max = c->packet_max;
+    return &c->stream;
 }
 
 /* ---- what others may know ---- */

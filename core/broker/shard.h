@@ -76,7 +76,17 @@ struct log_event {
     const char *detail; /* free text or NULL */
 };
 
+/* The user property of a CONNECT by which a broker of ours says that the connection is a link's;
+ * its value is the name of its cluster. */
+#define LINK_PROPERTY "causeway-link"
+
 struct link_packet;
+
+/* Names a client to the link layer, also when it is gone. */
+struct client_name {
+    uint16_t worker;
+    uint32_t slot, generation;
+};
 
 /* May a client publish to a topic, may it subscribe to a filter? Asked of the net where somebody
  * outside decides. Deliveries are not asked about. */
@@ -129,13 +139,13 @@ struct shard_hooks {
     bool (*link_packet)(void *link, const struct link_packet *packet);
     /* A local filter (group empty: not shared) got its first subscriber or lost its last one. */
     void (*interest)(void *link, struct bytes group, struct bytes filter, bool is_added);
+    /* A client that lives on this link worker (shard_link_stream) is gone, or much of what waited
+     * for it has left. */
+    void (*link_gone)(void *link, struct client_name who);
+    void (*link_drained)(void *link, struct client_name who);
 };
 
 /* A `$LINK/` publish on its way to the link worker. */
-struct client_name {
-    uint16_t worker;
-    uint32_t slot, generation;
-};
 struct link_packet {
     struct client_name from;
     struct bytes client_id;
@@ -221,7 +231,7 @@ void shard_awake(struct shard *s); /* after the wait, before anything else */
 
 /* What the first bytes of a connection say. */
 struct greeting {
-    uint32_t home;                 /* the worker it belongs to */
+    uint32_t home;                 /* the worker it belongs to: by client id, or a link's */
     bool is_connect;               /* they begin with a whole CONNECT without a fault */
     struct packet_connect connect; /* then this is it: views into the bytes */
 };
@@ -271,6 +281,12 @@ MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct b
                                    struct bytes payload);
 /* Disconnects a client that broke the link protocol, with a reason code. ERR_FULL: not now. */
 MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
+
+/* The connection of a client that lives on this link worker (`who.worker` is ours), for packets of
+ * the link layer's own: what is written to its outq leaves in this turn if stream_touch is called.
+ * *packet_max: the largest packet it takes. NULL: it is gone. Valid until the next call that may
+ * close it. */
+struct stream *shard_link_stream(struct shard *s, struct client_name who, uint32_t *packet_max);
 
 /* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
  * packets of that cluster arrive. */

@@ -8,6 +8,10 @@
  * Who speaks for a link that it is not is an impostor: its packets go to the link worker all the
  * same, which answers them in the link's protocol. Where nobody may speak for any link, `$LINK/` is
  * closed as any other topic that may not be written.
+ *
+ * A broker of ours says in its CONNECT which cluster it is of (LINK_PROPERTY). If we have a link to
+ * that, its connection lives on the link worker of the link, and is a link's and nothing else: what
+ * it sends takes no way through another thread, and what the link says to it neither.
  */
 #include "core/base/check.h"
 #include "core/broker/state.h"
@@ -17,6 +21,29 @@
 static bool is_of(const struct link_rules *link, struct bytes user)
 {
     return link->identity && bytes_eq(bytes_str(link->identity), user);
+}
+
+static const struct link_rules *link_named(const struct cluster_config *config, struct bytes name)
+{
+    for (uint32_t i = 0; i < config->link_count; i++)
+        if (bytes_eq(bytes_str(config->links[i].name), name))
+            return &config->links[i];
+    return NULL;
+}
+
+bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker)
+{
+    struct bytes rest = p->props.all, name, value;
+
+    if (!c->config.link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
+        return false;
+    while (props_next_user(&rest, &name, &value)) {
+        if (!bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) || !link_named(&c->config, value))
+            continue;
+        *worker = c->config.workers + link_home(c, value);
+        return true;
+    }
+    return false;
 }
 
 void speaker_begin(struct client *c)
@@ -30,7 +57,32 @@ void speaker_begin(struct client *c)
     for (uint32_t i = 0; config->link_workers && a && a->has_user && i < config->link_count; i++)
         c->is_peer |= is_of(&config->links[i], bytes_of(a->user, a->user_count));
     c->may_link = config->link_workers && (rules->links != LISTENER_LINKS_NO || c->is_peer);
-    c->is_link_only = rules->links == LISTENER_LINKS_ONLY || c->is_peer;
+    c->is_link_only = rules->links == LISTENER_LINKS_ONLY || c->is_peer || c->stream.shard->is_link;
+}
+
+/* For the log. */
+static const char no_right[] =
+    "its listener takes no links, and it has not proven a link's peer_identity";
+
+bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
+{
+    struct shard *s = c->stream.shard;
+    const struct admission *a = c->admission;
+    struct log_event e = {.level = 4,
+                          .event = "link refused",
+                          .client = p->client_id,
+                          .user = p->username,
+                          .peer = c->peer,
+                          .reason = no_right};
+
+    if (!s->is_link || c->may_link)
+        return true;
+    if (a && a->has_user)
+        e.user = bytes_of(a->user, a->user_count);
+    STAT_INC(&s->stats, link_packets_refused);
+    if (s->hooks.log)
+        s->hooks.log(s->hooks.net, &e);
+    return false;
 }
 
 struct bytes speaker_cluster(struct bytes topic)
@@ -46,17 +98,14 @@ struct bytes speaker_cluster(struct bytes topic)
 
 bool speaker_is_impostor(const struct client *c, struct bytes cluster)
 {
-    const struct cluster_config *config = &c->stream.shard->cluster->config;
+    const struct link_rules *link = link_named(&c->stream.shard->cluster->config, cluster);
 
     CHECK(c->may_link);
-    for (uint32_t i = 0; i < config->link_count; i++) {
-        if (!bytes_eq(bytes_str(config->links[i].name), cluster))
-            continue;
-        if (config->links[i].identity)
-            return !c->is_peer || !is_of(&config->links[i], session_user(c->session));
-        return c->is_peer; /* it is another cluster */
-    }
-    return false; /* nobody is betrayed: the link worker says that it has no such link */
+    if (!link)
+        return false; /* nobody is betrayed: the link worker says that it has no such link */
+    if (link->identity)
+        return !c->is_peer || !is_of(link, session_user(c->session));
+    return c->is_peer; /* it is another cluster */
 }
 
 void speaker_refused(struct client *c, struct bytes topic)
@@ -73,7 +122,5 @@ void speaker_refused(struct client *c, struct bytes topic)
     c->is_link_refused = true;
     memcpy(text, topic.p, n);
     text[n] = 0;
-    client_log_detail(c, 4, "link refused",
-                      "its listener takes no links, and it has not proven a link's peer_identity",
-                      text);
+    client_log_detail(c, 4, "link refused", no_right, text);
 }

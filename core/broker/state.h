@@ -241,6 +241,21 @@ static inline bool is_link_worker(const struct cluster_state *c, uint32_t worker
     return worker >= c->config.workers;
 }
 
+/* See shard_link_home. */
+static inline uint32_t link_home(const struct cluster_state *c, struct bytes cluster)
+{
+    return (uint32_t)((hash_bytes(&c->key, cluster) >> 32) % c->config.link_workers);
+}
+
+/* How the link layer calls a client. */
+static inline struct client_name client_name(struct client *c)
+{
+    struct shard *s = c->stream.shard;
+    struct handle h = slab_handle(&s->clients, c);
+
+    return (struct client_name){(uint16_t)s->number, h.slot, h.generation};
+}
+
 /* ---- the bound of all memory (shard.c) ---- */
 /* Whether what waits in all workers has reached memory_limit; looks again as this worker takes. */
 bool memory_is_full(struct shard *s);
@@ -419,8 +434,13 @@ void client_on_pubrel(struct client *c, const struct packet_ack *p);
 bool client_may_publish(const struct client *c, struct bytes topic);
 
 /* ---- who may speak for links (speaker.c) ---- */
+/* The worker where the connection of a broker of ours lives, by what its CONNECT says. false: it is
+ * none, or of a cluster that we have no link to. */
+bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker);
 /* Finds it out for a client whose CONNECT has come. */
 void speaker_begin(struct client *c);
+/* Whether a client may be where speaker_home has sent it. If not: counted, and said. */
+bool speaker_may_be_here(struct client *c, const struct packet_connect *p);
 /* The cluster in `$LINK/cluster/KIND/NAME...`; empty: there is none. */
 struct bytes speaker_cluster(struct bytes topic);
 /* Whether a client that may speak for links is not the one of that name. */

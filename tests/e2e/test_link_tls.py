@@ -257,7 +257,7 @@ def another_identity_than_the_links_is_refused():
     """A certificate that is good, of somebody who is not this cluster."""
     use("us", "client_rsa")
     with mutual(linked=False) as pair:
-        pair.us.says("link not connected", "we may not subscribe there")
+        pair.us.says("link not connected", "not let in", "peer_identity")
         pair.eu.says("link refused", "has not proven a link's peer_identity", "pump rsa")
         crosses_not(pair, pair.us, pair.eu, "mallory")
         use("us", "client")

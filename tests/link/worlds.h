@@ -29,6 +29,7 @@ struct world;
 struct wire {
     struct world *world[2];   /* NULL: a script, or a test's client */
     struct stream *stream[2]; /* NULL: gone, or none */
+    uint32_t home;            /* the worker of side 1 */
     uint8_t *buf[2];          /* on the way to that side */
     uint32_t n[2], room[2];
     bool is_eof[2]; /* that side will hear no more */
@@ -135,6 +136,17 @@ static inline void end_side(struct wire *k, int side, enum close_reason why)
     s->ops->closed(s, why);
 }
 
+/* Where the connection of a dial lives in `w`: a broker of ours says in its CONNECT whose it is. */
+static inline uint32_t home_of_dial(const struct wire *k, const struct world *w)
+{
+    const char *from = k->world[0]->cfg.cluster.name;
+
+    for (uint32_t i = 0; i < w->cfg.link_count; i++)
+        if (strcmp(w->cfg.links[i].name, from) == 0)
+            return WORLD_LINKS;
+    return WORLD_CLIENTS;
+}
+
 /* Somebody listens on the port of a dial, or nobody. */
 static inline void answer_dial(struct wire *k)
 {
@@ -145,7 +157,8 @@ static inline void answer_dial(struct wire *k)
 
         if (w->port != k->port || !w->port)
             continue;
-        c = client_open(shard_of(w, WORLD_CLIENTS), 0, "in memory", 1, NULL, k);
+        k->home = home_of_dial(k, w);
+        c = client_open(shard_of(w, k->home), 0, "in memory", 1, NULL, k);
         assert_non_null(c);
         k->world[1] = w;
         k->stream[1] = client_stream(c);
@@ -224,8 +237,7 @@ static inline bool turn(struct world *w, uint32_t worker)
             did = true;
         }
         for (int side = 0; side < 2; side++)
-            if (k->world[side] == w && k->is_opened &&
-                worker == (side ? WORLD_CLIENTS : WORLD_LINKS))
+            if (k->world[side] == w && k->is_opened && worker == (side ? k->home : WORLD_LINKS))
                 did |= offer(k, side);
     }
     did |= shard_run_mail(s);

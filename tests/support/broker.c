@@ -381,14 +381,14 @@ const char *broker_topic_at(const struct broker *b, uint32_t worker, uint32_t n)
 
 /* ---- connecting ---- */
 
-struct peer *broker_open(struct broker *b, uint16_t listener, const char *id)
+static struct peer *open_at(struct broker *b, uint16_t listener, uint32_t home)
 {
     struct peer *p = calloc(1, sizeof *p);
     struct client *c;
 
     assert_non_null(p);
     p->broker = b;
-    p->home = *id ? place_of(b, id) : 0;
+    p->home = home;
     p->reads = true;
     p->protocol = MQTT_5;
     p->next_packet_id = 1;
@@ -402,19 +402,23 @@ struct peer *broker_open(struct broker *b, uint16_t listener, const char *id)
     return p;
 }
 
+struct peer *broker_open(struct broker *b, uint16_t listener, const char *id)
+{
+    return open_at(b, listener, *id ? place_of(b, id) : 0);
+}
+
 struct peer *broker_dial(struct broker *b, uint16_t listener, const struct connect_out *c)
 {
-    char id[64] = "";
     struct peer *p;
-    uint32_t n = connect_size(c);
+    uint32_t n = connect_size(c), need;
     uint8_t *bytes = malloc(n);
+    struct greeting g;
 
     assert_non_null(bytes);
-    assert_true(c->client_id.n < sizeof id);
-    memcpy(id, c->client_id.p ? (const char *)c->client_id.p : "", c->client_id.n);
-    p = broker_open(b, listener, id);
-    p->protocol = c->protocol;
     assert_ptr_equal(connect_put(bytes, c), bytes + n);
+    assert_int_equal(shard_greet(cluster_shard(b->cluster, 0), bytes_of(bytes, n), &g, &need), OK);
+    p = open_at(b, listener, g.home);
+    p->protocol = c->protocol;
     peer_write(p, bytes_of(bytes, n));
     free(bytes);
     return p;

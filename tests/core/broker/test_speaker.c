@@ -10,8 +10,10 @@
 static const struct link_rules links[] = {{"x", "link-x"}, {"y", "link-y"}, {"open", NULL}};
 
 struct taken {
-    uint32_t count, impostors;
+    uint32_t count, impostors, gone;
     char user[32]; /* of the last one */
+    struct client_name from, last_gone;
+    bool has_no_room;
 };
 static struct taken taken;
 static uint32_t refusals_said;
@@ -20,12 +22,23 @@ static bool take_packet(void *link, const struct link_packet *p)
 {
     struct taken *t = link;
 
+    if (t->has_no_room)
+        return false;
     t->count++;
+    t->from = p->from;
     t->impostors += p->is_impostor;
     assert_true(p->user.n < sizeof t->user);
     bytes_put((uint8_t *)t->user, p->user);
     t->user[p->user.n] = 0;
     return true;
+}
+
+static void note_gone(void *link, struct client_name who)
+{
+    struct taken *t = link;
+
+    t->gone++;
+    t->last_gone = who;
 }
 
 static void count_refusals(void *net, const struct log_event *e)
@@ -39,7 +52,8 @@ static void count_refusals(void *net, const struct log_event *e)
 
 static void start(struct broker *b, uint8_t inside)
 {
-    struct shard_hooks hooks = {.link = &taken, .link_packet = take_packet};
+    struct shard_hooks hooks = {
+        .link = &taken, .link_packet = take_packet, .link_gone = note_gone, .log = count_refusals};
     struct shard_hooks logs = {.log = count_refusals};
 
     taken = (struct taken){0};
@@ -252,5 +266,108 @@ TEST(peer_identity_means_nothing_where_there_are_no_link_workers)
     p = proven(&b, 0, "a", "link-x");
     assert_int_equal(suback_of(p, "t"), 1);
     assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    broker_stop(&b);
+}
+
+/* ---- brokers of ours, which say so ---- */
+
+/* A client whose CONNECT says that it is of the cluster `of`. */
+static struct peer *of_cluster(struct broker *b, uint16_t listener, const char *id, const char *of)
+{
+    struct connect_out c = {.protocol = MQTT_5,
+                            .clean_start = true,
+                            .client_id = bytes_str(id),
+                            .user_property_name = BYTES_LIT(LINK_PROPERTY),
+                            .user_property_value = bytes_str(of)};
+    struct peer *p = broker_dial(b, listener, &c);
+
+    broker_settle(b);
+    return p;
+}
+
+TEST(broker_of_a_linked_cluster_lives_on_the_link_worker)
+{
+    struct broker b;
+    struct stream *stream;
+    uint32_t packet_max;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 0, "a", "open");
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, REASON_SUCCESS);
+    assert_int_equal(p->home, 2);
+    expect_passed(p, "$LINK/cluster/route/open", false);
+    assert_int_equal(taken.from.worker, 2);
+    stream = shard_link_stream(cluster_shard(b.cluster, 2), taken.from, &packet_max);
+    assert_ptr_equal(stream, p->stream);
+    assert_int_equal(packet_max, UINT32_MAX);
+    peer_drop(p);
+    broker_settle(&b);
+    assert_int_equal(taken.gone, 1);
+    assert_int_equal(taken.last_gone.slot, taken.from.slot);
+    assert_int_equal(taken.last_gone.generation, taken.from.generation);
+    assert_null(shard_link_stream(cluster_shard(b.cluster, 2), taken.from, &packet_max));
+    broker_stop(&b);
+}
+
+TEST(connection_on_the_link_worker_is_a_links_and_nothing_else)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 0, "a", "open");
+    (void)peer_expect(p, PACKET_CONNACK);
+    assert_int_equal(suback_of(p, "t"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "t"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/open/node"), 1);
+    p = of_cluster(&b, 0, "b", "x"); /* an identity is needed there all the same */
+    (void)peer_expect(p, PACKET_CONNACK);
+    expect_passed(p, "$LINK/cluster/route/x", true);
+    broker_stop(&b);
+}
+
+TEST(who_says_that_it_is_a_links_where_it_may_not_is_refused)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 1, "a", "open");
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, REASON_NOT_AUTHORIZED);
+    assert_null(p->stream);
+    assert_int_equal(refusals_said, 1);
+    broker_stop(&b);
+}
+
+TEST(broker_of_a_cluster_without_a_link_is_a_client_as_any_other)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 0, "a", "elsewhere");
+    (void)peer_expect(p, PACKET_CONNACK);
+    assert_true(p->home < 2);
+    assert_int_equal(suback_of(p, "t"), 1);
+    broker_stop(&b);
+}
+
+TEST(link_packet_without_room_parks_a_connection_that_lives_on_the_link_worker)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 0, "a", "open");
+    (void)peer_expect(p, PACKET_CONNACK);
+    taken.has_no_room = true;
+    peer_publish(p, "$LINK/cluster/route/open", "x", 1);
+    broker_turn(&b, 2);
+    assert_true(p->is_parked);
+    taken.has_no_room = false;
+    broker_settle(&b);
+    assert_int_equal(peer_expect(p, PACKET_PUBACK)->ack.reason, REASON_SUCCESS);
+    assert_int_equal(taken.count, 1);
     broker_stop(&b);
 }
