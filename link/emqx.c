@@ -16,6 +16,7 @@ static const char *const topic_heads[EMQX_TOPIC_COUNT] = {
     [EMQX_TOPIC_ROUTE] = "$LINK/cluster/route/",
     [EMQX_TOPIC_MSG] = "$LINK/cluster/msg/",
     [EMQX_TOPIC_RESP] = "$LINK/cluster/resp/",
+    [EMQX_TOPIC_NATIVE] = "$LINK/cluster/native/",
 };
 
 enum emqx_topic emqx_topic_parse(struct bytes topic, struct bytes *cluster, struct bytes *actor)
@@ -212,6 +213,30 @@ static enum err version_of(struct bytes field, uint64_t *out)
     return field.n ? uint_of(field, out) : OK;
 }
 
+/* The version of the native dialect. What it should be is for peers of ours to know; anything else
+ * that stands at that key is passed over like an unknown key, as EMQX does. */
+static uint32_t native_of(struct bytes field)
+{
+    struct etf_reader r = etf_reader_of(field);
+    uint32_t pairs;
+    uint64_t version;
+
+    if (etf_read_map(&r, &pairs) != OK)
+        return 0;
+    for (uint32_t i = 0; i < pairs; i++) {
+        struct etf_term key;
+        struct bytes value;
+
+        if (read_pair(&r, &key, &value) != OK)
+            return 0;
+        if (key.kind != ETF_BINARY || !bytes_eq(key.bytes, BYTES_LIT("native")))
+            continue;
+        r = etf_reader_of(value);
+        return etf_read_uint(&r, UINT32_MAX, &version) == OK ? (uint32_t)version : 0;
+    }
+    return 0;
+}
+
 /* One op: {filter, id} or {100, filter, id}. */
 static enum err read_op(struct etf_reader *r, struct emqx_route_op *op)
 {
@@ -285,13 +310,13 @@ static enum err decode_by_op(const struct fields *f, struct emqx_control *c)
         if (binary_of(f->at[FIELD_TARGET], &c->target) != OK ||
             version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->has_capability = binary_of(f->at[FIELD_CAPABILITY], &c->capability) == OK;
+        c->native = native_of(f->at[FIELD_CAPABILITY]);
         return uint_of(f->at[FIELD_INCARNATION], &c->incarnation);
     case EMQX_ACTOR_INIT_ACK:
         if (decode_result(f->at[FIELD_RESULT], c) != OK ||
             version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->has_capability = binary_of(f->at[FIELD_CAPABILITY], &c->capability) == OK;
+        c->native = native_of(f->at[FIELD_CAPABILITY]);
         return decode_need(f->at[FIELD_NEED_BOOTSTRAP], &c->need_bootstrap);
     case EMQX_ROUTE:
         c->ops = f->at[FIELD_OPS];
@@ -366,15 +391,17 @@ static void put_incarnation(struct etf_writer *w, uint64_t incarnation)
 
 static void put_capability(struct etf_writer *w, const struct emqx_control *c)
 {
-    if (!c->has_capability)
+    if (!c->native)
         return;
     etf_put_uint(w, KEY_CAPABILITY);
-    etf_put_binary(w, c->capability);
+    etf_put_map(w, 1);
+    etf_put_binary(w, BYTES_LIT("native"));
+    etf_put_uint(w, c->native);
 }
 
 static void put_actor_init(struct etf_writer *w, const struct emqx_control *c)
 {
-    put_actor(w, c->has_capability ? 6 : 5, c->actor);
+    put_actor(w, c->native ? 6 : 5, c->actor);
     put_incarnation(w, c->incarnation);
     etf_put_uint(w, KEY_TARGET);
     etf_put_binary(w, c->target);
@@ -386,7 +413,7 @@ static void put_actor_init(struct etf_writer *w, const struct emqx_control *c)
 
 static void put_actor_init_ack(struct etf_writer *w, const struct emqx_control *c)
 {
-    put_actor(w, c->has_capability ? 6 : 5, c->actor);
+    put_actor(w, c->native ? 6 : 5, c->actor);
     etf_put_uint(w, KEY_VERSION);
     etf_put_uint(w, c->version);
     etf_put_uint(w, KEY_RESULT);

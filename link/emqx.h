@@ -20,14 +20,16 @@
 /* Route ops that EMQX puts into one payload at most. */
 #define EMQX_OPS_MAX 4000u
 
-/* ---- topics: $LINK/cluster/{route,msg}/CLUSTER and $LINK/cluster/resp/CLUSTER/ACTOR, where
- * CLUSTER is always the one that publishes or, for resp, subscribes ---- */
+/* ---- topics: $LINK/cluster/{route,msg,native}/CLUSTER and $LINK/cluster/resp/CLUSTER/ACTOR, where
+ * CLUSTER is always the one that publishes or, for resp, subscribes. EMQX knows no `native`; see
+ * link/native.h ---- */
 
 enum emqx_topic {
     EMQX_TOPIC_NONE, /* not a topic of a link */
     EMQX_TOPIC_ROUTE,
     EMQX_TOPIC_MSG,
     EMQX_TOPIC_RESP,
+    EMQX_TOPIC_NATIVE,
     EMQX_TOPIC_COUNT
 };
 
@@ -65,8 +67,9 @@ struct emqx_control {
     uint64_t incarnation; /* not in the ack */
     /* actor_init and its ack */
     uint64_t version;
-    bool has_capability; /* key 100 is there and is a binary: the peer is one of ours */
-    struct bytes capability;
+    /* the highest version of the native dialect that is offered or granted, from key 100 => map
+     * {"native" => version}; 0: none (no such key, or a value of any other shape) */
+    uint32_t native;
     /* actor_init: the name by which the sender knows the receiver */
     struct bytes target;
     /* actor_init_ack */

@@ -40,7 +40,7 @@ static void check_control(const struct emqx_control *c)
     CHECK(emqx_control_decode(again, &d) == OK);
     CHECK(d.op == c->op && bytes_eq(d.actor, c->actor) && d.incarnation == c->incarnation);
     CHECK(bytes_eq(d.target, c->target) && d.version == c->version);
-    CHECK(d.has_capability == c->has_capability && bytes_eq(d.capability, c->capability));
+    CHECK(d.native == c->native);
     CHECK(d.is_accepted == c->is_accepted && bytes_eq(d.reason, c->reason));
     CHECK(d.need_bootstrap == c->need_bootstrap);
     CHECK(d.add_count == c->add_count && d.delete_count == c->delete_count);

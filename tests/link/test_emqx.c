@@ -151,7 +151,7 @@ TEST(emqx_payloads_of_another_encoder_are_understood_and_equalled)
             check_message_again(plain, v.column[1]);
         } else {
             assert_int_equal(emqx_control_decode(plain, &c), OK);
-            assert_false(c.has_capability); /* key 100 there is a map: none of ours */
+            assert_int_equal(c.native, strstr(v.column[1], "_extra_key") != NULL);
             got = meaning_of(encode_control(&c), false);
             assert_string_equal(got, v.column[4]);
             free(got);
@@ -205,30 +205,86 @@ TEST(emqx_refuses_payloads_that_are_cut_short)
     }
 }
 
-TEST(emqx_capability_is_offered_and_reported)
+/* The map of an actor_init_ack and its key 100 with the value `hex`. */
+static uint32_t native_of_value(const char *hex)
 {
+    char all[1024];
+    struct emqx_control c;
+    struct bytes b;
+
+    snprintf(all, sizeof(all),
+             "83740000000561"
+             "0a6d0000000161"
+             "610f77026f6b"
+             "61107704747275656164%s"
+             "7703246f706d0000000e6163746f725f696e69745f61636b",
+             hex);
+    b = unhex(all);
+    assert_int_equal(emqx_control_decode(b, &c), OK);
+    assert_true(c.is_accepted);
+    free_bytes(b);
+    return c.native;
+}
+
+TEST(emqx_native_is_offered_only_as_a_map_that_says_so)
+{
+    assert_int_equal(native_of_value("74000000016d000000066e61746976656101"), 1);
+    assert_int_equal(native_of_value("74000000016d000000066e6174697665620000012c"), 300);
+    /* beside what later versions say, and keys that are containers */
+    assert_int_equal(native_of_value("7400000003"
+                                     "6d000000017a6107"
+                                     "6c0000000161016a6102"
+                                     "6d000000066e61746976656102"),
+                     2);
+    assert_int_equal(native_of_value("7400000000"), 0);
+    assert_int_equal(native_of_value("74000000016d000000056e6174697661"
+                                     "01"),
+                     0);
+    assert_int_equal(native_of_value("740000000177066e61746976656101"), 0); /* an atom */
+    assert_int_equal(native_of_value("74000000016d000000066e617469766562ffffffff"), 0);
+    assert_int_equal(native_of_value("74000000016d000000066e61746976656e05000000000001"), 0);
+    assert_int_equal(native_of_value("74000000016d000000066e61746976656d0000000131"), 0);
+    assert_int_equal(native_of_value("6d000000086e61746976652031"), 0); /* no map at all */
+    assert_int_equal(native_of_value("6a"), 0);
+}
+
+TEST(emqx_native_is_encoded_as_the_last_key_but_one_or_not_at_all)
+{
+    static const char plain[] = "837400000005610a6d0000000161610b6107610d6d0000000162610e6101"
+                                "7703246f706d0000000a6163746f725f696e6974";
+    static const char native[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
+                                 "616474000000016d000000066e61746976656101"
+                                 "7703246f706d0000000a6163746f725f696e6974";
     struct emqx_control init = {.op = EMQX_ACTOR_INIT,
                                 .actor = BYTES_LIT("a"),
                                 .incarnation = 7,
                                 .target = BYTES_LIT("b"),
-                                .version = EMQX_PROTOCOL_VERSION,
-                                .has_capability = true,
-                                .capability = BYTES_LIT("native 1")};
+                                .version = EMQX_PROTOCOL_VERSION};
+    struct bytes b = unhex(plain);
+
+    assert_true(bytes_eq(encode_control(&init), b));
+    free_bytes(b);
+    init.native = 1;
+    b = unhex(native);
+    assert_true(bytes_eq(encode_control(&init), b));
+    free_bytes(b);
+}
+
+TEST(emqx_native_is_granted_and_reported)
+{
     struct emqx_control ack = {.op = EMQX_ACTOR_INIT_ACK,
                                .actor = BYTES_LIT("a"),
                                .version = EMQX_PROTOCOL_VERSION,
-                               .reason = BYTES_LIT("no"),
-                               .has_capability = true};
+                               .reason = BYTES_LIT("no")};
     struct emqx_control got;
 
-    assert_int_equal(emqx_control_decode(encode_control(&init), &got), OK);
-    assert_true(got.has_capability && bytes_eq(got.capability, init.capability));
-    assert_int_equal(emqx_control_decode(encode_control(&ack), &got), OK);
-    assert_true(got.has_capability);
-    assert_int_equal(got.capability.n, 0);
-    assert_false(got.is_accepted);
-    assert_true(bytes_eq(got.reason, BYTES_LIT("no")));
-    assert_int_equal(got.need_bootstrap, EMQX_NEED_UNDEFINED);
+    for (ack.native = 0; ack.native < 3; ack.native++) {
+        assert_int_equal(emqx_control_decode(encode_control(&ack), &got), OK);
+        assert_int_equal(got.native, ack.native);
+        assert_false(got.is_accepted);
+        assert_true(bytes_eq(got.reason, BYTES_LIT("no")));
+        assert_int_equal(got.need_bootstrap, EMQX_NEED_UNDEFINED);
+    }
 }
 
 TEST(emqx_control_says_how_much_room_it_takes)
@@ -381,10 +437,13 @@ TEST(emqx_does_not_encode_a_property_block_that_does_not_travel)
 TEST(emqx_topics_are_built_and_taken_apart)
 {
     static const char *const none[] = {
-        "$LINK/cluster/route/",  "$LINK/cluster/msg/a/b",   "$LINK/cluster/resp/a",
-        "$LINK/cluster/resp/a/", "$LINK/cluster/resp//x",   "$LINK/cluster/resp/a/+",
-        "$LINK/cluster/#",       "$LINK/cluster/other/a",   "x/cluster/msg/a",
-        "$LINK/cluster/msg",     "$LINK/cluster/resp/a/b#", "",
+        "$LINK/cluster/route/",    "$LINK/cluster/msg/a/b",
+        "$LINK/cluster/resp/a",    "$LINK/cluster/resp/a/",
+        "$LINK/cluster/resp//x",   "$LINK/cluster/resp/a/+",
+        "$LINK/cluster/#",         "$LINK/cluster/other/a",
+        "x/cluster/msg/a",         "$LINK/cluster/msg",
+        "$LINK/cluster/resp/a/b#", "$LINK/cluster/native/a/b",
+        "$LINK/cluster/native/",   "",
     };
     struct bytes cluster, actor;
     uint8_t b[128];
@@ -392,7 +451,7 @@ TEST(emqx_topics_are_built_and_taken_apart)
 
     for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
         assert_int_equal(emqx_topic_parse(bytes_str(none[i]), &cluster, &actor), EMQX_TOPIC_NONE);
-    for (int k = EMQX_TOPIC_ROUTE; k <= EMQX_TOPIC_RESP; k++) {
+    for (int k = EMQX_TOPIC_ROUTE; k < EMQX_TOPIC_COUNT; k++) {
         assert_int_equal(emqx_topic_put((enum emqx_topic)k, BYTES_LIT(CLUSTER), BYTES_LIT(ACTOR), b,
                                         sizeof(b), &size),
                          OK);
