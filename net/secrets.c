@@ -101,7 +101,7 @@ static void load_passwd(struct load *l, const char *path, const struct hash_key 
                         struct passwd **out)
 {
     size_t n;
-    char *text = read_file(l, path, PASSWD_FILE_BYTES_MAX, &n);
+    char *text = read_file(l, path, USER_FILE_BYTES_MAX, &n);
 
     if (!text)
         return;
@@ -116,7 +116,7 @@ static void load_scram(struct load *l, const char *path, const struct hash_key *
                        struct scram_users **out)
 {
     size_t n;
-    char *text = read_file(l, path, SCRAM_FILE_BYTES_MAX, &n);
+    char *text = read_file(l, path, USER_FILE_BYTES_MAX, &n);
 
     if (!text)
         return;

@@ -390,8 +390,8 @@ static bool change_file(const struct asked *a, const char *hash)
     done = edit(a, &f, hash, fresh);
     if (fclose(fresh) != 0 && done)
         done = fail("Out of memory.");
-    if (done && n > PASSWD_FILE_BYTES_MAX)
-        done = fail("The file would be larger than %u MiB.", PASSWD_FILE_BYTES_MAX >> 20);
+    if (done && n > USER_FILE_BYTES_MAX)
+        done = fail("The file would be larger than %u MiB.", USER_FILE_BYTES_MAX >> 20);
     done = done && passwd_file_replace(&f, bytes_of(text, n));
     if (done)
         look_over(a, &f, bytes_of(text, n));

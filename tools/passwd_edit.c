@@ -1,6 +1,8 @@
 /* tools/passwd_edit.c -- a new text of a password file from the old one. */
 #include "tools/passwd_edit.h"
 
+#include "core/policy/user_file.h"
+
 /* A line taken apart. Views into the file. */
 struct line {
     struct bytes whole; /* with its end */
@@ -8,37 +10,19 @@ struct line {
     struct bytes rest;  /* behind the colon */
 };
 
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct bytes trim(struct bytes b)
-{
-    while (b.n > 0 && is_blank(b.p[0])) {
-        b.p++;
-        b.n--;
-    }
-    while (b.n > 0 && is_blank(b.p[b.n - 1]))
-        b.n--;
-    return b;
-}
-
 static bool take_line(struct bytes *text, struct line *line)
 {
-    const uint8_t *end, *colon;
+    const uint8_t *begin = text->p;
+    struct bytes inner;
 
     if (text->n == 0)
         return false;
-    end = memchr(text->p, '\n', text->n);
-    *line = (struct line){.whole = {text->p, end ? (uint32_t)(end - text->p) + 1 : text->n}};
-    text->p += line->whole.n;
-    text->n -= line->whole.n;
-    colon = memchr(line->whole.p, ':', line->whole.n);
-    if (line->whole.p[0] == '#' || !colon)
+    inner = user_file_take(text, '\n');
+    *line = (struct line){.whole = bytes_of(begin, (size_t)(text->p - begin))};
+    if (inner.n == 0 || inner.p[0] == '#' || !memchr(inner.p, ':', inner.n))
         return true;
-    line->user = trim(bytes_of(line->whole.p, (size_t)(colon - line->whole.p)));
-    line->rest = bytes_of(colon + 1, line->whole.n - (size_t)(colon + 1 - line->whole.p));
+    line->user = user_file_trim(user_file_take(&inner, ':'));
+    line->rest = inner;
     return true;
 }
 
@@ -106,7 +90,7 @@ bool passwd_edit_hash_all(struct bytes old, passwd_edit_hash *hash, void *arg, F
     struct line line;
 
     for (*number = 1; take_line(&old, &line); ++*number) {
-        struct bytes password = trim(line.rest);
+        struct bytes password = user_file_trim(line.rest);
 
         if (line.user.n == 0 || is_hashed(password)) {
             put_whole(fresh, &line);

@@ -54,9 +54,9 @@ static bool take_text(struct passwd_file *f, int fd)
 {
     if (fstat(fd, &f->stat) != 0)
         return fail("open", f->path);
-    if (!S_ISREG(f->stat.st_mode) || f->stat.st_size > (off_t)PASSWD_FILE_BYTES_MAX) {
+    if (!S_ISREG(f->stat.st_mode) || f->stat.st_size > (off_t)USER_FILE_BYTES_MAX) {
         fprintf(stderr, "Error: %s is not a file of at most %u MiB.\n", f->path,
-                PASSWD_FILE_BYTES_MAX >> 20);
+                USER_FILE_BYTES_MAX >> 20);
         return false;
     }
     if (f->stat.st_mode & S_IROTH)

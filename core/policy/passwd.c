@@ -5,16 +5,11 @@
  */
 #include "core/policy/passwd.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/atomic.h"
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
-
-/* Bytes of a user name shown in a sentence. */
-#define SHOWN_BYTES 64u
 
 struct passwd {
     _Atomic uint32_t shares;
@@ -35,68 +30,10 @@ static const struct passwd_entry nobody_at_all = {
 
 /* One reading of a file. */
 struct reading {
+    struct user_file file;
     struct passwd *p;
-    passwd_report *report;
-    void *arg;
-    uint32_t line;
-    uint32_t mistakes;
     uint8_t *end; /* of what is used of the store */
 };
-
-__attribute__((format(printf, 3, 4))) static void say(struct reading *r, bool is_warning,
-                                                      const char *format, ...)
-{
-    char text[PASSWD_SAID_BYTES];
-    va_list args;
-
-    r->mistakes += !is_warning;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    r->report(r->arg, r->line, is_warning, text);
-}
-
-/* A name as a sentence shows it: the first bytes, what is not plain ASCII as '?'. */
-static const char *show(struct bytes name, char shown[SHOWN_BYTES + 4])
-{
-    uint32_t n = name.n < SHOWN_BYTES ? name.n : SHOWN_BYTES;
-
-    for (uint32_t i = 0; i < n; i++)
-        shown[i] = name.p[i] >= 0x20 && name.p[i] < 0x7f ? (char)name.p[i] : '?';
-    memcpy(shown + n, n < name.n ? "..." : "", n < name.n ? 4 : 1);
-    return shown;
-}
-
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct bytes trim(struct bytes b)
-{
-    while (b.n > 0 && is_blank(b.p[0])) {
-        b.p++;
-        b.n--;
-    }
-    while (b.n > 0 && is_blank(b.p[b.n - 1]))
-        b.n--;
-    return b;
-}
-
-/* The bytes before the first `c`, taken off `*rest` with it; all of them when there is none. */
-static struct bytes take_until(struct bytes *rest, uint8_t c)
-{
-    const uint8_t *end = rest->n ? memchr(rest->p, c, rest->n) : NULL;
-    struct bytes head = {rest->p, end ? (uint32_t)(end - rest->p) : rest->n};
-
-    rest->p = head.n ? rest->p + head.n : rest->p;
-    rest->n -= head.n;
-    if (end) {
-        rest->p++;
-        rest->n--;
-    }
-    return head;
-}
 
 /* Where the name stands, or the empty place where it would. */
 static uint32_t place_of(const struct passwd *p, struct bytes name)
@@ -122,14 +59,13 @@ static void add(struct reading *r, struct bytes name, const struct passwd_hash *
     struct passwd *p = r->p;
     uint32_t at = place_of(p, name);
     struct passwd_entry *e = &p->entries[p->count];
-    char shown[SHOWN_BYTES + 4];
 
     if (p->places[at]) {
-        say(r, false, "user '%s' is already on line %u", show(name, shown),
-            p->entries[p->places[at] - 1].line);
+        user_file_say(&r->file, false, "user '%s' is already on line %u", user_file_show(name).text,
+                      p->entries[p->places[at] - 1].line);
         return;
     }
-    *e = (struct passwd_entry){.name = keep(r, name), .hash = *hash, .line = r->line};
+    *e = (struct passwd_entry){.name = keep(r, name), .hash = *hash, .line = r->file.line};
     e->hash.salt = keep(r, hash->salt);
     e->hash.hash = keep(r, hash->hash);
     p->places[at] = ++p->count;
@@ -140,19 +76,20 @@ static void read_user(struct reading *r, struct bytes name, struct bytes text)
 {
     struct passwd_room room;
     struct passwd_hash hash;
-    char shown[SHOWN_BYTES + 4];
     const char *why;
 
     if (name.n == 0) {
-        say(r, false, "there is no user name before the colon");
+        user_file_say(&r->file, false, "there is no user name before the colon");
     } else if (name.n > PASSWD_NAME_BYTES_MAX) {
-        say(r, false, "the user name is longer than %u bytes", PASSWD_NAME_BYTES_MAX);
+        user_file_say(&r->file, false, "the user name is longer than %u bytes",
+                      PASSWD_NAME_BYTES_MAX);
     } else if (passwd_hash_parse(text, &room, &hash, &why) != OK) {
-        say(r, false, "user '%s': %s", show(name, shown), why);
+        user_file_say(&r->file, false, "user '%s': %s", user_file_show(name).text, why);
     } else {
         if (!utf8_valid(name))
-            say(r, true, "user '%s': no client can have this name, it is not UTF-8",
-                show(name, shown));
+            user_file_say(&r->file, true,
+                          "user '%s': no client can have this name, it is not UTF-8",
+                          user_file_show(name).text);
         add(r, name, &hash);
     }
     explicit_bzero(&room, sizeof(room));
@@ -162,33 +99,13 @@ static void read_line(struct reading *r, struct bytes line)
 {
     struct bytes name, hash;
 
-    if (line.n > 0 && memchr(line.p, 0, line.n)) {
-        say(r, false, "there is a NUL byte");
-        return;
-    }
-    if ((line.n > 0 && line.p[0] == '#') || trim(line).n == 0)
-        return;
     if (!memchr(line.p, ':', line.n)) {
-        say(r, true, "no colon, so this is no user; the line is passed over");
+        user_file_say(&r->file, true, "no colon, so this is no user; the line is passed over");
         return;
     }
-    name = take_until(&line, ':');
-    hash = take_until(&line, ':');
-    read_user(r, trim(name), trim(hash));
-}
-
-/* Lines that could be users; the table is made for so many. */
-static uint32_t count_lines(struct bytes text)
-{
-    uint32_t count = 0;
-
-    while (text.n > 0) {
-        struct bytes line = take_until(&text, '\n');
-
-        if (line.n > 0 && line.p[0] != '#' && memchr(line.p, ':', line.n))
-            count++;
-    }
-    return count;
+    name = user_file_take(&line, ':');
+    hash = user_file_take(&line, ':');
+    read_user(r, user_file_trim(name), user_file_trim(hash));
 }
 
 /* Room for `users` and for what `bytes` of text can say. */
@@ -225,39 +142,23 @@ static void choose_nobody(struct passwd *p)
     }
 }
 
-static void read_lines(struct reading *r, struct bytes text)
-{
-    if (bytes_begin(text, BYTES_LIT("\xef\xbb\xbf"))) /* some editors begin a file so */
-        text = bytes_of(text.p + 3, text.n - 3);
-    while (text.n > 0) {
-        r->line++;
-        read_line(r, take_until(&text, '\n'));
-    }
-    r->line = 0;
-}
-
-enum err passwd_parse(struct bytes text, const struct hash_key *key, passwd_report *report,
+enum err passwd_parse(struct bytes text, const struct hash_key *key, user_file_report *report,
                       void *arg, struct passwd **out)
 {
-    struct reading r = {.report = report, .arg = arg};
+    struct reading r;
+    struct bytes line;
     uint32_t users;
 
     *out = NULL;
-    if (text.n > PASSWD_FILE_BYTES_MAX) {
-        say(&r, false, "the file is larger than %u MiB", PASSWD_FILE_BYTES_MAX >> 20);
+    if (user_file_begin(&r.file, text, report, arg, &users) != OK)
         return ERR_PEER;
-    }
-    users = count_lines(text);
-    if (users > PASSWD_USERS_MAX) {
-        say(&r, false, "there are more than %u users", PASSWD_USERS_MAX);
-        return ERR_PEER;
-    }
     r.p = make(users, text.n, key);
     if (!r.p)
         return ERR_MEMORY;
     r.end = r.p->store;
-    read_lines(&r, text);
-    if (r.mistakes > 0) {
+    while (user_file_next(&r.file, &line))
+        read_line(&r, line);
+    if (r.file.mistakes > 0) {
         passwd_release(r.p);
         return ERR_PEER;
     }

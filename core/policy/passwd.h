@@ -20,14 +20,10 @@
 #include "core/base/err.h"
 #include "core/base/hash.h"
 #include "core/policy/passwd_hash.h"
+#include "core/policy/user_file.h"
 
-/* Bytes of a password file, and users in it. Beyond: a mistake, and the file is refused. */
-#define PASSWD_FILE_BYTES_MAX (256u << 20)
-#define PASSWD_USERS_MAX 1000000u
 /* Bytes of a user name; those of MQTT. Beyond: a mistake. */
 #define PASSWD_NAME_BYTES_MAX 65535u
-/* Bytes of a sentence about a line, with its NUL. */
-#define PASSWD_SAID_BYTES 256u
 
 struct passwd; /* opaque: the fields live in passwd.c */
 
@@ -37,15 +33,11 @@ struct passwd_entry {
     uint32_t line; /* 0: the entry of those who are not in the file */
 };
 
-/* Told of every mistake and every warning, in the order of lines. `line` is 0 where it is the
- * file's. `what` is printable text without anything of a hash and lives during the call. */
-typedef void passwd_report(void *arg, uint32_t line, bool is_warning, const char *what);
-
 /* Compiles the text of a password file; the text is not needed afterwards. `key` is that of the
  * broker's hash tables.  OK: `*out` is the caller's share.  ERR_PEER: mistakes, all reported;
  * ERR_MEMORY. Then `*out` is NULL. */
-MUST_USE enum err passwd_parse(struct bytes text, const struct hash_key *key, passwd_report *report,
-                               void *arg, struct passwd **out);
+MUST_USE enum err passwd_parse(struct bytes text, const struct hash_key *key,
+                               user_file_report *report, void *arg, struct passwd **out);
 
 /* One share more, for who already has one. Returns `p`. */
 struct passwd *passwd_ref(struct passwd *p);

@@ -5,16 +5,11 @@
  */
 #include "core/policy/scram_users.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/base/atomic.h"
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
-
-/* Bytes of a user name shown in a sentence. */
-#define SHOWN_BYTES 64u
 
 struct user {
     struct bytes name;
@@ -36,62 +31,9 @@ struct scram_users {
 
 /* One reading of a file. */
 struct reading {
+    struct user_file file;
     struct scram_users *u;
-    scram_report *report;
-    void *arg;
-    uint32_t line;
-    uint32_t mistakes;
 };
-
-__attribute__((format(printf, 3, 4))) static void say(struct reading *r, bool is_warning,
-                                                      const char *format, ...)
-{
-    char text[SCRAM_SAID_BYTES];
-    va_list args;
-
-    r->mistakes += !is_warning;
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    r->report(r->arg, r->line, is_warning, text);
-}
-
-/* A name as a sentence shows it: the first bytes, what is not plain ASCII as '?'. */
-static const char *show(struct bytes name, char shown[SHOWN_BYTES + 4])
-{
-    uint32_t n = name.n < SHOWN_BYTES ? name.n : SHOWN_BYTES;
-
-    for (uint32_t i = 0; i < n; i++)
-        shown[i] = name.p[i] >= 0x20 && name.p[i] < 0x7f ? (char)name.p[i] : '?';
-    memcpy(shown + n, n < name.n ? "..." : "", n < name.n ? 4 : 1);
-    return shown;
-}
-
-static bool is_blank(uint8_t c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static struct bytes trim(struct bytes b)
-{
-    while (b.n > 0 && is_blank(b.p[0])) {
-        b.p++;
-        b.n--;
-    }
-    while (b.n > 0 && is_blank(b.p[b.n - 1]))
-        b.n--;
-    return b;
-}
-
-/* The next line, without its end, taken off `*text`. */
-static struct bytes take_line(struct bytes *text)
-{
-    const uint8_t *end = memchr(text->p, '\n', text->n);
-    struct bytes line = {text->p, end ? (uint32_t)(end - text->p) : text->n};
-
-    *text = bytes_of(text->p + line.n + (end != NULL), text->n - line.n - (end != NULL));
-    return line;
-}
 
 /* ---- the table ---- */
 
@@ -136,14 +78,13 @@ static void add(struct reading *r, struct bytes name, const struct scram_verifie
     struct scram_users *u = r->u;
     uint32_t at = place_of(u, v->kind, name);
     struct user *x = &u->users[u->count];
-    char shown[SHOWN_BYTES + 4];
 
     if (u->places[at]) {
-        say(r, false, "user '%s' is already on line %u with this mechanism", show(name, shown),
-            u->users[u->places[at] - 1].line);
+        user_file_say(&r->file, false, "user '%s' is already on line %u with this mechanism",
+                      user_file_show(name).text, u->users[u->places[at] - 1].line);
         return;
     }
-    *x = (struct user){.name = keep(u, name), .v = *v, .line = r->line};
+    *x = (struct user){.name = keep(u, name), .v = *v, .line = r->file.line};
     x->v.salt = keep(u, v->salt);
     x->v.stored_key = keep(u, v->stored_key);
     x->v.server_key = keep(u, v->server_key);
@@ -158,21 +99,22 @@ static void read_user(struct reading *r, struct bytes name, struct bytes text)
 {
     struct scram_room room;
     struct scram_verifier v;
-    char shown[SHOWN_BYTES + 4];
     const char *why;
 
     if (name.n == 0) {
-        say(r, false, "there is no user name before the colon");
+        user_file_say(&r->file, false, "there is no user name before the colon");
     } else if (name.n > SCRAM_NAME_BYTES_MAX) {
-        say(r, false, "the user name is longer than %u bytes", SCRAM_NAME_BYTES_MAX);
+        user_file_say(&r->file, false, "the user name is longer than %u bytes",
+                      SCRAM_NAME_BYTES_MAX);
     } else if (!utf8_valid(name)) {
-        say(r, false, "user '%s': the name is not UTF-8", show(name, shown));
+        user_file_say(&r->file, false, "user '%s': the name is not UTF-8",
+                      user_file_show(name).text);
     } else if (scram_verifier_parse(text, &room, &v, &why) != OK) {
-        say(r, false, "user '%s': %s", show(name, shown), why);
+        user_file_say(&r->file, false, "user '%s': %s", user_file_show(name).text, why);
     } else {
         if (v.iterations < SCRAM_ITERATIONS_ADVISED)
-            say(r, true, "user '%s': fewer than %u iterations make guessing easy",
-                show(name, shown), SCRAM_ITERATIONS_ADVISED);
+            user_file_say(&r->file, true, "user '%s': fewer than %u iterations make guessing easy",
+                          user_file_show(name).text, SCRAM_ITERATIONS_ADVISED);
         add(r, name, &v);
     }
     explicit_bzero(&room, sizeof(room));
@@ -180,35 +122,14 @@ static void read_user(struct reading *r, struct bytes name, struct bytes text)
 
 static void read_line(struct reading *r, struct bytes line)
 {
-    const uint8_t *colon;
+    struct bytes name;
 
-    if (line.n > 0 && memchr(line.p, 0, line.n)) {
-        say(r, false, "there is a NUL byte");
+    if (!memchr(line.p, ':', line.n)) {
+        user_file_say(&r->file, false, "no colon, so this is no user");
         return;
     }
-    if ((line.n > 0 && line.p[0] == '#') || trim(line).n == 0)
-        return;
-    colon = memchr(line.p, ':', line.n);
-    if (!colon) {
-        say(r, false, "no colon, so this is no user");
-        return;
-    }
-    read_user(r, trim(bytes_of(line.p, (size_t)(colon - line.p))),
-              trim(bytes_of(colon + 1, line.n - (size_t)(colon + 1 - line.p))));
-}
-
-/* Lines that could be users; the table is made for so many. */
-static uint32_t count_lines(struct bytes text)
-{
-    uint32_t count = 0;
-
-    while (text.n > 0) {
-        struct bytes line = take_line(&text);
-
-        if (line.n > 0 && line.p[0] != '#' && memchr(line.p, ':', line.n))
-            count++;
-    }
-    return count;
+    name = user_file_take(&line, ':');
+    read_user(r, user_file_trim(name), user_file_trim(line));
 }
 
 /* Room for `users` and for what `bytes` of text can say. */
@@ -233,38 +154,22 @@ static struct scram_users *make(uint32_t users, uint32_t bytes, const struct has
     return NULL;
 }
 
-static void read_lines(struct reading *r, struct bytes text)
-{
-    if (bytes_begin(text, BYTES_LIT("\xef\xbb\xbf"))) /* some editors begin a file so */
-        text = bytes_of(text.p + 3, text.n - 3);
-    while (text.n > 0) {
-        r->line++;
-        read_line(r, take_line(&text));
-    }
-    r->line = 0;
-}
-
-enum err scram_users_parse(struct bytes text, const struct hash_key *key, scram_report *report,
+enum err scram_users_parse(struct bytes text, const struct hash_key *key, user_file_report *report,
                            void *arg, struct scram_users **out)
 {
-    struct reading r = {.report = report, .arg = arg};
+    struct reading r;
+    struct bytes line;
     uint32_t users;
 
     *out = NULL;
-    if (text.n > SCRAM_FILE_BYTES_MAX) {
-        say(&r, false, "the file is larger than %u MiB", SCRAM_FILE_BYTES_MAX >> 20);
+    if (user_file_begin(&r.file, text, report, arg, &users) != OK)
         return ERR_PEER;
-    }
-    users = count_lines(text);
-    if (users > SCRAM_USERS_MAX) {
-        say(&r, false, "there are more than %u users", SCRAM_USERS_MAX);
-        return ERR_PEER;
-    }
     r.u = make(users, text.n, key);
     if (!r.u)
         return ERR_MEMORY;
-    read_lines(&r, text);
-    if (r.mistakes > 0) {
+    while (user_file_next(&r.file, &line))
+        read_line(&r, line);
+    if (r.file.mistakes > 0) {
         scram_users_release(r.u);
         return ERR_PEER;
     }

@@ -17,14 +17,10 @@
 
 #include "core/base/hash.h"
 #include "core/policy/scram_verifier.h"
+#include "core/policy/user_file.h"
 
-/* Bytes of the file, and lines with users. Beyond: a mistake, and the file is refused. */
-#define SCRAM_FILE_BYTES_MAX (256u << 20)
-#define SCRAM_USERS_MAX 1000000u
 /* Bytes of a user name. Beyond: a mistake; in a message: refused. */
 #define SCRAM_NAME_BYTES_MAX 1024u
-/* Bytes of a sentence about a line, with its NUL. */
-#define SCRAM_SAID_BYTES 256u
 
 struct scram_users; /* opaque: the fields live in scram_users.c */
 
@@ -36,15 +32,11 @@ struct scram_entry {
     struct scram_room room;
 };
 
-/* Told of every mistake and every warning, in the order of lines. `line` is 0 where it is the
- * file's. `what` is printable text without anything of a verifier and lives during the call. */
-typedef void scram_report(void *arg, uint32_t line, bool is_warning, const char *what);
-
 /* Compiles the text of a file; the text is not needed afterwards. `key` is that of the broker's
  * hash tables.  OK: `*out` is the caller's share.  ERR_PEER: mistakes, all reported; ERR_MEMORY.
  * Then `*out` is NULL. */
 MUST_USE enum err scram_users_parse(struct bytes text, const struct hash_key *key,
-                                    scram_report *report, void *arg, struct scram_users **out);
+                                    user_file_report *report, void *arg, struct scram_users **out);
 
 /* One share more, for who already has one; NULL is fine. Returns `u`. */
 struct scram_users *scram_users_ref(struct scram_users *u);

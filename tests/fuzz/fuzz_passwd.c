@@ -17,7 +17,7 @@ static void report(void *arg, uint32_t line, bool is_warning, const char *what)
     struct said *said = arg;
     size_t n = strlen(what);
 
-    CHECK(n > 0 && n < PASSWD_SAID_BYTES);
+    CHECK(n > 0 && n < USER_FILE_SAID_BYTES);
     for (size_t i = 0; i < n; i++)
         CHECK(what[i] >= 0x20 && what[i] < 0x7f);
     CHECK(line >= said->line);

@@ -30,7 +30,7 @@ static void report(void *arg, uint32_t line, bool is_warning, const char *what)
     size_t n = strlen(said);
 
     assert_ptr_equal(arg, said);
-    assert_true(strlen(what) < PASSWD_SAID_BYTES);
+    assert_true(strlen(what) < USER_FILE_SAID_BYTES);
     snprintf(said + n, sizeof(said) - n, "%u%c %s\n", line, is_warning ? '?' : '+', what);
     mistakes += !is_warning;
     warnings += is_warning;
@@ -246,7 +246,7 @@ TEST(passwd_finds_each_of_many_users)
 
 TEST(passwd_refuses_too_many_users)
 {
-    size_t n = (PASSWD_USERS_MAX + 1) * 2ul;
+    size_t n = (USER_FILE_USERS_MAX + 1) * 2ul;
     char *text = malloc(n);
 
     assert_non_null(text);
@@ -262,7 +262,7 @@ TEST(passwd_refuses_too_large_a_file_without_reading_it)
     struct passwd *p;
 
     said[0] = '\0';
-    assert_int_equal(passwd_parse((struct bytes){(const uint8_t *)"x", PASSWD_FILE_BYTES_MAX + 1},
+    assert_int_equal(passwd_parse((struct bytes){(const uint8_t *)"x", USER_FILE_BYTES_MAX + 1},
                                   &key, report, said, &p),
                      ERR_PEER);
     assert_null(p);

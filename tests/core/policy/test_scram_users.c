@@ -12,7 +12,7 @@ static const struct hash_key key = {{1, 2, 3, 4}};
 
 struct said {
     uint32_t mistakes, warnings, line;
-    char what[SCRAM_SAID_BYTES];
+    char what[USER_FILE_SAID_BYTES];
 };
 
 static void on_report(void *arg, uint32_t line, bool is_warning, const char *what)
