@@ -270,13 +270,20 @@ void client_refuse(struct client *c, const struct packet_connect *p, enum reason
     c->state = CLIENT_CLOSING;
 }
 
+bool client_version_fits(const struct client *c, enum protocol protocol)
+{
+    uint8_t versions = c->stream.shard->cluster->config.listeners[c->listener].versions;
+
+    return !versions || (versions & 1u << protocol);
+}
+
 /* Everything that can be said against it before there is a session. */
 static enum reason judge(const struct client *c, const struct packet_connect *p)
 {
     const struct shard *s = c->stream.shard;
     const struct listener_rules *rules = &s->cluster->config.listeners[c->listener];
 
-    if (rules->versions && !(rules->versions & 1u << p->protocol))
+    if (!client_version_fits(c, p->protocol))
         return REASON_UNSUPPORTED_PROTOCOL_VERSION; /* [MQTT-3.1.2-2] */
     if (p->client_id.n == 0 && p->protocol != MQTT_5 && (!p->clean_start || p->protocol == MQTT_31))
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */

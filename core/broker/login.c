@@ -318,7 +318,8 @@ bool login_begin(struct client *c, const struct frame *f, const struct packet_co
     struct shard *s = c->stream.shard;
     enum scram_kind kind;
 
-    if (c->admission || !s->scram || !scram_kind_of(p->props.auth_method, &kind))
+    if (!client_version_fits(c, p->protocol) || c->admission || !s->scram ||
+        !scram_kind_of(p->props.auth_method, &kind))
         return false;
     c->protocol = (uint8_t)p->protocol;
     if (p->props.present & PROP_BIT(PROP_MAXIMUM_PACKET_SIZE))

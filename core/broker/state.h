@@ -455,7 +455,7 @@ void login_init(struct shard *s);
 /* After the clients have gone. */
 void login_fini(struct shard *s);
 /* A CONNECT names a method: keeps its frame and begins the exchange. false: nothing was done, and
- * the method is not to be had. */
+ * the method is not to be had, or not in this version of the protocol. */
 bool login_begin(struct client *c, const struct frame *f, const struct packet_connect *p);
 /* An AUTH packet, before CONNACK or after it. */
 void login_on_packet(struct client *c, const struct packet_disconnect *p);
@@ -473,6 +473,8 @@ void login_forget(struct client *c);
 /* ---- clients and sessions (client.c, connect.c) ---- */
 /* ERR_FULL: not now; nothing was changed. */
 MUST_USE enum err client_on_connect(struct client *c, const struct packet_connect *p);
+/* Whether the client's listener is for this version of the protocol. */
+bool client_version_fits(const struct client *c, enum protocol protocol);
 /* CONNACK with a reason, a line in the log, and close. */
 void client_refuse(struct client *c, const struct packet_connect *p, enum reason reason,
                    enum close_reason why);

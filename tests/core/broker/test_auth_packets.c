@@ -435,6 +435,21 @@ TEST(auth_without_users_refuses_every_method)
     broker_stop(&b);
 }
 
+TEST(auth_does_not_begin_where_the_listener_is_for_other_versions)
+{
+    struct hello h = {.id = "c", .method = METHOD, .data = BYTES_LIT("n,,n=alice,r=x")};
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    b.listeners[0].versions = 1u << MQTT_31 | 1u << MQTT_311;
+    p = hello(&b, &h);
+    broker_settle(&b);
+    expect_refusal(p, 0x84); /* [MQTT-3.1.2-2] */
+    assert_int_equal(failures, 0);
+    broker_stop(&b);
+}
+
 TEST(auth_is_not_for_those_whose_names_tls_has_proven)
 {
     struct hello h = {.id = "c", .method = METHOD, .data = BYTES_LIT("n,,n=alice,r=x")};
