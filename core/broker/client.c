@@ -265,8 +265,7 @@ static enum err on_packet(struct client *c, const struct packet *p)
         on_disconnect(c, &p->disconnect);
         break;
     case PACKET_AUTH:
-        login_on_packet(c, &p->disconnect);
-        break;
+        return login_on_packet(c, &p->disconnect);
     case PACKET_CONNECT: /* [MQTT-3.1.0-2]: a second one */
     case PACKET_CONNACK:
     case PACKET_SUBACK:
@@ -333,8 +332,8 @@ static enum err on_first(struct client *c, const struct frame *f)
     return OK;
 }
 
-/* A packet while the CONNECT waits: AUTH or DISCONNECT [MQTT-3.1.2-30]. */
-static void on_login_frame(struct client *c, const struct frame *f)
+/* A packet while the CONNECT waits: AUTH or DISCONNECT [MQTT-3.1.2-30].  ERR_FULL: park. */
+static enum err on_login_frame(struct client *c, const struct frame *f)
 {
     enum reason why = REASON_MALFORMED_PACKET;
     struct packet p;
@@ -342,12 +341,13 @@ static void on_login_frame(struct client *c, const struct frame *f)
     if (packet_decode(f, MQTT_5, &p, &why) != OK) {
         login_refuse(c, why, why_of(why));
     } else if (p.type == PACKET_AUTH) {
-        login_on_packet(c, &p.disconnect);
+        return login_on_packet(c, &p.disconnect);
     } else {
         client_log(c, 5, "connection refused", close_reason_name(CLOSE_CLIENT));
         stream_close(&c->stream, CLOSE_CLIENT);
         client_leave_session(c, false);
     }
+    return OK;
 }
 
 /* One whole packet. ERR_FULL: park. */
@@ -358,10 +358,8 @@ static enum err on_frame(struct client *c, const struct frame *f)
 
     if (c->state == CLIENT_WAITING)
         return on_first(c, f);
-    if (c->state == CLIENT_AUTHENTICATING) {
-        on_login_frame(c, f);
-        return OK;
-    }
+    if (c->state == CLIENT_AUTHENTICATING)
+        return on_login_frame(c, f);
     if (packet_decode(f, (enum protocol)c->protocol, &p, &why) != OK) {
         client_fail(c, why, why_of(why));
         return OK;

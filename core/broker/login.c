@@ -19,6 +19,7 @@
 struct login {
     enum scram_kind kind;
     bool is_renewing;       /* re-authentication is under way */
+    bool is_proven;         /* what is left is to judge the CONNECT that waits */
     struct scram *exchange; /* NULL: none, or the client's first message has not come */
     struct frame connect;   /* the CONNECT that waits; its body is owned */
 };
@@ -164,17 +165,31 @@ static void send_auth(struct client *c, enum reason reason, struct bytes data)
         auth_put(to, (uint8_t)reason, method, data);
 }
 
-/* The user is proven: the CONNECT goes on. */
-static void let_in(struct client *c, struct login *l)
+/* The user is proven: the CONNECT goes on.  ERR_FULL: somebody outside has to say first whether it
+ * may leave its will; the AUTH packet that proved the user is offered again then. */
+static enum err go_on(struct client *c, struct login *l)
 {
-    struct shard *s = c->stream.shard;
+    struct packet p;
+
+    waiting_connect(l, &p);
+    if (client_on_connect(c, &p.connect) == ERR_FULL)
+        return ERR_FULL;
+    drop_connect(c->stream.shard, l);
+    scram_end(l->exchange);
+    l->exchange = NULL;
+    l->is_proven = false;
+    return OK;
+}
+
+/* The user is proven, and has a name now.  ERR_FULL: as go_on. */
+static enum err let_in(struct client *c, struct login *l)
+{
     struct bytes user = scram_user(l->exchange);
     struct admission *a = calloc(1, sizeof(*a) + user.n);
-    struct packet p;
 
     if (!a) {
         login_refuse(c, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
-        return;
+        return OK;
     }
     a->login = l;
     a->has_user = true;
@@ -183,14 +198,9 @@ static void let_in(struct client *c, struct login *l)
     a->credential = scram_credential(l->exchange);
     free(c->admission);
     c->admission = a;
-    timer_cancel(&s->timers, &c->keepalive_timer);
-    waiting_connect(l, &p);
-    if (client_on_connect(c, &p.connect) ==
-        ERR_FULL) /* about its will; known when it comes again */
-        client_refuse(c, &p.connect, REASON_SERVER_BUSY, CLOSE_UNSUPPORTED);
-    drop_connect(s, l);
-    scram_end(l->exchange);
-    l->exchange = NULL;
+    timer_cancel(&c->stream.shard->timers, &c->keepalive_timer);
+    l->is_proven = true;
+    return go_on(c, l);
 }
 
 /* The user is proven once more: only the same one, and only while the file still says so. */
@@ -226,8 +236,8 @@ static enum err begin(struct shard *s, struct login *l, struct bytes message)
                        &l->exchange);
 }
 
-/* One message of the client. The first one may be empty: then we ask for it. */
-static void take(struct client *c, const struct props *props, bool is_first)
+/* One message of the client. The first one may be empty: then we ask for it.  ERR_FULL: as go_on. */
+static enum err take(struct client *c, const struct props *props, bool is_first)
 {
     struct shard *s = c->stream.shard;
     struct login *l = login_of(c);
@@ -237,11 +247,11 @@ static void take(struct client *c, const struct props *props, bool is_first)
 
     if (is_first && !has_data) {
         send_auth(c, REASON_CONTINUE_AUTHENTICATION, (struct bytes){0});
-        return;
+        return OK;
     }
     if (is_last && is_banned(c, l)) {
         fail(c, REASON_CONNECTION_RATE_EXCEEDED, CLOSE_BANNED);
-        return;
+        return OK;
     }
     if (has_data && is_last)
         err = scram_prove(l->exchange, props->auth_data, s->cluster->config.scram_crypt);
@@ -256,15 +266,18 @@ static void take(struct client *c, const struct props *props, bool is_first)
     else if (l->is_renewing)
         renew(c, l);
     else
-        let_in(c, l);
+        return let_in(c, l);
+    return OK;
 }
 
-void login_on_packet(struct client *c, const struct packet_disconnect *p)
+enum err login_on_packet(struct client *c, const struct packet_disconnect *p)
 {
     struct login *l = login_of(c);
     bool begins = p->reason == REASON_REAUTHENTICATE;
     bool is_under_way = l && (l->is_renewing || c->state == CLIENT_AUTHENTICATING);
 
+    if (l && l->is_proven)
+        return go_on(c, l);
     if (!l || /* [MQTT-4.12.0-7] */
         !(p->props.present & PROP_BIT(PROP_AUTH_METHOD)) ||
         !bytes_eq(p->props.auth_method, scram_method(l->kind)) || /* [MQTT-4.12.0-5] */
@@ -273,11 +286,11 @@ void login_on_packet(struct client *c, const struct packet_disconnect *p)
             login_refuse(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
         else
             client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
-        return;
+        return OK;
     }
     if (begins)
         l->is_renewing = true;
-    take(c, &p->props, begins);
+    return take(c, &p->props, begins);
 }
 
 /* ---- CONNECT ---- */
@@ -335,6 +348,6 @@ bool login_begin(struct client *c, const struct frame *f, const struct packet_co
     c->state = CLIENT_AUTHENTICATING;
     timer_arm(&s->timers, &c->keepalive_timer, s->now_ms + s->limits->connect_timeout_ms,
               lasts_too_long);
-    take(c, &p->props, true);
+    (void)take(c, &p->props, true); /* one message proves nothing: it cannot be ERR_FULL */
     return true;
 }

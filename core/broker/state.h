@@ -457,8 +457,8 @@ void login_fini(struct shard *s);
 /* A CONNECT names a method: keeps its frame and begins the exchange. false: nothing was done, and
  * the method is not to be had, or not in this version of the protocol. */
 bool login_begin(struct client *c, const struct frame *f, const struct packet_connect *p);
-/* An AUTH packet, before CONNACK or after it. */
-void login_on_packet(struct client *c, const struct packet_disconnect *p);
+/* An AUTH packet, before CONNACK or after it.  ERR_FULL: not now, it is to be offered again. */
+MUST_USE enum err login_on_packet(struct client *c, const struct packet_disconnect *p);
 /* Ends an exchange that holds a CONNECT back, with a CONNACK. */
 void login_refuse(struct client *c, enum reason reason, enum close_reason why);
 /* Whether the client has proven its user by enhanced authentication, or is about to. */

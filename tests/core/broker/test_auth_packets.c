@@ -549,6 +549,80 @@ TEST(auth_connect_is_judged_after_the_proof)
     broker_stop(&b);
 }
 
+static enum access_answer answer; /* of the net */
+
+static enum access_answer may(void *net, const struct access_question *q)
+{
+    (void)net;
+    assert_true(bytes_eq(q->user, BYTES_LIT("alice"))); /* whose name is proven by now */
+    assert_true(bytes_eq(q->topic, BYTES_LIT("w")));
+    return answer;
+}
+
+/* Turns in which somebody waits do not settle. */
+static void turns(struct broker *b)
+{
+    for (int i = 0; i < 4; i++)
+        broker_turn(b, 0);
+}
+
+/* A client with a will has proven its user; its CONNECT waits for what the net says of it. */
+static struct peer *waiting_for_net(struct broker *b, struct scram_client *c)
+{
+    struct hello h = {
+        .id = "c", .method = METHOD, .data = scram_client_first(c), .will_topic = "w"};
+    struct peer *p = hello(b, &h);
+
+    answer = ACCESS_WAIT;
+    broker_settle(b);
+    (void)scram_client_last(c, expect_auth(p, 0x18, METHOD));
+    send_auth(p, 0x18, METHOD, bytes_str(c->last));
+    turns(b);
+    peer_expect_nothing(p);
+    assert_non_null(p->stream);
+    return p;
+}
+
+TEST(auth_connect_waits_for_what_the_net_says_of_its_will)
+{
+    const struct shard_hooks hooks = {.may = may};
+    struct scram_client c = user_with("alice", "secret");
+    const struct packet_connack *a;
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    p = waiting_for_net(&b, &c);
+    assert_null(session_of(&b, "c"));
+    broker_turn(&b, 0);
+    b.now_ms +=
+        BROKER_LATE(b.config.limits.connect_timeout_ms); /* it is not the client who waits */
+    turns(&b);
+    peer_expect_nothing(p);
+    answer = ACCESS_YES;
+    turns(&b);
+    a = &peer_expect(p, PACKET_CONNACK)->connack;
+    assert_int_equal(a->reason, 0);
+    assert_true(scram_client_believes(&c, a->props.auth_data));
+    peer_ping(p);
+    broker_settle(&b);
+    (void)peer_expect(p, PACKET_PINGRESP);
+    p = waiting_for_net(&b, &c);
+    answer = ACCESS_NO;
+    turns(&b);
+    expect_refusal(p, 0x87);
+    p = waiting_for_net(&b, &c);
+    set_users(&b, users_of("alice", "changed", "bob")); /* meanwhile */
+    answer = ACCESS_YES;
+    turns(&b);
+    expect_refusal(p, 0x87);
+    set_users(&b, users_of("alice", "secret", "bob"));
+    peer_drop(waiting_for_net(&b, &c));
+    broker_settle(&b);
+    broker_stop(&b);
+}
+
 /* ---- between CONNECT and CONNACK ---- */
 
 TEST(auth_only_auth_and_disconnect_may_come_before_connack)
