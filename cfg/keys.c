@@ -409,7 +409,8 @@ const struct key keys[] = {
     {LIMITS(connect_timeout_ms), .name = "connect_timeout", .aliases = {"idle_timeout"},
      .type = KEY_TIME, .unit_us = MS, .min = 100, .max = 600000, .flags = KEY_ZERO_PRESETS,
      .preset = "10s",
-     .help = "Time from the opening of a connection to its whole CONNECT. Beyond, it is closed."},
+     .help = "Time from the opening of a connection to its whole CONNECT, and for each exchange of "
+             "AUTH packets, also of a client that is connected. Beyond, it is closed."},
     {LIMITS(handshake_rate), .name = "max_handshake_rate", .type = KEY_NUMBER, .min = 1,
      .max = 1000000, .flags = KEY_ZERO_PRESETS, .preset = "2000",
      .help = "TLS handshakes a second of each thread. More wait in order, up to connect_timeout, "

@@ -17,6 +17,8 @@
 #include "core/policy/scram.h"
 
 struct login {
+    struct client *client;
+    struct timer timer; /* while an exchange is under way: how long it may last */
     enum scram_kind kind;
     bool is_renewing;       /* re-authentication is under way */
     bool is_proven;         /* what is left is to judge the CONNECT that waits */
@@ -69,6 +71,7 @@ void login_forget(struct client *c)
     struct login *l = login_of(c);
 
     if (l) {
+        timer_cancel(&c->stream.shard->timers, &l->timer);
         drop_connect(c->stream.shard, l);
         scram_end(l->exchange);
         free(l);
@@ -125,7 +128,7 @@ void login_refuse(struct client *c, enum reason reason, enum close_reason why)
         STAT_INC(&s->stats, protocol_errors);
     if (why == CLOSE_BAD_CREDENTIALS)
         note_failure(c, p.connect.client_id);
-    timer_cancel(&s->timers, &c->keepalive_timer);
+    timer_cancel(&s->timers, &l->timer);
     client_refuse(c, &p.connect, reason, why);
 }
 
@@ -198,7 +201,7 @@ static enum err let_in(struct client *c, struct login *l)
     a->credential = scram_credential(l->exchange);
     free(c->admission);
     c->admission = a;
-    timer_cancel(&c->stream.shard->timers, &c->keepalive_timer);
+    timer_cancel(&c->stream.shard->timers, &l->timer);
     l->is_proven = true;
     return go_on(c, l);
 }
@@ -213,6 +216,7 @@ static void renew(struct client *c, struct login *l)
         fail(c, REASON_NOT_AUTHORIZED, CLOSE_BAD_CREDENTIALS);
         return;
     }
+    timer_cancel(&c->stream.shard->timers, &l->timer);
     send_auth(c, REASON_SUCCESS, scram_says(l->exchange));
     scram_end(l->exchange);
     l->exchange = NULL;
@@ -270,6 +274,41 @@ static enum err take(struct client *c, const struct props *props, bool is_first)
     return OK;
 }
 
+static void lasts_too_long(struct timer *t, void *owner, uint64_t now_ms);
+
+/* An exchange begins: it may last as long as a connection may be without its CONNECT. */
+static void limit_time(struct login *l)
+{
+    struct shard *s = l->client->stream.shard;
+
+    timer_arm(&s->timers, &l->timer, s->now_ms + s->limits->connect_timeout_ms, lasts_too_long);
+}
+
+/* The client has not proven anything in time: before CONNACK no packet can say so, after it the
+ * re-authentication has failed [MQTT-4.12.1-2]. */
+static void lasts_too_long(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct login *l = TABLE_OBJECT(t, struct login, timer);
+    struct client *c = l->client;
+    struct shard *s = owner;
+
+    (void)now_ms;
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (c->is_parked) { /* it is us who do not read */
+        limit_time(l);
+        return;
+    }
+    STAT_INC(&s->stats, connect_timeouts);
+    if (c->state != CLIENT_AUTHENTICATING) {
+        client_fail(c, REASON_NOT_AUTHORIZED, CLOSE_AUTH_TIMEOUT);
+        return;
+    }
+    client_log(c, 5, "connection refused", close_reason_name(CLOSE_CONNECT_TIMEOUT));
+    stream_close(&c->stream, CLOSE_CONNECT_TIMEOUT);
+    c->state = CLIENT_CLOSING;
+}
+
 enum err login_on_packet(struct client *c, const struct packet_disconnect *p)
 {
     struct login *l = login_of(c);
@@ -288,29 +327,19 @@ enum err login_on_packet(struct client *c, const struct packet_disconnect *p)
             client_fail(c, REASON_PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR);
         return OK;
     }
-    if (begins)
+    if (begins) {
         l->is_renewing = true;
+        limit_time(l);
+    }
     return take(c, &p->props, begins);
 }
 
 /* ---- CONNECT ---- */
 
-/* The client has not proven anything in time. */
-static void lasts_too_long(struct timer *t, void *owner, uint64_t now_ms)
-{
-    struct client *c = TABLE_OBJECT(t, struct client, keepalive_timer);
-    struct shard *s = owner;
-
-    (void)now_ms;
-    STAT_INC(&s->stats, connect_timeouts);
-    client_log(c, 5, "connection refused", close_reason_name(CLOSE_CONNECT_TIMEOUT));
-    stream_close(&c->stream, CLOSE_CONNECT_TIMEOUT);
-    c->state = CLIENT_CLOSING;
-}
-
 /* A login that keeps the CONNECT.  NULL: no memory. */
-static struct login *make_login(struct shard *s, enum scram_kind kind, const struct frame *f)
+static struct login *make_login(struct client *c, enum scram_kind kind, const struct frame *f)
 {
+    struct shard *s = c->stream.shard;
     struct login *l = calloc(1, sizeof(*l));
     uint8_t *body = malloc(f->body.n);
 
@@ -320,6 +349,7 @@ static struct login *make_login(struct shard *s, enum scram_kind kind, const str
         return NULL;
     }
     (void)bytes_put(body, f->body);
+    l->client = c;
     l->kind = kind;
     l->connect = *f;
     l->connect.body = bytes_of(body, f->body.n);
@@ -339,15 +369,14 @@ bool login_begin(struct client *c, const struct frame *f, const struct packet_co
         c->packet_max = p->props.maximum_packet_size; /* AUTH must keep to it */
     c->admission = calloc(1, sizeof(*c->admission));
     if (c->admission)
-        c->admission->login = make_login(s, kind, f);
+        c->admission->login = make_login(c, kind, f);
     if (!login_is_used(c)) {
         client_refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
         login_forget(c);
         return true;
     }
     c->state = CLIENT_AUTHENTICATING;
-    timer_arm(&s->timers, &c->keepalive_timer, s->now_ms + s->limits->connect_timeout_ms,
-              lasts_too_long);
+    limit_time(login_of(c));
     (void)take(c, &p->props, true); /* one message proves nothing: it cannot be ERR_FULL */
     return true;
 }

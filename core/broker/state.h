@@ -184,8 +184,8 @@ enum client_state {
 struct client {
     struct stream stream; /* first */
     struct session *session;
-    struct timer keepalive_timer; /* while it authenticates: how long that may last */
-    struct bytes *aliases_in;     /* by alias - 1; owned texts */
+    struct timer keepalive_timer;
+    struct bytes *aliases_in; /* by alias - 1; owned texts */
     struct aliases_out *aliases_out;
     char *peer;
     /* Until the CONNECT is judged; NULL: nobody was asked. With a login, or an end, it stays. */

@@ -55,6 +55,7 @@ const char *close_reason_name(enum close_reason why)
         [CLOSE_EOF] = "client closed the connection",
         [CLOSE_SOCKET_ERROR] = "socket error",
         [CLOSE_CONNECT_TIMEOUT] = "no CONNECT in time",
+        [CLOSE_AUTH_TIMEOUT] = "authentication not finished in time",
         [CLOSE_KEEPALIVE] = "exceeded keep alive",
         [CLOSE_MALFORMED] = "malformed packet",
         [CLOSE_PROTOCOL_ERROR] = "protocol error",

@@ -31,6 +31,7 @@ enum close_reason {
     CLOSE_EOF,             /* the peer closed the socket */
     CLOSE_SOCKET_ERROR,    /* the kernel says so */
     CLOSE_CONNECT_TIMEOUT, /* no whole CONNECT in time */
+    CLOSE_AUTH_TIMEOUT,    /* 0x87: a re-authentication was not gone on with */
     CLOSE_KEEPALIVE,       /* 1.5 times the keep alive passed */
     CLOSE_MALFORMED,       /* 0x81 */
     CLOSE_PROTOCOL_ERROR,  /* 0x82 */

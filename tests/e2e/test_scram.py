@@ -314,6 +314,11 @@ def exchange_must_end_in_time(t):
     c.closed()
     true(0.9 < time.monotonic() - start < 4, "the time of the end")
     stays.ping()
+    scram = Scram("alice", "secret")
+    stays.send(auth(0x19, scram.method, scram.first))
+    stays.expect(AUTH, reason=0x18)
+    stays.expect(DISCONNECT, reason=0x87)
+    stays.closed()
 
 
 run(text=CONFIG)

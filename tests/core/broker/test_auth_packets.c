@@ -902,6 +902,93 @@ TEST(auth_renewal_may_be_asked_for_its_first_message_too)
     broker_stop(&b);
 }
 
+/* A renewal that the client has begun, and whose challenge it has got. */
+static void renewing(struct peer *p, struct scram_client *c)
+{
+    send_auth(p, 0x19, METHOD, scram_client_first(c));
+    broker_settle(p->broker);
+    (void)scram_client_last(c, expect_auth(p, 0x18, METHOD));
+}
+
+TEST(auth_renewal_must_end_in_time)
+{
+    struct scram_client c = user_with("alice", "secret");
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    for (int asked = 0; asked < 2; asked++) {
+        p = logged_in(&b, &c, "c");
+        if (asked) {
+            send_auth(p, 0x19, METHOD, NO_DATA);
+            broker_settle(&b);
+            (void)expect_auth(p, 0x18, METHOD);
+        } else {
+            renewing(p, &c);
+        }
+        broker_pass(&b, b.config.limits.connect_timeout_ms - 1);
+        peer_ping(p); /* a client that lives, and does not go on */
+        broker_settle(&b);
+        (void)peer_expect(p, PACKET_PINGRESP);
+        broker_pass(&b, BROKER_LATE(b.config.limits.connect_timeout_ms) -
+                            b.config.limits.connect_timeout_ms);
+        peer_expect_end(p, 0x87, CLOSE_AUTH_TIMEOUT); /* [MQTT-4.12.1-2] */
+        assert_int_equal(BROKER_SUM(&b, connect_timeouts), asked + 1);
+    }
+    assert_int_equal(failures, 0); /* it has guessed nothing */
+    broker_stop(&b);
+}
+
+TEST(auth_renewal_in_time_is_limited_no_more)
+{
+    struct scram_client c = user_with("alice", "secret");
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    p = logged_in(&b, &c, "c");
+    for (int i = 0; i < 2; i++) {
+        renewing(p, &c);
+        broker_pass(&b, b.config.limits.connect_timeout_ms - 1);
+        send_auth(p, 0x18, METHOD, bytes_str(c.last));
+        broker_settle(&b);
+        assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+    }
+    broker_pass(&b, BROKER_LATE(b.config.limits.connect_timeout_ms));
+    peer_expect_nothing(p);
+    assert_non_null(p->stream);
+    assert_int_equal(BROKER_SUM(&b, connect_timeouts), 0);
+    broker_stop(&b);
+}
+
+/* What it sends stands behind a packet that waits for the net. */
+TEST(auth_renewal_has_time_while_the_broker_does_not_read)
+{
+    const struct shard_hooks hooks = {.may = may};
+    struct scram_client c = user_with("alice", "secret");
+    struct broker b;
+    struct peer *p;
+
+    start(&b, 1);
+    p = logged_in(&b, &c, "c");
+    renewing(p, &c);
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    answer = ACCESS_WAIT;
+    peer_publish(p, "w", "x", 1);
+    send_auth(p, 0x18, METHOD, bytes_str(c.last));
+    turns(&b);
+    b.now_ms += BROKER_LATE(b.config.limits.connect_timeout_ms);
+    turns(&b);
+    peer_expect_nothing(p);
+    assert_non_null(p->stream);
+    answer = ACCESS_YES;
+    turns(&b);
+    assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+    (void)peer_expect(p, PACKET_PUBACK);
+    broker_settle(&b);
+    broker_stop(&b);
+}
+
 /* ---- another file ---- */
 
 BROKER_TEST(auth_users_who_left_the_file_are_disconnected)
