@@ -195,15 +195,21 @@ TEST(handoff_is_counted_by_the_sender_until_the_mail_has_it)
     world_end(&w);
 }
 
+/* The connection goes without having left, and nothing of it is counted. */
+static void expect_given_up(struct world *w)
+{
+    TURN_UNTIL(w->from, load_relaxed(&w->from->conn_count) == 0);
+    assert_int_equal(held_bytes(w->from), 0);
+    assert_int_equal(load_relaxed(&w->server.net.connection_count), 0);
+}
+
 TEST(handoff_that_is_given_up_is_not_counted_any_more)
 {
     struct world w;
 
     world_begin(&w);
     store_release(&w.server.net.phase, NET_STOPPING); /* this thread's own */
-    TURN_UNTIL(w.from, load_relaxed(&w.from->conn_count) == 0);
-    assert_int_equal(held_bytes(w.from), 0);
-    assert_int_equal(load_relaxed(&w.server.net.connection_count), 0);
+    expect_given_up(&w);
     world_end(&w);
 }
 
@@ -213,9 +219,7 @@ TEST(handoff_that_cannot_leave_in_time_is_given_up)
 
     world_begin(&w);
     w.from->ahead_ms += 11000; /* connect_timeout */
-    TURN_UNTIL(w.from, load_relaxed(&w.from->conn_count) == 0);
-    assert_int_equal(held_bytes(w.from), 0);
-    assert_int_equal(load_relaxed(&w.server.net.connection_count), 0);
+    expect_given_up(&w);
     world_end(&w);
 }
 

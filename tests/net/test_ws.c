@@ -22,6 +22,18 @@ static void refuses(const char *frame, enum ws_why why, const char *answer)
     }
 }
 
+/* The same of each of these frames, up to NULL, which break the protocol (1002). */
+__attribute__((sentinel)) static void refuses_each(enum ws_why why, ...)
+{
+    const char *frame;
+    va_list frames;
+
+    va_start(frames, why);
+    while ((frame = va_arg(frames, const char *)))
+        refuses(frame, why, "88 02 03ea");
+    va_end(frames);
+}
+
 /* ---- data ---- */
 
 TEST(ws_unmasks_a_binary_frame)
@@ -128,17 +140,14 @@ TEST(ws_passes_on_a_frame_that_ends_within_a_packet)
 /* RFC 6455, 5.1: a server must close on an unmasked frame. */
 TEST(ws_refuses_an_unmasked_frame)
 {
-    refuses("82 02 'ab'", WS_WHY_UNMASKED, "88 02 03ea");
-    refuses("89 00", WS_WHY_UNMASKED, "88 02 03ea");
+    refuses_each(WS_WHY_UNMASKED, "82 02 'ab'", "89 00", NULL);
 }
 
 /* 5.2: reserved bits without an extension that gives them a meaning; deflate sets RSV1. */
 TEST(ws_refuses_reserved_bits)
 {
-    refuses("c2 81 00000000 00", WS_WHY_RESERVED_BITS, "88 02 03ea");
-    refuses("a2 81 00000000 00", WS_WHY_RESERVED_BITS, "88 02 03ea");
-    refuses("92 81 00000000 00", WS_WHY_RESERVED_BITS, "88 02 03ea");
-    refuses("c9 80 00000000", WS_WHY_RESERVED_BITS, "88 02 03ea");
+    refuses_each(WS_WHY_RESERVED_BITS, "c2 81 00000000 00", "a2 81 00000000 00",
+                 "92 81 00000000 00", "c9 80 00000000", NULL);
 }
 
 TEST(ws_refuses_reserved_opcodes)
@@ -163,37 +172,32 @@ TEST(ws_refuses_text_with_1003)
 /* 5.2: the minimal number of bytes must encode the length. */
 TEST(ws_refuses_a_length_that_is_not_the_shortest)
 {
-    refuses("82 fe 007d 00000000", WS_WHY_LENGTH_PADDED, "88 02 03ea");
-    refuses("82 fe 0000 00000000", WS_WHY_LENGTH_PADDED, "88 02 03ea");
-    refuses("82 ff 000000000000ffff 00000000", WS_WHY_LENGTH_PADDED, "88 02 03ea");
-    refuses("82 ff 0000000000000001 00000000", WS_WHY_LENGTH_PADDED, "88 02 03ea");
+    refuses_each(WS_WHY_LENGTH_PADDED, "82 fe 007d 00000000", "82 fe 0000 00000000",
+                 "82 ff 000000000000ffff 00000000", "82 ff 0000000000000001 00000000", NULL);
 }
 
 /* 5.2: the most significant bit must be 0. */
 TEST(ws_refuses_a_length_of_2_to_63)
 {
-    refuses("82 ff 8000000000000000 00000000", WS_WHY_LENGTH_HUGE, "88 02 03ea");
-    refuses("82 ff ffffffffffffffff 00000000", WS_WHY_LENGTH_HUGE, "88 02 03ea");
+    refuses_each(WS_WHY_LENGTH_HUGE, "82 ff 8000000000000000 00000000",
+                 "82 ff ffffffffffffffff 00000000", NULL);
 }
 
 /* 5.4 */
 TEST(ws_refuses_fragments_out_of_order)
 {
-    refuses("80 81 00000000 'a'", WS_WHY_CONTINUATION, "88 02 03ea");
-    refuses("00 81 00000000 'a'", WS_WHY_CONTINUATION, "88 02 03ea");
-    refuses("02 80 00000000 82 81 00000000 'a'", WS_WHY_INTERRUPTED, "88 02 03ea");
-    refuses("02 80 00000000 80 80 00000000 80 80 00000000", WS_WHY_CONTINUATION, "88 02 03ea");
+    refuses_each(WS_WHY_CONTINUATION, "80 81 00000000 'a'", "00 81 00000000 'a'", NULL);
+    refuses_each(WS_WHY_INTERRUPTED, "02 80 00000000 82 81 00000000 'a'", NULL);
+    refuses_each(WS_WHY_CONTINUATION, "02 80 00000000 80 80 00000000 80 80 00000000", NULL);
 }
 
 /* 5.5 */
 TEST(ws_refuses_control_frames_that_are_long_or_fragmented)
 {
-    refuses("89 fe 007e 00000000", WS_WHY_CONTROL_LONG, "88 02 03ea");
-    refuses("88 ff 0000000000010000 00000000", WS_WHY_CONTROL_LONG, "88 02 03ea");
-    refuses("8a fe 007e 00000000", WS_WHY_CONTROL_LONG, "88 02 03ea");
-    refuses("09 80 00000000", WS_WHY_CONTROL_FRAGMENTED, "88 02 03ea");
-    refuses("08 80 00000000", WS_WHY_CONTROL_FRAGMENTED, "88 02 03ea");
-    refuses("0a 80 00000000", WS_WHY_CONTROL_FRAGMENTED, "88 02 03ea");
+    refuses_each(WS_WHY_CONTROL_LONG, "89 fe 007e 00000000", "88 ff 0000000000010000 00000000",
+                 "8a fe 007e 00000000", NULL);
+    refuses_each(WS_WHY_CONTROL_FRAGMENTED, "09 80 00000000", "08 80 00000000", "0a 80 00000000",
+                 NULL);
 }
 
 TEST(ws_judges_a_frame_by_its_first_two_bytes)

@@ -106,7 +106,7 @@ struct hello {
     const char *will_topic;
 };
 
-/* A CONNECT with an Authentication Method. */
+/* A CONNECT with an Authentication Method, and what the broker does about it. */
 static struct peer *hello(struct broker *b, const struct hello *h)
 {
     static uint8_t packet[20000];
@@ -149,15 +149,24 @@ static struct peer *hello(struct broker *b, const struct hello *h)
     p = bytes_put(p, bytes_of(body, (size_t)(to - body)));
     peer->protocol = MQTT_5;
     peer_write(peer, bytes_of(packet, (size_t)(p - packet)));
+    broker_settle(b);
     return peer;
 }
 
-static void send_auth(struct peer *p, uint8_t reason, const char *method, struct bytes data)
+/* An AUTH packet; nothing runs. */
+static void put_auth(struct peer *p, uint8_t reason, const char *method, struct bytes data)
 {
     uint8_t packet[16384];
     uint8_t *end = auth_put(packet, reason, bytes_str(method), data);
 
     peer_write(p, bytes_of(packet, (size_t)(end - packet)));
+}
+
+/* The same, and what the broker does about it. */
+static void send_auth(struct peer *p, uint8_t reason, const char *method, struct bytes data)
+{
+    put_auth(p, reason, method, data);
+    broker_settle(p->broker);
 }
 
 /* The server's AUTH, with this reason; its data. */
@@ -169,6 +178,23 @@ static struct bytes expect_auth(struct peer *p, uint8_t reason, const char *meth
     assert_true(a->props.present & PROP_BIT(PROP_AUTH_METHOD)); /* [MQTT-4.12.0-5] */
     assert_true(bytes_eq(a->props.auth_method, bytes_str(method)));
     return a->props.present & PROP_BIT(PROP_AUTH_DATA) ? a->props.auth_data : NO_DATA;
+}
+
+/* The challenge has come; the client knows its last message. */
+static void take_challenge(struct peer *p, struct scram_client *c)
+{
+    assert_non_null(scram_client_last(c, expect_auth(p, 0x18, METHOD)).p);
+}
+
+/* The client's last message. */
+static void prove(struct peer *p, const struct scram_client *c)
+{
+    send_auth(p, 0x18, METHOD, bytes_str(c->last));
+}
+
+static void expect_let_in(struct peer *p)
+{
+    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
 }
 
 /* A CONNACK that refuses, and the end. */
@@ -192,7 +218,6 @@ static struct peer *challenged(struct broker *b, struct scram_client *c, const c
 
     snprintf(text, sizeof text, "%.*s", (int)method.n, (const char *)method.p);
     p = hello(b, &h);
-    broker_settle(b);
     assert_non_null(scram_client_last(c, expect_auth(p, 0x18, text)).p);
     return p;
 }
@@ -205,7 +230,6 @@ static struct peer *logged_in(struct broker *b, struct scram_client *c, const ch
     const struct packet_connack *a;
 
     send_auth(p, 0x18, method, bytes_str(c->last));
-    broker_settle(b);
     a = &peer_expect(p, PACKET_CONNACK)->connack;
     assert_int_equal(a->reason, 0);
     assert_true(a->props.present & PROP_BIT(PROP_AUTH_METHOD)); /* [MQTT-4.12.0-5] */
@@ -275,8 +299,7 @@ TEST(auth_does_not_take_a_session_over_before_success)
     start(&b, 1);
     p = logged_in(&b, &c, "c");
     q = challenged(&b, &thief, "c");
-    send_auth(q, 0x18, METHOD, bytes_str(thief.last));
-    broker_settle(&b);
+    prove(q, &thief);
     expect_refusal(q, 0x87);
     peer_expect_nothing(p);
     assert_non_null(p->stream);
@@ -291,8 +314,7 @@ TEST(auth_refuses_a_wrong_proof_counts_it_and_says_who)
 
     start(&b, 1);
     p = challenged(&b, &c, "c");
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
+    prove(p, &c);
     expect_refusal(p, 0x87);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 1);
     assert_int_equal(BROKER_SUM(&b, clients_refused), 1);
@@ -328,8 +350,7 @@ TEST(auth_of_many_guesses_made_at_once_looks_at_none_beyond_the_ban)
         p[i] = challenged(&b, &c[i], "c");
     }
     for (int i = 0; i < 3; i++) {
-        send_auth(p[i], 0x18, METHOD, bytes_str(c[i].last));
-        broker_settle(&b);
+        prove(p[i], &c[i]);
         expect_refusal(p[i], reasons[i]);
     }
     assert_int_equal(failures, 2); /* the last proof, which is right, is not looked at */
@@ -344,8 +365,7 @@ TEST(auth_treats_unknown_users_like_wrong_proofs)
 
     start(&b, 1);
     p = challenged(&b, &c, "c"); /* a challenge comes all the same */
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
+    prove(p, &c);
     expect_refusal(p, 0x87);
     assert_string_equal(said_user, "nobody");
     broker_stop(&b);
@@ -360,15 +380,12 @@ TEST(auth_refuses_what_is_not_scram)
 
     start(&b, 1);
     p = hello(&b, &h);
-    broker_settle(&b);
     expect_refusal(p, 0x87);
     p = challenged(&b, &c, "c");
     send_auth(p, 0x18, METHOD, BYTES_LIT("c=biws"));
-    broker_settle(&b);
     expect_refusal(p, 0x87);
     p = challenged(&b, &c, "c");
     send_auth(p, 0x18, METHOD, NO_DATA);
-    broker_settle(&b);
     expect_refusal(p, 0x87);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 3);
     broker_stop(&b);
@@ -383,21 +400,16 @@ TEST(auth_asks_for_a_first_message_that_is_missing)
 
     start(&b, 1);
     p = hello(&b, &h);
-    broker_settle(&b);
     assert_null(expect_auth(p, 0x18, METHOD).p);
     send_auth(p, 0x18, METHOD, scram_client_first(&c));
-    broker_settle(&b);
-    assert_non_null(scram_client_last(&c, expect_auth(p, 0x18, METHOD)).p);
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
-    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    take_challenge(p, &c);
+    prove(p, &c);
+    expect_let_in(p);
 
     h.id = "d";
     p = hello(&b, &h);
-    broker_settle(&b);
     (void)expect_auth(p, 0x18, METHOD);
     send_auth(p, 0x18, METHOD, NO_DATA); /* asked once is enough */
-    broker_settle(&b);
     expect_refusal(p, 0x87);
     broker_stop(&b);
 }
@@ -415,7 +427,6 @@ TEST(auth_refuses_methods_it_does_not_have)
 
         h.method = methods[i];
         p = hello(&b, &h);
-        broker_settle(&b);
         expect_refusal(p, 0x8C); /* [MQTT-4.12.0-1] */
     }
     broker_stop(&b);
@@ -430,7 +441,6 @@ TEST(auth_without_users_refuses_every_method)
     broker_init(&b, 1);
     broker_start(&b);
     p = hello(&b, &h); /* though anybody may come without one */
-    broker_settle(&b);
     expect_refusal(p, 0x8C);
     broker_stop(&b);
 }
@@ -444,7 +454,6 @@ TEST(auth_does_not_begin_where_the_listener_is_for_other_versions)
     start(&b, 1);
     b.listeners[0].versions = 1u << MQTT_31 | 1u << MQTT_311;
     p = hello(&b, &h);
-    broker_settle(&b);
     expect_refusal(p, 0x84); /* [MQTT-3.1.2-2] */
     assert_int_equal(failures, 0);
     broker_stop(&b);
@@ -463,7 +472,6 @@ TEST(auth_is_not_for_those_whose_names_tls_has_proven)
     b.admission->user_count = 3;
     memcpy(b.admission->user, "bob", 3);
     p = hello(&b, &h);
-    broker_settle(&b);
     expect_refusal(p, 0x8C);
     broker_stop(&b);
 }
@@ -480,7 +488,6 @@ TEST(auth_does_not_begin_with_who_is_banned)
     b.admission->is_refused = true;
     b.admission->reason = REASON_CONNECTION_RATE_EXCEEDED;
     p = hello(&b, &h);
-    broker_settle(&b);
     expect_refusal(p, REASON_CONNECTION_RATE_EXCEEDED);
     assert_int_equal(failures, 0);
     broker_stop(&b);
@@ -495,8 +502,7 @@ TEST(auth_is_not_passed_by_for_anonymous_listeners)
     start(&b, 1);
     b.listeners[0].allow_anonymous = true;
     p = challenged(&b, &c, "c");
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
+    prove(p, &c);
     expect_refusal(p, 0x87);
     broker_stop(&b);
 }
@@ -514,11 +520,9 @@ TEST(auth_does_not_heed_user_name_and_password_of_the_connect)
 
     start(&b, 1);
     p = hello(&b, &h);
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
-    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    take_challenge(p, &c);
+    prove(p, &c);
+    expect_let_in(p);
     assert_true(bytes_eq(session_user(session_of(&b, "c")), BYTES_LIT("alice")));
     broker_stop(&b);
 }
@@ -534,18 +538,14 @@ TEST(auth_connect_is_judged_after_the_proof)
     start(&b, 1);
     broker_set_acl(&b, "user alice\ntopic readwrite a/#\n");
     p = hello(&b, &h);
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
+    take_challenge(p, &c);
+    prove(p, &c);
     expect_refusal(p, 0x87);
     h.will_topic = "a/will";
     p = hello(&b, &h);
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
-    assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+    take_challenge(p, &c);
+    prove(p, &c);
+    expect_let_in(p);
     broker_stop(&b);
 }
 
@@ -575,8 +575,8 @@ static struct peer *waiting_for_net(struct broker *b, struct scram_client *c)
 
     answer = ACCESS_WAIT;
     broker_settle(b);
-    (void)scram_client_last(c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c->last));
+    take_challenge(p, c);
+    put_auth(p, 0x18, METHOD, bytes_str(c->last));
     turns(b);
     peer_expect_nothing(p);
     assert_non_null(p->stream);
@@ -691,12 +691,10 @@ TEST(auth_must_go_on_with_the_method_and_reason_it_began_with)
     start(&b, 1);
     p = challenged(&b, &c, "c");
     send_auth(p, 0x18, "SCRAM-SHA-512", bytes_str(c.last)); /* [MQTT-4.12.0-5] */
-    broker_settle(&b);
     expect_refusal(p, 0x82);
     for (size_t i = 0; i < sizeof reasons; i++) {
         p = challenged(&b, &c, "c");
         send_auth(p, reasons[i], METHOD, bytes_str(c.last)); /* [MQTT-4.12.0-3] */
-        broker_settle(&b);
         expect_refusal(p, 0x82);
     }
     broker_stop(&b);
@@ -748,7 +746,6 @@ TEST(auth_packets_keep_to_the_clients_maximum)
 
     start(&b, 1);
     p = hello(&b, &h);
-    broker_settle(&b);
     peer_expect_nothing(p); /* [MQTT-3.1.2-24] */
     assert_null(p->stream);
     broker_stop(&b);
@@ -766,7 +763,6 @@ TEST(auth_never_comes_to_who_named_no_method)
     assert_false(p->packet.connack.props.present &
                  PROP_BIT(PROP_AUTH_METHOD)); /* [MQTT-4.12.0-6] */
     send_auth(p, 0x19, METHOD, BYTES_LIT("n,,n=alice,r=x"));
-    broker_settle(&b);
     peer_expect_end(p, 0x82, CLOSE_PROTOCOL_ERROR); /* [MQTT-4.12.0-7] */
     broker_stop(&b);
 }
@@ -790,6 +786,18 @@ TEST(auth_is_not_of_mqtt_3)
 
 /* ---- re-authentication ---- */
 
+/* A renewal that the client has begun, and whose challenge it has got. */
+static void renewing(struct peer *p, struct scram_client *c)
+{
+    send_auth(p, 0x19, METHOD, scram_client_first(c));
+    take_challenge(p, c);
+}
+
+static void expect_renewed(struct peer *p, const struct scram_client *c)
+{
+    assert_true(scram_client_believes(c, expect_auth(p, 0x00, METHOD)));
+}
+
 BROKER_TEST(auth_renews_what_was_proven_while_messages_flow)
 {
     struct scram_client c = user_with("alice", "secret");
@@ -801,15 +809,12 @@ BROKER_TEST(auth_renews_what_was_proven_while_messages_flow)
     peer_subscribed(p, "t", 0);
     for (int i = 0; i < 3; i++) {
         c.nonce = i ? "another" : "and-one";
-        send_auth(p, 0x19, METHOD, scram_client_first(&c)); /* [MQTT-4.12.1-1] */
-        broker_settle(&b);
-        (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
+        renewing(p, &c); /* [MQTT-4.12.1-1] */
         peer_publish(p, "t", "meanwhile", 0);
         broker_settle(&b);
         peer_expect_publish(p, "t", "meanwhile");
-        send_auth(p, 0x18, METHOD, bytes_str(c.last));
-        broker_settle(&b);
-        assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+        prove(p, &c);
+        expect_renewed(p, &c);
     }
     assert_non_null(p->stream);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 0);
@@ -825,11 +830,8 @@ TEST(auth_renewal_that_fails_ends_the_connection)
     start(&b, 1);
     p = logged_in(&b, &c, "c");
     c.password = "guess";
-    send_auth(p, 0x19, METHOD, scram_client_first(&c));
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
+    renewing(p, &c);
+    prove(p, &c);
     peer_expect_end(p, 0x87, CLOSE_BAD_CREDENTIALS); /* [MQTT-4.12.1-2] */
     assert_int_equal(failures, 1);
     assert_int_equal(BROKER_SUM(&b, auth_failures), 1);
@@ -837,15 +839,11 @@ TEST(auth_renewal_that_fails_ends_the_connection)
     c.password = "secret";
     p = logged_in(&b, &c, "c");
     send_auth(p, 0x19, METHOD, BYTES_LIT("nonsense"));
-    broker_settle(&b);
     peer_expect_end(p, 0x87, CLOSE_BAD_CREDENTIALS);
 
     p = logged_in(&b, &c, "c");
-    send_auth(p, 0x19, METHOD, scram_client_first(&bob)); /* somebody else, though it is proven */
-    broker_settle(&b);
-    (void)scram_client_last(&bob, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(bob.last));
-    broker_settle(&b);
+    renewing(p, &bob); /* somebody else, though it is proven */
+    prove(p, &bob);
     peer_expect_end(p, 0x87, CLOSE_BAD_CREDENTIALS);
     broker_stop(&b);
 }
@@ -865,7 +863,6 @@ TEST(auth_renewal_out_of_order_is_a_protocol_error)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         p = logged_in(&b, &c, "c");
         send_auth(p, bad[i].reason, bad[i].method, scram_client_first(&c));
-        broker_settle(&b);
         peer_expect_end(p, 0x82, CLOSE_PROTOCOL_ERROR); /* [MQTT-4.12.1-1] */
     }
     p = logged_in(&b, &c, "c");
@@ -874,10 +871,8 @@ TEST(auth_renewal_out_of_order_is_a_protocol_error)
     peer_expect_end(p, 0x82, CLOSE_PROTOCOL_ERROR);
     p = logged_in(&b, &c, "c");
     send_auth(p, 0x19, METHOD, scram_client_first(&c));
-    broker_settle(&b);
     (void)expect_auth(p, 0x18, METHOD);
     send_auth(p, 0x19, METHOD, scram_client_first(&c)); /* one is under way */
-    broker_settle(&b);
     peer_expect_end(p, 0x82, CLOSE_PROTOCOL_ERROR);
     broker_stop(&b);
 }
@@ -891,23 +886,12 @@ TEST(auth_renewal_may_be_asked_for_its_first_message_too)
     start(&b, 1);
     p = logged_in(&b, &c, "c");
     send_auth(p, 0x19, METHOD, NO_DATA);
-    broker_settle(&b);
     assert_null(expect_auth(p, 0x18, METHOD).p);
     send_auth(p, 0x18, METHOD, scram_client_first(&c));
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
-    broker_settle(&b);
-    assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+    take_challenge(p, &c);
+    prove(p, &c);
+    expect_renewed(p, &c);
     broker_stop(&b);
-}
-
-/* A renewal that the client has begun, and whose challenge it has got. */
-static void renewing(struct peer *p, struct scram_client *c)
-{
-    send_auth(p, 0x19, METHOD, scram_client_first(c));
-    broker_settle(p->broker);
-    (void)scram_client_last(c, expect_auth(p, 0x18, METHOD));
 }
 
 TEST(auth_renewal_must_end_in_time)
@@ -921,7 +905,6 @@ TEST(auth_renewal_must_end_in_time)
         p = logged_in(&b, &c, "c");
         if (asked) {
             send_auth(p, 0x19, METHOD, NO_DATA);
-            broker_settle(&b);
             (void)expect_auth(p, 0x18, METHOD);
         } else {
             renewing(p, &c);
@@ -950,9 +933,8 @@ TEST(auth_renewal_in_time_is_limited_no_more)
     for (int i = 0; i < 2; i++) {
         renewing(p, &c);
         broker_pass(&b, b.config.limits.connect_timeout_ms - 1);
-        send_auth(p, 0x18, METHOD, bytes_str(c.last));
-        broker_settle(&b);
-        assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+        prove(p, &c);
+        expect_renewed(p, &c);
     }
     broker_pass(&b, BROKER_LATE(b.config.limits.connect_timeout_ms));
     peer_expect_nothing(p);
@@ -975,7 +957,7 @@ TEST(auth_renewal_has_time_while_the_broker_does_not_read)
     shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
     answer = ACCESS_WAIT;
     peer_publish(p, "w", "x", 1);
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
+    put_auth(p, 0x18, METHOD, bytes_str(c.last));
     turns(&b);
     b.now_ms += BROKER_LATE(b.config.limits.connect_timeout_ms);
     turns(&b);
@@ -983,7 +965,7 @@ TEST(auth_renewal_has_time_while_the_broker_does_not_read)
     assert_non_null(p->stream);
     answer = ACCESS_YES;
     turns(&b);
-    assert_true(scram_client_believes(&c, expect_auth(p, 0x00, METHOD)));
+    expect_renewed(p, &c);
     (void)peer_expect(p, PACKET_PUBACK);
     broker_settle(&b);
     broker_stop(&b);
@@ -1028,16 +1010,13 @@ TEST(auth_exchange_begun_with_an_old_file_does_not_let_in)
                       i ? users_of("carl", "secret", "bob") : users_of("alice", "changed", "bob"));
         else
             set_users(&b, NULL);
-        send_auth(p, 0x18, METHOD, bytes_str(c.last));
-        broker_settle(&b);
+        prove(p, &c);
         expect_refusal(p, 0x87);
         set_users(&b, users_of("alice", "secret", "bob"));
     }
     p = logged_in(&b, &c, "c");
-    send_auth(p, 0x19, METHOD, scram_client_first(&c));
-    broker_settle(&b);
-    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
-    send_auth(p, 0x18, METHOD, bytes_str(c.last));
+    renewing(p, &c);
+    put_auth(p, 0x18, METHOD, bytes_str(c.last));
     set_users(&b, users_of("alice", "changed", "bob"));
     broker_settle(&b);
     peer_expect_end(p, 0x87, CLOSE_BAD_CREDENTIALS);
@@ -1054,7 +1033,6 @@ TEST(auth_without_memory_or_randomness_refuses)
     start(&b, 1);
     fake_scram_answer = ERR_MEMORY;
     p = hello(&b, &h);
-    broker_settle(&b);
     fake_scram_answer = OK;
     expect_refusal(p, 0x89);
     broker_stop(&b);

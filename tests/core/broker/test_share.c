@@ -28,7 +28,8 @@ static struct peer *member(struct stage *s, uint32_t i)
     return broker_connect(&s->b, &o);
 }
 
-static void start(struct stage *s, uint32_t workers, uint8_t qos)
+/* After broker_init, and what the test changes in the configuration. */
+static void go(struct stage *s, uint32_t workers, uint8_t qos)
 {
     broker_start(&s->b);
     s->workers = workers;
@@ -40,6 +41,26 @@ static void start(struct stage *s, uint32_t workers, uint8_t qos)
         s->v[i] = member(s, i);
         peer_subscribed(s->v[i], s->filter, qos);
     }
+}
+
+static void start(struct stage *s, uint32_t workers, uint8_t qos)
+{
+    broker_init(&s->b, workers);
+    go(s, workers, qos);
+}
+
+/* Members that choose by `policy`, and messages to them with QoS 1. */
+static void start_by(struct stage *s, uint32_t workers, enum share_policy policy)
+{
+    broker_init(&s->b, workers);
+    s->b.config.limits.share_policy = policy;
+    go(s, workers, 1);
+}
+
+static void drop(struct stage *s, uint32_t i)
+{
+    peer_drop(s->v[i]);
+    broker_settle(&s->b);
 }
 
 static void send(struct stage *s, uint32_t count, uint8_t qos)
@@ -90,7 +111,6 @@ BROKER_TEST(round_robin_gives_everyone_the_same)
     uint32_t times[90] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 1);
     send(&s, 90, 1);
     for (uint32_t i = 0; i < MEMBERS; i++)
@@ -104,7 +124,6 @@ BROKER_TEST(round_robin_skips_nobody_when_a_member_leaves)
     uint32_t times[3] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 1);
     send(&s, 2, 1);
     assert_int_equal(take(&s, times, 0) + take(&s, times, 1), 2);
@@ -121,13 +140,10 @@ BROKER_TEST(sticky_stays_with_one_member_until_it_goes)
     uint32_t times[60] = {0}, n;
     struct stage s;
 
-    broker_init(&s.b, workers);
-    s.b.config.limits.share_policy = SHARE_STICKY;
-    start(&s, workers, 1);
+    start_by(&s, workers, SHARE_STICKY);
     send(&s, 30, 1);
     assert_int_equal(take(&s, times, 0), 30);
-    peer_drop(s.v[0]);
-    broker_settle(&s.b);
+    drop(&s, 0);
     send(&s, 30, 1);
     n = take(&s, times, 1);
     assert_true(n == 0 || n == 30);
@@ -141,9 +157,7 @@ BROKER_TEST(hash_topic_keeps_a_topic_with_one_member)
     uint32_t times[30] = {0}, with_some = 0;
     struct stage s;
 
-    broker_init(&s.b, workers);
-    s.b.config.limits.share_policy = SHARE_HASH_TOPIC;
-    start(&s, workers, 1);
+    start_by(&s, workers, SHARE_HASH_TOPIC);
     send(&s, 30, 1);
     for (uint32_t i = 0; i < MEMBERS; i++)
         with_some += take(&s, times, i) > 0;
@@ -157,9 +171,7 @@ BROKER_TEST(random_choice_leaves_nobody_out)
     uint32_t times[300] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
-    s.b.config.limits.share_policy = SHARE_RANDOM;
-    start(&s, workers, 1);
+    start_by(&s, workers, SHARE_RANDOM);
     send(&s, 300, 1);
     for (uint32_t i = 0; i < MEMBERS; i++) {
         assert_in_range(take(&s, times, i), 60, 140);
@@ -173,11 +185,9 @@ BROKER_TEST(unacknowledged_qos_1_messages_go_to_others)
     uint32_t times[90] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 1);
     send(&s, 90, 1);
-    peer_drop(s.v[1]); /* with 20 in flight and 10 waiting */
-    broker_settle(&s.b);
+    drop(&s, 1); /* with 20 in flight and 10 waiting */
     take(&s, times, 0);
     take(&s, times, 2);
     expect_once(times, 90); /* [MQTT-4.8.2-5] */
@@ -191,11 +201,9 @@ BROKER_TEST(qos_2_in_flight_stays_with_its_member)
     uint32_t times[9] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 2);
     send(&s, 9, 2);
-    peer_drop(s.v[1]);
-    broker_settle(&s.b);
+    drop(&s, 1);
     take(&s, times, 0);
     take(&s, times, 2);
     s.v[1] = member(&s, 1);
@@ -211,7 +219,7 @@ BROKER_TEST(group_keeps_messages_while_nobody_is_connected)
 
     broker_init(&s.b, workers);
     s.b.config.limits.group_queued = 20;
-    start(&s, workers, 1);
+    go(&s, workers, 1);
     for (uint32_t i = 0; i < MEMBERS; i++)
         peer_drop(s.v[i]);
     broker_settle(&s.b);
@@ -229,7 +237,6 @@ BROKER_TEST(member_that_unsubscribes_gets_no_more)
     uint32_t times[20] = {0};
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 1);
     peer_publish(s.p, s.topic, "0", 1);
     broker_turn(&s.b, 0); /* may be on its way to any member */
@@ -258,7 +265,6 @@ BROKER_TEST(group_and_plain_subscription_of_one_client_both_deliver)
 {
     struct stage s;
 
-    broker_init(&s.b, workers);
     start(&s, workers, 1);
     peer_subscribed(s.v[0], s.topic, 0);
     send(&s, 3, 1);
@@ -279,7 +285,7 @@ BROKER_TEST(nothing_is_lost_while_members_come_and_go)
     memset(times, 0, sizeof times);
     broker_init(&s.b, workers);
     s.b.config.limits.group_queued = 5000;
-    start(&s, workers, 1);
+    go(&s, workers, 1);
     for (uint32_t i = 0; i < 300; i++) {
         uint32_t who;
 
@@ -289,8 +295,7 @@ BROKER_TEST(nothing_is_lost_while_members_come_and_go)
         if (s.v[who]->stream && (seed >> 58 & 1)) {
             take(&s, times, who);
         } else if (s.v[who]->stream) {
-            peer_drop(s.v[who]); /* what it has not taken comes again elsewhere */
-            broker_settle(&s.b);
+            drop(&s, who); /* what it has not taken comes again elsewhere */
         } else {
             s.v[who] = member(&s, who);
         }

@@ -113,6 +113,13 @@ static void expect_passed(struct peer *p, const char *topic, bool is_impostor)
     assert_int_equal(taken.impostors, before.impostors + is_impostor);
 }
 
+/* Neither may it subscribe to what the cluster "x" is told, nor say anything in its name. */
+static void expect_closed(struct peer *p)
+{
+    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), REASON_NOT_AUTHORIZED);
+    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+}
+
 /* ---- tests ---- */
 
 TEST(link_with_a_peer_identity_is_spoken_for_by_that_user_alone)
@@ -130,12 +137,10 @@ TEST(link_with_a_peer_identity_is_spoken_for_by_that_user_alone)
         expect_passed(p, "$LINK/cluster/route/x", true);
         assert_string_equal(taken.user, "eve");
         expect_passed(p, "$LINK/cluster/msg/x", true);
-        p = proven(&b, 0, "c", NULL);
-        expect_passed(p, "$LINK/cluster/route/x", true);
-        p = proven(&b, 0, "d", "link-x2"); /* no prefix will do */
-        expect_passed(p, "$LINK/cluster/route/x", true);
-        p = proven(&b, 0, "e", "link-");
-        expect_passed(p, "$LINK/cluster/route/x", true);
+        expect_passed(proven(&b, 0, "c", NULL), "$LINK/cluster/route/x", true);
+        /* no prefix will do */
+        expect_passed(proven(&b, 0, "d", "link-x2"), "$LINK/cluster/route/x", true);
+        expect_passed(proven(&b, 0, "e", "link-"), "$LINK/cluster/route/x", true);
         broker_stop(&b);
     }
 }
@@ -169,8 +174,7 @@ TEST(peer_identity_speaks_where_the_listener_takes_no_links)
     assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), 1);
     assert_int_equal(suback_of(p, "$LINK/cluster/msg/x"), REASON_NOT_AUTHORIZED);
     expect_passed(p, "$LINK/cluster/route/x", false);
-    p = proven(&b, 0, "b", "link-y");
-    expect_passed(p, "$LINK/cluster/msg/y", false);
+    expect_passed(proven(&b, 0, "b", "link-y"), "$LINK/cluster/msg/y", false);
     broker_stop(&b);
 }
 
@@ -201,21 +205,17 @@ TEST(cluster_does_not_speak_for_another)
     expect_passed(p, "$LINK/cluster/msg/y/more", true);
     expect_passed(p, "$LINK/cluster/route/open", true); /* it is known who it is */
     expect_passed(p, "$LINK/cluster/route/nobody", false);
-    p = proven(&b, 1, "b", "link-x");
-    expect_passed(p, "$LINK/cluster/msg/y", true);
+    expect_passed(proven(&b, 1, "b", "link-x"), "$LINK/cluster/msg/y", true);
     broker_stop(&b);
 }
 
 TEST(link_without_a_peer_identity_is_open_where_the_listener_takes_links)
 {
     struct broker b;
-    struct peer *p;
 
     start(&b, LISTENER_LINKS_ON);
-    p = proven(&b, 0, "a", NULL);
-    expect_passed(p, "$LINK/cluster/route/open", false);
-    p = proven(&b, 0, "b", "somebody");
-    expect_passed(p, "$LINK/cluster/msg/open", false);
+    expect_passed(proven(&b, 0, "a", NULL), "$LINK/cluster/route/open", false);
+    expect_passed(proven(&b, 0, "b", "somebody"), "$LINK/cluster/msg/open", false);
     assert_int_equal(refusals_said, 0);
     broker_stop(&b);
 }
@@ -227,8 +227,7 @@ TEST(who_may_speak_for_no_link_is_refused_and_that_is_said_once)
 
     start(&b, LISTENER_LINKS_ON);
     p = proven(&b, 1, "a", "somebody");
-    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), REASON_NOT_AUTHORIZED);
-    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    expect_closed(p);
     assert_int_equal(puback_of(p, "$LINK/cluster/msg/open"), REASON_NOT_AUTHORIZED);
     assert_int_equal(taken.count, 0);
     assert_int_equal(refusals_said, 1);
@@ -248,9 +247,7 @@ TEST(rules_of_links_and_not_the_acl_judge_a_link)
     assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), 1);
     expect_passed(p, "$LINK/cluster/route/x", false);
     expect_passed(p, "$LINK/cluster/msg/x", false);
-    p = proven(&b, 1, "b", "admin"); /* nor does it open links to anybody */
-    assert_int_equal(suback_of(p, "$LINK/cluster/resp/x/node"), REASON_NOT_AUTHORIZED);
-    assert_int_equal(puback_of(p, "$LINK/cluster/route/x"), REASON_NOT_AUTHORIZED);
+    expect_closed(proven(&b, 1, "b", "admin")); /* nor does it open links to anybody */
     broker_stop(&b);
 }
 

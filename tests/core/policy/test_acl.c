@@ -3,6 +3,27 @@
 
 #include "tests/core/policy/acl_asks.h"
 
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* Whether a client may read ("r") or write ("w") a topic. */
+struct question {
+    const char *user, *client, *access, *topic;
+    bool is_allowed;
+};
+
+/* What a file says to each question. */
+static void judges(const char *text, const struct question *questions, size_t count)
+{
+    struct acl *acl = read_acl(text);
+
+    for (const struct question *q = questions; q < questions + count; q++) {
+        if (ask(acl, q->user, q->client, q->access, q->topic) != q->is_allowed)
+            fail_msg("user %s, client %s, %s %s: not %d", q->user ? q->user : "without a name",
+                     q->client, q->access, q->topic, q->is_allowed);
+    }
+    acl_release(acl);
+}
+
 TEST(acl_none_allows_everything)
 {
     assert_true(ask(NULL, NULL, "c", "w", "a/b"));
@@ -55,16 +76,14 @@ TEST(acl_reads_each_access_word)
 
 TEST(acl_rules_before_the_first_user_are_for_clients_without_a_name_only)
 {
-    struct acl *acl = read_acl("topic a\nuser joe\ntopic b\n");
+    static const char text[] = "topic a\nuser joe\ntopic b\n";
+    static const struct question questions[] = {
+        {NULL, "c", "r", "a", true},  {NULL, "c", "r", "b", false},   {"joe", "c", "r", "a", false},
+        {"joe", "c", "r", "b", true}, {"", "c", "r", "a", false}, /* an empty name is a name */
+        {"jo", "c", "r", "b", false}, {"joe2", "c", "r", "b", false},
+    };
 
-    assert_true(ask(acl, NULL, "c", "r", "a"));
-    assert_false(ask(acl, NULL, "c", "r", "b"));
-    assert_false(ask(acl, "joe", "c", "r", "a"));
-    assert_true(ask(acl, "joe", "c", "r", "b"));
-    assert_false(ask(acl, "", "c", "r", "a")); /* an empty name is a name */
-    assert_false(ask(acl, "jo", "c", "r", "b"));
-    assert_false(ask(acl, "joe2", "c", "r", "b"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_repeated_user_extends_its_list)
@@ -79,52 +98,53 @@ TEST(acl_repeated_user_extends_its_list)
 
 TEST(acl_deny_goes_first_wherever_it_stands)
 {
-    struct acl *acl = read_acl("user u\ntopic a/#\ntopic deny a/b\ntopic a/b\n"
-                               "pattern read p/#\npattern deny p/%c\n");
+    static const char text[] = "user u\ntopic a/#\ntopic deny a/b\ntopic a/b\n"
+                               "pattern read p/#\npattern deny p/%c\n";
+    static const struct question questions[] = {
+        {"u", "c", "r", "a/c", true}, {"u", "c", "r", "a/b", false}, {"u", "c", "w", "a/b", false},
+        {"u", "c", "r", "p/d", true}, {"u", "c", "r", "p/c", false},
+    };
 
-    assert_true(ask(acl, "u", "c", "r", "a/c"));
-    assert_false(ask(acl, "u", "c", "r", "a/b"));
-    assert_false(ask(acl, "u", "c", "w", "a/b"));
-    assert_true(ask(acl, "u", "c", "r", "p/d"));
-    assert_false(ask(acl, "u", "c", "r", "p/c"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_own_rules_go_before_patterns)
 {
-    struct acl *acl = read_acl("user u\ntopic deny x\ntopic read y\n"
-                               "pattern readwrite x\npattern deny y\n");
+    static const char text[] = "user u\ntopic deny x\ntopic read y\n"
+                               "pattern readwrite x\npattern deny y\n";
+    static const struct question questions[] = {
+        {"u", "c", "r", "x", false},
+        {"u", "c", "r", "y", true},  /* granted before the deny is asked */
+        {"u", "c", "w", "y", false}, /* not granted by the own rules */
+        {"v", "c", "w", "x", true},
+    };
 
-    assert_false(ask(acl, "u", "c", "r", "x"));
-    assert_true(ask(acl, "u", "c", "r", "y"));  /* granted before the deny is asked */
-    assert_false(ask(acl, "u", "c", "w", "y")); /* not granted by the own rules */
-    assert_true(ask(acl, "v", "c", "w", "x"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_patterns_put_names_in_wherever_they_stand)
 {
-    struct acl *acl = read_acl("pattern a/%c/b\npattern u/x%uy/#\npattern m/%u-%c/%c%c/+\n");
+    static const char text[] = "pattern a/%c/b\npattern u/x%uy/#\npattern m/%u-%c/%c%c/+\n";
+    static const struct question questions[] = {
+        {"joe", "c1", "r", "a/c1/b", true},          {"joe", "c1", "r", "a/c2/b", false},
+        {"joe", "c1", "r", "a/c/b", false},          {"joe", "c1", "r", "u/xjoey", true},
+        {"joe", "c1", "w", "u/xjoey/z/z", true},     {"joe", "c1", "w", "u/xjoe/z", false},
+        {"joe", "c1", "w", "m/joe-c1/c1c1/z", true}, {"joe", "c1", "w", "m/joe-c1/c1/z", false},
+    };
 
-    assert_true(ask(acl, "joe", "c1", "r", "a/c1/b"));
-    assert_false(ask(acl, "joe", "c1", "r", "a/c2/b"));
-    assert_false(ask(acl, "joe", "c1", "r", "a/c/b"));
-    assert_true(ask(acl, "joe", "c1", "r", "u/xjoey"));
-    assert_true(ask(acl, "joe", "c1", "w", "u/xjoey/z/z"));
-    assert_false(ask(acl, "joe", "c1", "w", "u/xjoe/z"));
-    assert_true(ask(acl, "joe", "c1", "w", "m/joe-c1/c1c1/z"));
-    assert_false(ask(acl, "joe", "c1", "w", "m/joe-c1/c1/z"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_placeholders_mean_nothing_outside_patterns)
 {
-    struct acl *acl = read_acl("topic read a/%c\ntopic read b/%u/#\n");
+    static const char text[] = "topic read a/%c\ntopic read b/%u/#\n";
+    static const struct question questions[] = {
+        {NULL, "c", "r", "a/%c", true},
+        {NULL, "c", "r", "a/c", false},
+        {NULL, "%c", "r", "a/%c", true},
+    };
 
-    assert_true(ask(acl, NULL, "c", "r", "a/%c"));
-    assert_false(ask(acl, NULL, "c", "r", "a/c"));
-    assert_true(ask(acl, NULL, "%c", "r", "a/%c"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_placeholders_in_names_are_text)
@@ -138,15 +158,14 @@ TEST(acl_placeholders_in_names_are_text)
 
 TEST(acl_user_patterns_say_nothing_to_clients_without_a_name)
 {
-    struct acl *acl = read_acl("pattern a/%u\npattern b/%c\npattern deny b/%c/%u\npattern b/#\n");
+    static const char text[] = "pattern a/%u\npattern b/%c\npattern deny b/%c/%u\npattern b/#\n";
+    static const struct question questions[] = {
+        {NULL, "c", "r", "a/", false}, {NULL, "c", "r", "a/%u", false},
+        {NULL, "c", "r", "b/c", true}, {NULL, "c", "r", "b/c/", true},
+        {"", "c", "r", "a/", true},    {"", "c", "r", "b/c/", false},
+    };
 
-    assert_false(ask(acl, NULL, "c", "r", "a/"));
-    assert_false(ask(acl, NULL, "c", "r", "a/%u"));
-    assert_true(ask(acl, NULL, "c", "r", "b/c"));
-    assert_true(ask(acl, NULL, "c", "r", "b/c/"));
-    assert_true(ask(acl, "", "c", "r", "a/"));
-    assert_false(ask(acl, "", "c", "r", "b/c/"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_refuses_wildcards_in_names_where_it_comes_to_patterns) /* CVE-2017-7650 */
@@ -171,48 +190,54 @@ TEST(acl_refuses_wildcards_in_names_where_it_comes_to_patterns) /* CVE-2017-7650
 
 TEST(acl_split_names_reach_into_no_other_branch)
 {
-    struct acl *acl = read_acl("pattern home/%u/#\npattern dev/%c\npattern read all\n"
-                               "pattern deny all/%c\npattern all/#\n");
+    static const char text[] = "pattern home/%u/#\npattern dev/%c\npattern read all\n"
+                               "pattern deny all/%c\npattern all/#\n";
+    static const struct question questions[] = {
+        {"joe", "a/b", "w", "home/joe/x", true},
+        {"joe/x", "c", "r", "home/joe/x", false},
+        {"joe/x", "c", "r", "home/joe/x/y", false},
+        {"joe", "a/b", "r", "dev/a/b", false},
+        {"joe", "a/b", "r", "dev/a", false},
+        {"joe/x", "a/b", "r", "all", true}, /* patterns that do not use them hold */
+        {"joe", "a/b", "r", "all/a/b", false},
+        {"joe", "a/b", "r", "all/a/c", true},
+    };
 
-    assert_true(ask(acl, "joe", "a/b", "w", "home/joe/x"));
-    assert_false(ask(acl, "joe/x", "c", "r", "home/joe/x"));
-    assert_false(ask(acl, "joe/x", "c", "r", "home/joe/x/y"));
-    assert_false(ask(acl, "joe", "a/b", "r", "dev/a/b"));
-    assert_false(ask(acl, "joe", "a/b", "r", "dev/a"));
-    assert_true(ask(acl, "joe/x", "a/b", "r", "all")); /* patterns that do not use them hold */
-    assert_false(ask(acl, "joe", "a/b", "r", "all/a/b"));
-    assert_true(ask(acl, "joe", "a/b", "r", "all/a/c"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_dollar_topics_match_only_rules_written_with_a_dollar)
 {
-    struct acl *acl = read_acl("topic #\ntopic +/x\nuser a\ntopic read $SYS/#\n"
+    static const char text[] = "topic #\ntopic +/x\nuser a\ntopic read $SYS/#\n"
                                "user b\ntopic #\ntopic $SYS/#\ntopic deny #\n"
-                               "pattern %c/#\npattern $%c/#\n");
+                               "pattern %c/#\npattern $%c/#\n";
+    static const struct question questions[] = {
+        {NULL, "c", "r", "SYS/x", true},
+        {NULL, "c", "r", "$SYS/x", false},
+        {NULL, "c", "r", "$x", false},
+        {"a", "c", "r", "$SYS/x", true},
+        {"a", "c", "r", "$SYS", true},
+        {"a", "c", "r", "x", false},
+        {"b", "c", "r", "$SYS/x", true}, /* nor does a deny of # */
+        {"b", "c", "r", "SYS/x", false},
+        {"x", "$SYS", "r", "$SYS/x", false}, /* the name's dollar is no rule's */
+        {"x", "SYS", "r", "$SYS/x", true},
+    };
 
-    assert_true(ask(acl, NULL, "c", "r", "SYS/x"));
-    assert_false(ask(acl, NULL, "c", "r", "$SYS/x"));
-    assert_false(ask(acl, NULL, "c", "r", "$x"));
-    assert_true(ask(acl, "a", "c", "r", "$SYS/x"));
-    assert_true(ask(acl, "a", "c", "r", "$SYS"));
-    assert_false(ask(acl, "a", "c", "r", "x"));
-    assert_true(ask(acl, "b", "c", "r", "$SYS/x")); /* nor does a deny of # */
-    assert_false(ask(acl, "b", "c", "r", "SYS/x"));
-    assert_false(ask(acl, "x", "$SYS", "r", "$SYS/x")); /* the name's dollar is no rule's */
-    assert_true(ask(acl, "x", "SYS", "r", "$SYS/x"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 TEST(acl_matches_the_parent_of_a_hash)
 {
-    struct acl *acl = read_acl("topic a/b/#\n");
+    static const char text[] = "topic a/b/#\n";
+    static const struct question questions[] = {
+        {NULL, "c", "r", "a/b", true},
+        {NULL, "c", "r", "a/b/", true},
+        {NULL, "c", "r", "a/bc", false},
+        {NULL, "c", "r", "a", false},
+    };
 
-    assert_true(ask(acl, NULL, "c", "r", "a/b"));
-    assert_true(ask(acl, NULL, "c", "r", "a/b/"));
-    assert_false(ask(acl, NULL, "c", "r", "a/bc"));
-    assert_false(ask(acl, NULL, "c", "r", "a"));
-    acl_release(acl);
+    judges(text, questions, COUNT(questions));
 }
 
 /* --------------------------------------------------------------------------------- filters --- */

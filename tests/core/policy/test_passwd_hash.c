@@ -174,27 +174,25 @@ TEST(passwd_hash_refuses_bad_base64_and_missing_parts)
 
 TEST(passwd_hash_bounds_what_a_check_may_cost)
 {
-    static const char tail[] = "$" BARE16 "$" BARE16;
+    static const char *const bad[][2] = {
+        {"$argon2id$v=19$m=262145,t=1,p=1", "argon2id's m is not from 8 to 262144"},
+        {"$argon2id$v=19$m=4294967295,t=1,p=1", "argon2id's m is not from 8 to 262144"},
+        {"$argon2id$v=19$m=1024,t=65,p=1", "argon2id's t is not from 1 to 64"},
+        {"$argon2id$v=19$m=1024,t=0,p=1", "argon2id's t is not from 1 to 64"},
+        {"$argon2id$v=19$m=1024,t=1,p=65", "argon2id's p is not from 1 to 64"},
+        {"$argon2id$v=19$m=15,t=1,p=2", "argon2id's m is less than 8 times its p"},
+        {"$argon2id$v=16$m=1024,t=1,p=1",
+         "argon2id is not written v=19$m=...,t=...,p=...$salt$hash"},
+        {"$argon2id$m=1024,t=1,p=1", "argon2id is not written v=19$m=...,t=...,p=...$salt$hash"},
+        {"$argon2id$v=19$t=1,m=1024,p=1",
+         "argon2id is not written v=19$m=...,t=...,p=...$salt$hash"},
+    };
     char text[PASSWD_HASH_TEXT_BYTES];
 
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=262145,t=1,p=1%s", tail);
-    assert_wrong(text, "argon2id's m is not from 8 to 262144");
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=4294967295,t=1,p=1%s", tail);
-    assert_wrong(text, "argon2id's m is not from 8 to 262144");
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=1024,t=65,p=1%s", tail);
-    assert_wrong(text, "argon2id's t is not from 1 to 64");
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=1024,t=0,p=1%s", tail);
-    assert_wrong(text, "argon2id's t is not from 1 to 64");
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=1024,t=1,p=65%s", tail);
-    assert_wrong(text, "argon2id's p is not from 1 to 64");
-    snprintf(text, sizeof(text), "$argon2id$v=19$m=15,t=1,p=2%s", tail);
-    assert_wrong(text, "argon2id's m is less than 8 times its p");
-    snprintf(text, sizeof(text), "$argon2id$v=16$m=1024,t=1,p=1%s", tail);
-    assert_wrong(text, "argon2id is not written v=19$m=...,t=...,p=...$salt$hash");
-    snprintf(text, sizeof(text), "$argon2id$m=1024,t=1,p=1%s", tail);
-    assert_wrong(text, "argon2id is not written v=19$m=...,t=...,p=...$salt$hash");
-    snprintf(text, sizeof(text), "$argon2id$v=19$t=1,m=1024,p=1%s", tail);
-    assert_wrong(text, "argon2id is not written v=19$m=...,t=...,p=...$salt$hash");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(text, sizeof(text), "%s$" BARE16 "$" BARE16, bad[i][0]);
+        assert_wrong(text, bad[i][1]);
+    }
 }
 
 /* A hash of each kind, made by the fake functions from `password`. */
