@@ -348,6 +348,30 @@ enum err etf_read_nil(struct etf_reader *r)
     return read_kind(r, ETF_NIL, &t);
 }
 
+enum err etf_read_pair(struct etf_reader *r, struct etf_term *key, struct bytes *value)
+{
+    struct etf_reader from = *r;
+
+    if (etf_read(r, key) != OK)
+        return ERR_PEER;
+    *r = from;
+    return etf_skip(r) == OK ? etf_view(r, value) : ERR_PEER;
+}
+
+enum err etf_uint_of(struct bytes term, uint64_t *out)
+{
+    struct etf_reader r = etf_reader_of(term);
+
+    return etf_read_uint(&r, UINT64_MAX, out);
+}
+
+enum err etf_binary_of(struct bytes term, struct bytes *out)
+{
+    struct etf_reader r = etf_reader_of(term);
+
+    return etf_read_binary(&r, out);
+}
+
 bool etf_is_atom(const struct etf_term *t, const char *name)
 {
     return t->kind == ETF_ATOM && bytes_eq(t->bytes, bytes_str(name));

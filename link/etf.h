@@ -77,6 +77,14 @@ MUST_USE enum err etf_read_list(struct etf_reader *r, uint32_t *count, bool *has
 MUST_USE enum err etf_read_map(struct etf_reader *r, uint32_t *pairs);
 MUST_USE enum err etf_read_nil(struct etf_reader *r);
 
+/* Reads a key of a map, passing over its children if it is a container itself, and views its
+ * value. */
+MUST_USE enum err etf_read_pair(struct etf_reader *r, struct etf_term *key, struct bytes *value);
+
+/* What a viewed term holds. ERR_PEER: another kind. */
+MUST_USE enum err etf_uint_of(struct bytes term, uint64_t *out);
+MUST_USE enum err etf_binary_of(struct bytes term, struct bytes *out);
+
 /* Whether a term is the atom of that (ASCII) name. */
 bool etf_is_atom(const struct etf_term *t, const char *name);
 

@@ -6,6 +6,7 @@
 #include "core/base/arena.h"
 #include "core/base/check.h"
 #include "core/base/table.h"
+#include "link/emqx_message.h"
 #include "link/receiver.h"
 
 /* A filter that somebody subscribes to here; with a group, as a shared one. */

@@ -21,6 +21,7 @@
 #include "core/mqtt/topic.h"
 #include "link/binding.h"
 #include "link/channel.h"
+#include "link/emqx_message.h"
 #include "link/waiting.h"
 
 /* A client that is disconnected. */

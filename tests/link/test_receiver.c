@@ -1,6 +1,7 @@
 /* tests/link/test_receiver.c -- our server side of the link protocol: who may say what. */
 #include "link/receiver.h"
 
+#include "link/emqx_message.h"
 #include "link/waiting.h"
 #include "tests/link/worlds.h"
 

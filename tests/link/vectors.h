@@ -2,7 +2,7 @@
  *
  * The file is made by make_vectors.py from recorded and golden data; each line is one vector, its
  * columns are separated by `|`. Meanings are compared as text: the ones in the file come from the
- * script's own term reader, the others from link/emqx.c.
+ * script's own term reader, the others from link/emqx.c and link/emqx_message.c.
  */
 #ifndef TESTS_LINK_VECTORS_H
 #define TESTS_LINK_VECTORS_H
@@ -16,6 +16,7 @@
 
 #include "core/base/bytes.h"
 #include "link/emqx.h"
+#include "link/emqx_message.h"
 #include "link/inflate.h"
 
 #define COLUMNS_MAX 8
