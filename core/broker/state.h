@@ -348,17 +348,24 @@ void groups_fini(struct shard *s);
 /* ---- retained messages (retained.c) ---- */
 /* Stores or removes at the owner. */
 void retained_put(struct shard *s, struct publish *p);
+bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m);
+/* Goes on answering; true: something waits for room or for mail. */
+bool retained_run(struct shard *s);
+bool retained_init(struct shard *s); /* false: no memory */
+void retained_fini(struct shard *s);
+
+/* ---- questions for retained messages (asks.c) ---- */
 void ask_retained(struct shard *s, struct session *x, struct bytes filter, uint8_t options,
                   uint32_t subscription_id);
 /* A live retained publish went to this session: answers for its topic are old now. */
 void asks_note(struct session *x, const struct publish *p);
 void asks_drop(struct shard *s, struct session *x);
-bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m);
 void shard_on_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body);
 void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_retained_end *m);
-bool retained_run(struct shard *s);
-bool retained_init(struct shard *s); /* false: no memory */
-void retained_fini(struct shard *s);
+/* Takes the steps that are due; true: one waits for room in a ring. */
+bool asks_run(struct shard *s);
+void asks_init(struct shard *s);
+void asks_fini(struct shard *s);
 
 /* ---- retained topics lately removed (removed.c) ---- */
 struct removed *removed_create(void); /* NULL: no memory */
