@@ -1,8 +1,8 @@
 /* net/tls_names.c -- the subject and the alternative names of a certificate.
  *
- * A certificate is walked twice, once to count and once to write, so its texts stand in one block.
- * The subject is written as OpenSSL's XN_FLAG_RFC2253 does, because that is what mosquitto calls
- * the user: last part first, everything but printable ASCII as \XX.
+ * Texts are put twice, once to count and once to write, so they stand in one block. The subject is
+ * written as OpenSSL's XN_FLAG_RFC2253 does, because that is what mosquitto calls the user: last
+ * part first, everything but printable ASCII as \XX.
  */
 #include "net/tls_names.h"
 
@@ -12,53 +12,7 @@
 #include <time.h>
 
 #include "core/mqtt/topic.h"
-
-enum der_tag {
-    DER_BOOLEAN = 0x01,
-    DER_OCTETS = 0x04,
-    DER_OID = 0x06,
-    DER_UTF8 = 0x0c,
-    DER_NUMERIC = 0x12,
-    DER_PRINTABLE = 0x13,
-    DER_T61 = 0x14,
-    DER_IA5 = 0x16,
-    DER_UTC_TIME = 0x17,
-    DER_TIME = 0x18,
-    DER_VISIBLE = 0x1a,
-    DER_UNIVERSAL = 0x1c,
-    DER_BMP = 0x1e,
-    DER_SEQUENCE = 0x30,
-    DER_SET = 0x31,
-    DER_VERSION = 0xa0,    /* [0] of a certificate */
-    DER_EXTENSIONS = 0xa3, /* [3] of a certificate */
-    DER_SAN_EMAIL = 0x81,  /* of a GeneralName */
-    DER_SAN_DNS = 0x82,
-    DER_SAN_URI = 0x86,
-    DER_SAN_IP = 0x87,
-};
-
-struct der {
-    uint8_t tag;
-    struct bytes body;
-    struct bytes whole; /* with tag and length */
-};
-
-/* Parts of one subject at most; more make no sense. */
-#define SUBJECT_PARTS_MAX 64u
-
-struct part {
-    struct bytes oid;
-    struct der value;
-    uint32_t set; /* those of one set are joined by '+' */
-};
-
-/* What is read of a certificate. */
-struct certificate {
-    struct part parts[SUBJECT_PARTS_MAX];
-    uint32_t part_count;
-    struct bytes alternatives; /* GeneralNames one after the other */
-    struct bytes validity;     /* not before, not after */
-};
+#include "net/der.h"
 
 /* Text that is counted (p is NULL) or written. */
 struct text {
@@ -99,112 +53,6 @@ static const struct {
 };
 
 #define OID_COMMON_NAME BYTES_LIT("\x55\x04\x03")
-#define OID_ALTERNATIVE BYTES_LIT("\x55\x1d\x11")
-
-/* ---- DER ---- */
-
-/* Takes the next element from the front. */
-static bool der_next(struct bytes *in, struct der *out)
-{
-    uint32_t header = 2;
-    uint32_t length;
-
-    if (in->n < 2 || (in->p[0] & 0x1f) == 0x1f)
-        return false;
-    length = in->p[1];
-    if (length & 0x80) {
-        uint32_t more = length & 0x7f;
-
-        if (more == 0 || more > 3 || in->n < 2 + more)
-            return false;
-        header += more;
-        for (length = 0; more > 0; more--)
-            length = length << 8 | in->p[header - more];
-    }
-    if (length > in->n - header)
-        return false;
-    out->tag = in->p[0];
-    out->body = bytes_of(in->p + header, length);
-    out->whole = bytes_of(in->p, header + length);
-    in->p += header + length;
-    in->n -= header + length;
-    return true;
-}
-
-/* Takes the next element, which must have this tag. */
-static bool der_take(struct bytes *in, uint8_t tag, struct der *out)
-{
-    return der_next(in, out) && out->tag == tag;
-}
-
-static bool read_subject(struct certificate *c, struct bytes subject)
-{
-    struct der set, pair, oid;
-
-    for (uint32_t sets = 0; subject.n > 0; sets++) {
-        if (!der_take(&subject, DER_SET, &set))
-            return false;
-        while (set.body.n > 0) {
-            struct part *part = &c->parts[c->part_count];
-
-            if (c->part_count == SUBJECT_PARTS_MAX || !der_take(&set.body, DER_SEQUENCE, &pair) ||
-                !der_take(&pair.body, DER_OID, &oid) || !der_next(&pair.body, &part->value))
-                return false;
-            part->oid = oid.body;
-            part->set = sets;
-            c->part_count += 1;
-        }
-    }
-    return true;
-}
-
-static bool read_extensions(struct certificate *c, struct bytes extensions)
-{
-    struct der extension, oid, value, names;
-
-    while (extensions.n > 0) {
-        if (!der_take(&extensions, DER_SEQUENCE, &extension) ||
-            !der_take(&extension.body, DER_OID, &oid) || !der_next(&extension.body, &value))
-            return false;
-        if (value.tag == DER_BOOLEAN && !der_next(&extension.body, &value))
-            return false;
-        if (value.tag != DER_OCTETS)
-            return false;
-        if (!bytes_eq(oid.body, OID_ALTERNATIVE))
-            continue;
-        if (c->alternatives.p || !der_take(&value.body, DER_SEQUENCE, &names))
-            return false;
-        c->alternatives = names.body;
-    }
-    return true;
-}
-
-static bool read_certificate(struct certificate *c, struct bytes der)
-{
-    struct der whole, inner, one;
-
-    *c = (struct certificate){.part_count = 0};
-    if (!der_take(&der, DER_SEQUENCE, &whole) || !der_take(&whole.body, DER_SEQUENCE, &inner) ||
-        !der_next(&inner.body, &one))
-        return false;
-    if (one.tag == DER_VERSION && !der_next(&inner.body, &one)) /* else: it was the serial */
-        return false;
-    for (int skip = 0; skip < 3; skip++) { /* signature, issuer, validity */
-        if (!der_take(&inner.body, DER_SEQUENCE, &one))
-            return false;
-    }
-    c->validity = one.body;
-    if (!der_take(&inner.body, DER_SEQUENCE, &one) || !read_subject(c, one.body) ||
-        !der_take(&inner.body, DER_SEQUENCE, &one)) /* subject, key */
-        return false;
-    while (inner.body.n > 0) {
-        if (!der_next(&inner.body, &one))
-            return false;
-        if (one.tag == DER_EXTENSIONS)
-            return der_take(&one.body, DER_SEQUENCE, &inner) && read_extensions(c, inner.body);
-    }
-    return true;
-}
 
 /* ---- texts ---- */
 
@@ -403,7 +251,7 @@ static void put_oid(struct text *t, struct bytes oid)
     }
 }
 
-static void put_part(struct text *t, const struct part *part)
+static void put_part(struct text *t, const struct subject_part *part)
 {
     const char *name = NULL;
 
@@ -461,7 +309,7 @@ static void put_alternatives(struct text *t, const struct certificate *c)
 }
 
 /* The first common name, as mosquitto has it. */
-static const struct part *common_name(const struct certificate *c)
+static const struct subject_part *common_name(const struct certificate *c)
 {
     for (uint32_t i = 0; i < c->part_count; i++) {
         if (bytes_eq(c->parts[i].oid, OID_COMMON_NAME))
@@ -473,7 +321,7 @@ static const struct part *common_name(const struct certificate *c)
 /* Puts all texts; where they begin is left in `names`. */
 static void put_all(struct text *t, const struct certificate *c, struct tls_names *names)
 {
-    const struct part *common = common_name(c);
+    const struct subject_part *common = common_name(c);
 
     put(t, 0); /* so that no text stands at 0 */
     names->subject_at = t->n;
@@ -494,7 +342,7 @@ enum err tls_names_read(struct bytes der, struct tls_names **names)
     struct text text = {NULL, 0};
 
     *names = NULL;
-    if (!read_certificate(&c, der))
+    if (!der_read_certificate(&c, der))
         return ERR_PEER;
     put_all(&text, &c, &at);
     *names = malloc(sizeof(**names) + text.n);
@@ -567,9 +415,9 @@ bool tls_names_match(struct bytes der, const char *host)
     uint8_t ip[16];
     uint32_t ip_count = 0;
     bool has_any = false;
-    const struct part *common;
+    const struct subject_part *common;
 
-    if (!read_certificate(&c, der))
+    if (!der_read_certificate(&c, der))
         return false;
     if (inet_pton(AF_INET, host, ip) == 1)
         ip_count = 4;
@@ -635,7 +483,7 @@ enum err tls_names_expiry(struct bytes der, int64_t *seconds)
     struct certificate c;
     struct der before, after;
 
-    if (!read_certificate(&c, der) || !der_next(&c.validity, &before) ||
+    if (!der_read_certificate(&c, der) || !der_next(&c.validity, &before) ||
         !der_next(&c.validity, &after) || !read_time(after, seconds))
         return ERR_PEER;
     return OK;

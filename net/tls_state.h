@@ -2,7 +2,7 @@
  *
  * tls.c is the connection, tls_known.c what can be asked of it, tls_context.c reads settings into
  * contexts, tls_psk.c holds pre-shared keys, tls_ticket.c the keys of tickets, tls_error.c has the
- * words for what went wrong. tls_hello.c and tls_names.c do not know the library.
+ * words for what went wrong. tls_hello.c, tls_names.c and der.c do not know the library.
  */
 #ifndef NET_TLS_STATE_H
 #define NET_TLS_STATE_H
