@@ -105,7 +105,7 @@ def what_may_not_be_read_does_not_come(t, v):
 
 
 @test(versions=ALL)
-def a_deny_counts_before_what_allows(t, v):
+def a_deny_counts_before_what_allows(t, v):  # NATS secnote-2026-26
     alice, watch = user(t, "alice", v), user(t, "alice")
     watch.subscribe("house/#")
     equal(alice.publish("house/secret/key", b"x", 1), 0x87 if v == 5 else 0)
@@ -138,7 +138,7 @@ def patterns_put_in_user_and_client(t, v):
 
 
 @test
-def names_cannot_widen_a_pattern(t):
+def names_cannot_widen_a_pattern(t):  # CVE-2017-7650
     watch = user(t, "bob")
     watch.subscribe("own/bob/#")
     for name, client_id in (("+", None), ("#", None), (None, "+"), ("+/bob", None),
@@ -194,7 +194,7 @@ def a_member_of_a_group_gets_only_what_it_may_read(t, v):
 
 
 @test(versions=ALL)
-def sys_topics_are_for_clients_of_this_machine(t, v):
+def sys_topics_are_for_clients_of_this_machine(t, v):  # CVE-2024-42655
     here = user(t, "carol", v)
     here.subscribe("$SYS/broker/version", 0)
     here.message(topic="$SYS/broker/version")
@@ -240,7 +240,7 @@ def a_kept_session_has_the_rights_of_its_present_user(t):
 
 @test(text=f"[auth]\nacl_file = {Files(acl='').path('acl')}\n"
            "[listener a]\nbind = 127.0.0.1:{port}")
-def an_empty_file_allows_nothing(t):
+def an_empty_file_allows_nothing(t):  # CVE-2018-12550
     a, b = at(t, LOCAL).login(t.new_id()), at(t, LOCAL).login(t.new_id(), username="x")
     equal(a.subscribe("#", 1), [1])
     equal([c.publish("a", b"x", 1) for c in (a, b)], [0x87, 0x87])

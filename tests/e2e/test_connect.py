@@ -187,7 +187,7 @@ def takes_a_user_name_and_a_password(t, v):
 
 
 @test(versions=ALL)
-def refuses_flags_in_the_fixed_header_of_connect(t, v):  # [MQTT-2.1.3-1]
+def refuses_flags_in_the_fixed_header_of_connect(t, v):  # [MQTT-2.1.3-1], FlashMQ 0c79f94
     for flags in (1, 2, 4, 8):
         c = t.raw()
         c.send(bytes([0x10 | flags]) + connect(v, t.new_id())[1:])
@@ -401,7 +401,7 @@ def auth_without_a_method_is_a_protocol_error(t):  # 4.12.1
 
 
 @test(versions=ALL)
-def packets_only_a_broker_sends_end_the_connection(t, v):
+def packets_only_a_broker_sends_end_the_connection(t, v):  # CVE-2021-28166
     for packet in (frame(CONNACK, 0, b"\0\0\0" if v == 5 else b"\0\0"),
                    frame(SUBACK, 0, b"\0\1\0\0" if v == 5 else b"\0\1\0"),
                    frame(11, 0, b"\0\1\0\0" if v == 5 else b"\0\1"), frame(PINGRESP, 0, b"")):

@@ -64,7 +64,7 @@ def pubrec_with_an_error_opens_the_window(t):  # 4.9
 
 
 @test
-def stray_acknowledgements_do_not_open_the_window(t):
+def stray_acknowledgements_do_not_open_the_window(t):  # FlashMQ a88a01a, 54ec751
     pub = t.connect(5)
     sub = t.subscriber(t.topic(), 2, props={"receive_maximum": 2})
     sub.send(*[ack(kind, pid) for kind in (PUBACK, PUBCOMP) for pid in (1, 2, 3, 500, 65535)])
@@ -260,7 +260,7 @@ def a_reader_that_stops_does_not_stop_others(t):
 
 
 @test
-def a_publisher_that_does_not_read_is_bounded(t):
+def a_publisher_that_does_not_read_is_bounded(t):  # FlashMQ 29e08f7
     rude = t.connect(4, receive_buffer=4096)
     rude.sock.setblocking(False)
     block = publish(4, t.topic(), b"x", 1, pid=1) * 1000

@@ -48,7 +48,7 @@ def a_huge_first_packet_takes_no_memory(t):  # CVE-2017-7651, CVE-2023-0809
 
 
 @test
-def a_connect_that_never_ends_is_cut_off(t):
+def a_connect_that_never_ends_is_cut_off(t):  # NATS 54b75d512
     before = t.broker.memory()
     clients = []
     for _ in range(20):
@@ -90,7 +90,7 @@ def many_silent_connections_do_no_harm(t):
 
 
 @test
-def connections_that_are_reset_at_any_moment_are_cleaned_up(t):
+def connections_that_are_reset_at_any_moment_are_cleaned_up(t):  # mosq PR#138
     before = t.broker.open_files()
     whole = connect(5, t.new_id(), will={"topic": t.topic("w"), "payload": "x"}) \
         + subscribe(5, 1, [("#", 1)]) + publish(5, t.topic(), bytes(3000), 1, pid=3)
@@ -197,7 +197,7 @@ def samples(v, t):
 
 
 @test(versions=ALL)
-def packets_cut_at_any_byte_do_no_harm(t, v):
+def packets_cut_at_any_byte_do_no_harm(t, v):  # CVE-2017-7655, CVE-2024-50948
     for packet in samples(v, t):
         body = packet[1 + len(varint(len(packet) - 2)):]
         for size in range(len(body)):
@@ -480,7 +480,7 @@ def more_connections_than_files_do_no_harm(t):  # out of descriptors
 
 
 @test
-def a_storm_of_connects_of_one_id_ends_well(t):
+def a_storm_of_connects_of_one_id_ends_well(t):  # NATS flapper
     for i in range(300):
         c = Client(t.broker.address, ALL[i % 3])
         c.send(connect(c.version, "flapper", clean=i % 2 == 0, props={"session_expiry": 5},

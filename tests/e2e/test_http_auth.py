@@ -151,7 +151,7 @@ def a_user_the_server_ignores_is_refused(t, v):
 
 
 @test(text=AUTH)
-def an_answer_that_is_none_refuses(t):
+def an_answer_that_is_none_refuses(t):  # EMQX 6.2.2
     for user in BAD:
         c = t.raw()
         c.send(login(c, t.new_id(), username=user, password="p"))
@@ -206,7 +206,7 @@ def what_was_allowed_is_not_asked_again(t):
 
 
 @test(text=AUTH)
-def the_password_is_never_logged(t):
+def the_password_is_never_logged(t):  # EMQX 6.2.2
     for user in ("garbage", "deny"):
         c = t.raw()
         c.send(login(c, t.new_id(), username=user, password="Xyzzy-4711"))
@@ -223,7 +223,7 @@ def connections_to_the_server_stay_open(t):
 
 
 @test(text=AUTH, slow=True)
-def a_server_that_hangs_refuses_and_holds_nobody_up(t):
+def a_server_that_hangs_refuses_and_holds_nobody_up(t):  # EMQX 6.2.2
     late = []
     stands = t.connect(username="stands")
     for _ in range(12):  # more than there are threads

@@ -173,7 +173,18 @@ def user_name_is_the_tokens(t):
 
 
 @test(text=OF_PEM)
-def public_key_is_no_secret(t):
+def token_is_never_logged(t):  # NATS cd751fbc9
+    good, bad = token("ES256"), token("HS256")
+    enters(t, "joe", username="joe", password=good).logout()
+    stays_out(t, username="joe", password=bad)
+    t.broker.says('event="client refused"')
+    said = t.broker.said()
+    for part in (good + "." + bad).split("."):
+        true(part not in said, f"{part} in the log")
+
+
+@test(text=OF_PEM)
+def public_key_is_no_secret(t):  # EMQX 6.2.2
     for name in ("all.pem", "rsa.pem"):
         with open(path(name), "rb") as f:
             pem = f.read()

@@ -151,7 +151,7 @@ TIMEOUT = limits(connect_timeout="1s")
 
 
 @test(slow=True, **TIMEOUT)
-def a_connection_without_connect_is_closed(t):
+def a_connection_without_connect_is_closed(t):  # NATS 54b75d512
     for first in (b"", b"\x10", connect(5, "x")[:-1]):
         c = t.raw(5)
         c.send(first)
@@ -194,14 +194,14 @@ KEEPALIVE = limits(max_keepalive="10s")
 
 
 @test(**KEEPALIVE)
-def a_longer_keep_alive_is_lowered(t):  # [MQTT-3.2.2-21]
+def a_longer_keep_alive_is_lowered(t):  # [MQTT-3.2.2-21], CVE-2020-13849
     for asked, told in ((10, None), (5, None), (11, 10), (65535, 10), (0, 10)):
         equal(t.connect(5, keepalive=asked).connack.get("server_keep_alive"), told,
               f"server keep alive for {asked}")
 
 
 @test(**KEEPALIVE)
-def an_older_client_with_a_longer_keep_alive_is_refused(t):
+def an_older_client_with_a_longer_keep_alive_is_refused(t):  # CVE-2020-13849
     for version in (3, 4):
         for asked in (11, 0):
             c = t.raw(version)
@@ -351,7 +351,7 @@ def no_more_is_retained_than_allowed(t):
 
 
 @test(**limits(max_retained_bytes="64KB"))
-def the_bytes_of_all_retained_messages_are_bounded(t):
+def the_bytes_of_all_retained_messages_are_bounded(t):  # fmq#169
     pub = t.connect(5)
     for i in range(12):
         pub.publish(t.topic(str(i)), bytes(10000), 1, retain=True)

@@ -17,7 +17,9 @@ GOLD_7 = ("$7$101$AAECAwQFBgcICQoL$DEO14ViPofBJRJpN8uZINnuFUWj8eUeWhlyZ2QOQ+5Lgi
           "BQTsHkd+uve2/GFOr/KZ8Y/8Hw==")
 GOLD_6 = ("$6$AAECAwQFBgcICQoL$b4be9ENqb54sNj+csQTvm3qRtt6r5BJ4pdELhfw3543YRDKXy8YjBxqSsJubpfDS"
           "NaXeWIFnCuo6UMHsY83J5w==")
-FILES = Files(passwd=f"# users of mosquitto\ngold7:{GOLD_7}\ngold6:{GOLD_6}\n")
+FILES = Files(passwd=f"# users of mosquitto\ngold7:{GOLD_7}\ngold6:{GOLD_6}\n"
+                     f"case7:{GOLD_7[:-14]}{GOLD_7[-14:-4].swapcase()}{GOLD_7[-4:]}\n"
+                     f"case6:{GOLD_6[:-14]}{GOLD_6[-14:-4].swapcase()}{GOLD_6[-4:]}\n")
 SLOW, SLOWER = "30000", "400000"  # iterations
 FILES.hash("passwd", "pbkdf2", "opensesame 7", "-I", "1000")
 FILES.hash("passwd", "sha512", "opensesame 6", "-H", "sha512")
@@ -76,7 +78,13 @@ def a_wrong_password_does_not(t, v):
 
 
 @test(versions=ALL)
-def an_unknown_user_is_answered_as_a_wrong_password(t, v):
+def a_hash_that_differs_by_the_case_of_a_letter_is_another_hash(t, v):  # EMQX 6.2.2
+    for user in ("case7", "case6"):
+        refused(t, STRICT, v, BAD_USER[v], user, "password")
+
+
+@test(versions=ALL)
+def an_unknown_user_is_answered_as_a_wrong_password(t, v):  # CVE-2021-46434
     # (Each costs as much as the dearest hash of the file.)
     for number, users in ((STRICT, ("nobody", "", "gold7 ")), (LAX, ("GOLD7",))):
         for user in users:
@@ -126,7 +134,7 @@ def a_client_that_goes_before_the_answer_does_no_harm(t):
 
 
 @test
-def a_refusal_is_logged_with_its_address_and_without_the_password(t):
+def a_refusal_is_logged_with_its_address_and_without_the_password(t):  # EMQX 6.2.2
     name = t.new_id()
     c = at(t, STRICT)
     port = c.sock.getsockname()[1]

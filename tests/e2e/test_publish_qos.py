@@ -274,7 +274,7 @@ def a_wildcard_in_the_topic_ends_the_connection(t, v):  # [MQTT-3.3.2-2]
 
 
 @test(versions=ALL)
-def an_ill_formed_topic_ends_the_connection(t, v):  # [MQTT-3.3.2-1], [MQTT-1.5.3-2]
+def an_ill_formed_topic_ends_the_connection(t, v):  # [MQTT-3.3.2-1], [MQTT-1.5.3-2], CVE-2017-7653
     for bad in (b"\xff", b"a\0b", b"\0", b"\xed\xa0\x80", b"a/\xc3", b"\xf8\x88\x80\x80\x80"):
         c = t.connect()
         c.send(publish(v, bad, b"x"))
@@ -282,7 +282,7 @@ def an_ill_formed_topic_ends_the_connection(t, v):  # [MQTT-3.3.2-1], [MQTT-1.5.
 
 
 @test(versions=ALL)
-def an_empty_topic_ends_the_connection(t, v):  # [MQTT-4.7.3-1]
+def an_empty_topic_ends_the_connection(t, v):  # [MQTT-4.7.3-1], CVE-2021-34432
     c = t.connect()
     c.send(publish(v, "", b"x"))
     c.closed(0x82, 0x81, 0x90)
@@ -307,7 +307,7 @@ def pubrel_with_wrong_flags_ends_the_connection(t, v):  # [MQTT-3.6.1-1]
 
 
 @test(versions=(4, 5))
-def acknowledgements_with_flags_end_the_connection(t, v):  # [MQTT-2.2.2-2]
+def acknowledgements_with_flags_end_the_connection(t, v):  # [MQTT-2.2.2-2], FlashMQ 0c79f94
     for kind in (PUBACK, PUBREC, PUBCOMP):
         c = t.connect()
         c.send(frame(kind, 2, b"\0\1"))

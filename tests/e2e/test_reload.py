@@ -270,7 +270,7 @@ def settle(broker, condition):
 
 
 @test
-def what_waits_for_a_client_is_judged_by_the_new_rules(t):
+def what_waits_for_a_client_is_judged_by_the_new_rules(t):  # CVE-2021-34434
     files = Files(acl="user alice\ntopic readwrite #\nuser bob\ntopic read #\n")
     b = start(t, files)
     keep = {"session_expiry": 60}
@@ -290,7 +290,7 @@ def what_waits_for_a_client_is_judged_by_the_new_rules(t):
 
 
 @test
-def retained_messages_of_who_may_write_no_more_stay_away(t):
+def retained_messages_of_who_may_write_no_more_stay_away(t):  # CVE-2018-12546
     files = Files(acl="topic read #\nuser alice\ntopic write #\nuser bob\ntopic write #\n")
     b = start(t, files)
     for name in ("alice", "bob"):

@@ -20,7 +20,7 @@ def a_new_subscription_gets_the_retained_message(t, v):  # [MQTT-3.3.1-5], -6, -
 
 
 @test(versions=ALL)
-def retained_messages_come_at_the_lesser_qos(t, v):
+def retained_messages_come_at_the_lesser_qos(t, v):  # EMQX 6.2.2
     pub = t.connect(5)
     pub.publish(t.topic(), b"x", 2, retain=True)
     for granted in (0, 1, 2):

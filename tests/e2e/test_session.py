@@ -459,7 +459,7 @@ def many_take_each_other_over(t):
 
 
 @test
-def ids_are_compared_byte_by_byte(t):
+def ids_are_compared_byte_by_byte(t):  # NATS 0bb51511b
     a, b = t.connect(5, client_id=t.base + "x"), t.connect(5, client_id=t.base + "X")
     c = t.connect(5, client_id=t.base + "x ")
     for client in (a, b, c):

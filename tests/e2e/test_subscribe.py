@@ -258,7 +258,7 @@ def packets_without_a_filter_end_the_connection(t, v):  # [MQTT-3.8.3-3], [MQTT-
 
 
 @test(versions=ALL)
-def packet_id_0_ends_the_connection(t, v):  # [MQTT-2.3.1-1]
+def packet_id_0_ends_the_connection(t, v):  # [MQTT-2.3.1-1], NATS c4616f674
     for packet in (subscribe(v, 0, [("a", 0)]), unsubscribe(v, 0, ["a"])):
         c = t.connect()
         c.send(packet)
@@ -266,7 +266,7 @@ def packet_id_0_ends_the_connection(t, v):  # [MQTT-2.3.1-1]
 
 
 @test(versions=ALL)
-def wrong_flags_end_the_connection(t, v):  # [MQTT-3.8.1-1], [MQTT-3.10.1-1]
+def wrong_flags_end_the_connection(t, v):  # [MQTT-3.8.1-1], [MQTT-3.10.1-1], FlashMQ 0c79f94
     for kind, body in ((SUBSCRIBE, subscribe(v, 1, [("a", 0)])),
                        (UNSUBSCRIBE, unsubscribe(v, 1, ["a"]))):
         for flags in (0, 1, 3) + ((10,) if v != 3 else ()):  # in MQTT 3.1 that is DUP
@@ -284,7 +284,7 @@ def wrong_options_end_the_connection(t, v):  # [MQTT-3.8.3-4], [MQTT-3.8.3-5]
 
 
 @test(versions=ALL)
-def packets_cut_short_end_the_connection(t, v):
+def packets_cut_short_end_the_connection(t, v):  # CVE-2024-50948
     for kind, whole in ((SUBSCRIBE, subscribe(v, 1, [("abc", 0)])),
                         (UNSUBSCRIBE, unsubscribe(v, 1, ["abc"]))):
         for size in range(0, len(whole) - 2):

@@ -84,7 +84,7 @@ def they_are_retained(t):
 
 
 @test
-def wildcards_at_the_beginning_do_not_find_them(t):  # [MQTT-4.7.2-1]
+def wildcards_at_the_beginning_do_not_find_them(t):  # [MQTT-4.7.2-1], CVE-2024-42655
     Watch(t).until("uptime", lambda v: True)
     sub = t.subscriber(["#", "+/broker/#", "+/broker/uptime"])
     found = [p.topic for p in t.until_mark(sub, t.connect(5))]

@@ -243,7 +243,7 @@ def the_subject_is_the_user(t):
 
 
 @test
-def a_subject_with_odd_signs_does_not_break_the_log(t):
+def a_subject_with_odd_signs_does_not_break_the_log(t):  # FlashMQ 813cc4b
     name = t.new_id()
     at(t, SUBJECT_AT, 5, context(identity="client_odd")).login(name)
     line = t.broker.says('event="client connected"', f"client={name}")

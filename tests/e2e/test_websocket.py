@@ -203,7 +203,7 @@ def a_request_is_answered_with_its_sub_protocol(t):
 
 
 @test
-def extensions_are_not_taken(t):
+def extensions_are_not_taken(t):  # NATS CVE-2026-27571
     c = Web(t).open(Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits")
     equal(c.headers.get("sec-websocket-extensions"), None)
     c.login(t.new_id())
@@ -253,7 +253,7 @@ def what_is_no_websocket_request_is_refused(t):
 
 
 @test
-def mqtt_and_tls_without_websocket_are_refused(t):
+def mqtt_and_tls_without_websocket_are_refused(t):  # NATS dc6827ade
     for first in (connect(5, "x"), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)):
         c = Web(t)
         c.sock.sendall(first)

@@ -254,7 +254,7 @@ def full_rings_park_publishers_and_lose_nothing(t):
 
 
 @counts()
-def clients_may_come_and_go_in_a_flood(t):
+def clients_may_come_and_go_in_a_flood(t):  # FlashMQ f4d807b, 59b5db3
     pub = t.connect(5)
     topic = t.topic("flood")
     packet = publish(5, topic, b"x" * 50) * 20

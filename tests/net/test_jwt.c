@@ -192,7 +192,7 @@ TEST(jwt_keys_in_pem_judge_the_same)
     jwt_release(j);
 }
 
-TEST(jwt_without_a_signature_never_holds)
+TEST(jwt_without_a_signature_never_holds) /* EMQX 6.2.2 */
 {
     struct jwt *j = with_set(&of_iss, OCT_KEY "," RSA_KEY);
     static const char *const nones[] = {"none", "None", "NONE", "nOnE", ""};
@@ -210,7 +210,7 @@ TEST(jwt_without_a_signature_never_holds)
 
 /* ---- algorithms ---- */
 
-TEST(jwt_signed_with_a_public_key_as_the_secret_is_refused)
+TEST(jwt_signed_with_a_public_key_as_the_secret_is_refused) /* EMQX 6.2.2 */
 {
     static const char *const pems[] = {rsa_pem, p256_pem, ed25519_pem, certificate_pem};
 
@@ -223,7 +223,7 @@ TEST(jwt_signed_with_a_public_key_as_the_secret_is_refused)
     }
 }
 
-TEST(jwt_alg_of_another_kind_than_the_key_finds_none)
+TEST(jwt_alg_of_another_kind_than_the_key_finds_none) /* EMQX 6.2.2 */
 {
     static const char *const keys[] = {OCT_KEY, RSA_KEY, EC_KEY, ED_KEY};
     static const char *const algs[] = {"HS256", "RS256", "ES256", "EdDSA"};

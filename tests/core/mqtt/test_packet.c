@@ -373,7 +373,7 @@ static bool may_be_shorter(const struct packet *p, const struct valid_packet *v)
     }
 }
 
-TEST(no_cut_of_a_valid_packet_is_read_beyond)
+TEST(no_cut_of_a_valid_packet_is_read_beyond) /* CVE-2024-31040, CVE-2024-31036 */
 {
     for (size_t i = 0; i < COUNT(valid_packets); i++) {
         const struct valid_packet *v = &valid_packets[i];

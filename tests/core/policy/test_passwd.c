@@ -133,7 +133,7 @@ TEST(passwd_warns_of_lines_without_a_colon_and_makes_no_user_of_them)
     passwd_release(p);
 }
 
-TEST(passwd_never_makes_a_user_without_a_password)
+TEST(passwd_never_makes_a_user_without_a_password) /* CVE-2018-12551 */
 {
     assert_null(parse("alice:\n"));
     assert_string_equal(said, "1+ user 'alice': there is no hash\n");
