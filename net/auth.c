@@ -137,7 +137,8 @@ static struct admission *check_password(struct auth *a, const struct auth_questi
     struct bytes password = bytes_of(q->password, q->password_count);
     bool matches = false;
 
-    if (q->is_http && is_remembered(a, q->entry, password)) /* nobody has looked yet */
+    /* Those who ask at once with the same password wait in line; the first has computed for all. */
+    if (is_remembered(a, q->entry, password))
         return admit(q->entry->name, credential_of(a, q->entry));
     if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK)
         return auth_refusal(REASON_SERVER_BUSY);
@@ -586,7 +587,6 @@ static enum auth_verdict http_ask(struct auth *a, struct asking *asking, const s
     q = new_question(a, asking, next == BY_TOKEN);
     if (!q)
         return AUTH_MEMORY;
-    q->is_http = true;
     q->may_be_open = next == BY_NOBODY && is_silent(asking);
     q->proof = proof;
     q->http = *job;

@@ -50,9 +50,8 @@ struct auth_question {
     struct jwt *jwt;                  /* a share: the keys of that moment; or NULL */
     bool is_token;                    /* the password is one, and the keys decide */
     struct http_job http;             /* where an HTTP server is asked, before both of them */
-    bool is_http;
-    bool may_be_open;          /* if it answers with ignore */
-    struct passwd_proof proof; /* of all that it is asked */
+    bool may_be_open;                 /* if it answers with ignore */
+    struct passwd_proof proof;        /* of all that it is asked */
     bool has_user;
     uint16_t user_count; /* of the name behind the password */
     uint16_t password_count;
