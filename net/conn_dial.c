@@ -40,14 +40,12 @@ static struct layers *new_layers(const struct conn_target *to)
 
 enum err conn_dial(struct worker *w, struct stream *stream, const struct conn_target *to)
 {
-    struct conn *c = conn_new(w, -1, 0);
     struct layers *layers = to->tls ? new_layers(to) : NULL;
     struct dial *d = new_dial(w, to);
+    struct conn *c = d && (layers || !to->tls) ? conn_new(w, -1, 0) : NULL; /* counted: so last */
     uint32_t timeout_ms = to->timeout_ms;
 
-    if (!c || !d || (to->tls && !layers)) {
-        if (c)
-            slab_free(&w->conns, c);
+    if (!c) {
         layers_destroy(layers);
         free(d);
         return ERR_MEMORY;

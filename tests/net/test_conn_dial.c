@@ -290,6 +290,22 @@ TEST(dialled_server_that_does_not_answer_the_handshake_is_given_up)
     end();
 }
 
+TEST(dial_that_cannot_begin_leaves_nothing_behind)
+{
+    static char host[DIAL_HOST_BYTES + 2];
+    struct conn_target to = {.host = host, .port = 1, .timeout_ms = 5000};
+    struct caller c = {.s = {.ops = &ops}};
+
+    begin(NULL, "");
+    memset(host, 'a', sizeof(host) - 1);
+    c.s.shard = worker->shard;
+    assert_int_equal(conn_dial(worker, &c.s, &to), ERR_MEMORY);
+    assert_int_equal(worker->conns.count, 0);
+    assert_int_equal(load_relaxed(&worker->conn_count), 0);
+    assert_null(c.s.conn);
+    end();
+}
+
 TEST(dialled_server_that_breaks_off_the_handshake_is_not_opened)
 {
     struct call how = {.name = NULL};
