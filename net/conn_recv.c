@@ -545,7 +545,10 @@ static void on_eof(struct conn *c);
 
 static void on_layers_failed(struct conn *c)
 {
-    STAT_INC(shard_count(c->worker->shard), handshakes_failed);
+    if (layers_failed_handshake(c->layers))
+        STAT_INC(shard_count(c->worker->shard), handshakes_failed);
+    else
+        STAT_INC(shard_count(c->worker->shard), protocol_errors);
     if (c->stream && c->stream->ops->failed)
         c->stream->ops->failed(c->stream, layers_error(c->layers)); /* which says it */
     else

@@ -392,6 +392,11 @@ const char *layers_error(const struct layers *l)
     return l->error;
 }
 
+bool layers_failed_handshake(const struct layers *l)
+{
+    return l->tls && tls_failed_handshake(l->tls);
+}
+
 /* ---- who it is ---- */
 
 bool layers_take_peer(struct layers *l, struct layers_peer *peer)

@@ -73,6 +73,8 @@ uint32_t layers_waiting(const struct layers *l);
 
 /* Why they failed, for the log; NULL: they have not. */
 const char *layers_error(const struct layers *l);
+/* Whether what failed was the handshake of TLS, and not what comes before or after it. */
+bool layers_failed_handshake(const struct layers *l);
 
 /* Who connected, by the PROXY header. */
 struct layers_peer {

@@ -404,6 +404,7 @@ static void shake(struct tls *t)
             fail(t, "no memory");
         else
             t->phase = PHASE_OPEN;
+        t->was_open = t->phase == PHASE_OPEN;
         return;
     }
     code = wolfSSL_get_error(t->ssl, done);

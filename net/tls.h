@@ -171,6 +171,8 @@ uint32_t tls_output_count(const struct tls *t);
 
 /* Why it failed, for the log: "client gave no certificate". NULL: it has not. */
 const char *tls_error(const struct tls *t);
+/* Whether it failed before the handshake was done. */
+bool tls_failed_handshake(const struct tls *t);
 /* "TLSv1.3" and "TLS_AES_128_GCM_SHA256"; NULL before the handshake is done. */
 const char *tls_version_name(const struct tls *t);
 const char *tls_cipher_name(const struct tls *t);

@@ -16,6 +16,11 @@ const char *tls_error(const struct tls *t)
     return t->why;
 }
 
+bool tls_failed_handshake(const struct tls *t)
+{
+    return t->phase == PHASE_FAILED && !t->was_open;
+}
+
 const char *tls_version_name(const struct tls *t)
 {
     return tls_is_established(t) ? wolfSSL_get_version(t->ssl) : NULL;

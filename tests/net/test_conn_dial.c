@@ -290,6 +290,38 @@ TEST(dialled_server_that_does_not_answer_the_handshake_is_given_up)
     end();
 }
 
+/* Says to the listener what is no TLS, and waits for the end of that connection. */
+static void say_junk(void)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(write(fd, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+    TURN_UNTIL(worker->conns.count > 0);
+    TURN_UNTIL(worker->conns.count == 0);
+    close(fd);
+}
+
+TEST(handshakes_that_fail_are_counted_and_nothing_else_as_such)
+{
+    const struct stats *stats;
+    struct caller c;
+
+    begin(NULL, "protocol = websockets\n");
+    stats = shard_stats(worker->shard);
+    say_junk();
+    assert_int_equal(load_relaxed(&stats->handshakes_failed), 1);
+    assert_int_equal(load_relaxed(&stats->protocol_errors), 0);
+    call(&c, &(struct call){.name = NULL});
+    TURN_UNTIL(c.closed);
+    assert_int_equal(c.opened, 1); /* and has said CONNECT, which is no request of HTTP */
+    assert_int_equal(load_relaxed(&stats->handshakes_failed), 1);
+    assert_int_equal(load_relaxed(&stats->protocol_errors), 1);
+    end();
+}
+
 TEST(dial_that_cannot_begin_leaves_nothing_behind)
 {
     static char host[DIAL_HOST_BYTES + 2];
