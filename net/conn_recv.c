@@ -416,7 +416,7 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
     const struct auth_peer peer = {
         .ip = ip,
         .identity = identity,
-        .common_name = c->layers ? layers_identity(c->layers, false) : NULL,
+        .common_name = c->layers ? layers_common_name(c->layers) : NULL,
     };
 
     if (listener->proxy != CFG_PROXY_NO ? !guard_admits_client(c) : !guard_still_admits(c)) {

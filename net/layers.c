@@ -408,11 +408,18 @@ bool layers_take_peer(struct layers *l, struct layers_peer *peer)
     return true;
 }
 
+const char *layers_common_name(const struct layers *l)
+{
+    if (l->tls)
+        return tls_peer_common_name(l->tls);
+    return l->proxy && l->proxy->common_name[0] ? l->proxy->common_name : NULL;
+}
+
 const char *layers_identity(const struct layers *l, bool subject)
 {
-    if (l->tls && subject)
-        return tls_peer_subject(l->tls);
-    if (l->tls)
-        return tls_psk_identity(l->tls) ? tls_psk_identity(l->tls) : tls_peer_common_name(l->tls);
-    return l->proxy && !subject && l->proxy->common_name[0] ? l->proxy->common_name : NULL;
+    if (subject)
+        return l->tls ? tls_peer_subject(l->tls) : NULL;
+    if (l->tls && tls_psk_identity(l->tls))
+        return tls_psk_identity(l->tls);
+    return layers_common_name(l);
 }

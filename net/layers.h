@@ -90,5 +90,8 @@ bool layers_take_peer(struct layers *l, struct layers_peer *peer);
  * sent the PROXY header: the common name or the PSK identity, or with `subject` the whole subject
  * (here only). NULL: none.  Lives as long as the layers. */
 const char *layers_identity(const struct layers *l, bool subject);
+/* The common name of a verified certificate, here or of the balancer's telling, and never the
+ * identity of a pre-shared key. NULL: none.  Lives as long as the layers. */
+const char *layers_common_name(const struct layers *l);
 
 #endif

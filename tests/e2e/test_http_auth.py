@@ -15,6 +15,7 @@ import time
 import mqtt
 from broker import equal, run, seconds_until, test, true
 from mqtt import PUBACK, publish
+from secure import Files, at, cert, context, make_certs, server_keys
 
 BOTH = (4, 5)
 TIMEOUT = 1.5
@@ -115,6 +116,15 @@ AUTH = config({"http_auth_url": SERVER.url + "/auth"})
 ACL = config({"http_acl_url": SERVER.url + "/acl"}, allow_anonymous="true", http_acl_cache="2s")
 
 
+PSK = "00112233445566778899aabbccddeeff"
+make_certs()
+SECURE = AUTH + (
+    f"[listener mutual]\nbind = 127.0.0.1:{{port2}}\n{server_keys()}"
+    f"cafile = {cert('ca.crt')}\nrequire_certificate = true\n"
+    f"[listener psk]\nbind = 127.0.0.1:{{port3}}\n"
+    f"psk_file = {Files(psk='pump 1:' + PSK).path('psk')}\n")
+
+
 def login(c, client_id, **rest):
     return mqtt.connect(c.version, client_id, **rest)
 
@@ -186,6 +196,16 @@ def the_server_is_told_what_emqx_tells(t):
     t.connect(client_id="nameless-" + t.base)
     q = SERVER.about("nameless-" + t.base)[0]
     equal((q["username"], q["password"]), (None, None), "names that were not given")
+
+
+@test(text=SECURE)
+def the_server_is_told_a_certificates_name_and_no_keys(t):
+    at(t, 1, 5, context(identity="client")).login("named-" + t.base)
+    equal(SERVER.about("named-" + t.base)[0]["cert_common_name"], "pump 1")
+    subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(t.broker.ports[2]), "-i",
+                    "keyed-" + t.base, "--psk-identity", "pump 1", "--psk", PSK, "-t", "x",
+                    "-m", "x"], check=True, timeout=10 * mqtt.WAIT)
+    equal(SERVER.about("keyed-" + t.base)[0]["cert_common_name"], None)
 
 
 @test(text=AUTH)

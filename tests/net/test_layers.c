@@ -57,11 +57,19 @@ static enum err sha1(const uint8_t *p, uint32_t n, uint8_t digest[WS_SHA1_BYTES]
     return crypt_sha1(&part, 1, digest);
 }
 
+static struct tls_context *create_context(const struct tls_settings *settings)
+{
+    char why[256];
+    struct tls_context *context = tls_context_create(settings, why, sizeof(why));
+
+    if (!context)
+        fail_msg("%s", why);
+    return context;
+}
+
 static struct tls_context *make_context(enum tls_side side, bool with_certificate)
 {
     struct tls_settings settings = {.side = side, .ca_file = CERTS "ca.crt"};
-    struct tls_context *context;
-    char why[256];
 
     if (side == TLS_SERVER) {
         settings.certificate_file = CERTS "server.crt";
@@ -72,10 +80,7 @@ static struct tls_context *make_context(enum tls_side side, bool with_certificat
         settings.certificate_file = CERTS "client.crt";
         settings.key_file = CERTS "client.key";
     }
-    context = tls_context_create(&settings, why, sizeof(why));
-    if (!context)
-        fail_msg("%s", why);
-    return context;
+    return create_context(&settings);
 }
 
 static void begin_with(struct world *w, uint32_t with, uint32_t chunk, uint32_t step, bool cert)
@@ -534,13 +539,16 @@ TEST(layers_know_who_has_proven_a_name)
 
     begin_with(&w, WITH_TLS | WITH_WS, 2048, 3000, true);
     assert_null(layers_identity(w.layers, false));
+    assert_null(layers_common_name(w.layers));
     greet(&w);
-    assert_non_null(layers_identity(w.layers, false));
+    assert_string_equal(layers_identity(w.layers, false), "pump 1");
+    assert_string_equal(layers_common_name(w.layers), "pump 1");
     assert_non_null(strstr(layers_identity(w.layers, true), layers_identity(w.layers, false)));
     end(&w);
     begin(&w, WITH_TLS, 2048, 3000);
     greet(&w);
     assert_null(layers_identity(w.layers, false));
+    assert_null(layers_common_name(w.layers));
     end(&w);
     memcpy(good, lying, sizeof(good));
     good[35] = 0; /* verify: 0 is success */
@@ -549,11 +557,101 @@ TEST(layers_know_who_has_proven_a_name)
         put(&w.out, i ? good : lying, sizeof(lying) - 1);
         settle(&w);
         assert_true(layers_are_open(w.layers));
-        if (i)
+        if (i) {
             assert_string_equal(layers_identity(w.layers, false), "pump");
-        else
+            assert_string_equal(layers_common_name(w.layers), "pump");
+        } else {
             assert_null(layers_identity(w.layers, false));
+            assert_null(layers_common_name(w.layers));
+        }
         assert_null(layers_identity(w.layers, true));
         end(&w);
     }
+}
+
+/* Gives both ends other contexts, before anything was said. */
+static void change_contexts(struct world *w, const struct tls_settings *server,
+                            const struct tls_settings *client)
+{
+    struct layers_rules rules = {0};
+
+    layers_destroy(w->layers);
+    tls_destroy(w->client);
+    tls_context_release(w->contexts[0]);
+    tls_context_release(w->contexts[1]);
+    w->contexts[0] = rules.tls = create_context(server);
+    w->contexts[1] = create_context(client);
+    w->client = tls_create(w->contexts[1], NULL, NULL);
+    w->layers = layers_create(&rules);
+    assert_non_null(w->client);
+    assert_non_null(w->layers);
+}
+
+TEST(layers_take_a_pre_shared_key_for_no_certificate)
+{
+    static const char path[] = "build/certs/layers_psk";
+    const struct tls_settings server = {.side = TLS_SERVER, .psk_file = path};
+    const struct tls_settings client = {
+        .side = TLS_CLIENT, .psk_identity = "pump 1", .psk_key = "0102030405060708"};
+    struct world w;
+    FILE *f;
+
+    begin(&w, WITH_TLS, 2048, 3000);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs("pump 1:0102030405060708\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    change_contexts(&w, &server, &client);
+    greet(&w);
+    assert_string_equal(layers_identity(w.layers, false), "pump 1");
+    assert_null(layers_common_name(w.layers));
+    assert_null(layers_identity(w.layers, true));
+    end(&w);
+}
+
+/* What the client says instead of the layer that should come. */
+static bool fails_in_handshake(uint32_t with, uint32_t good)
+{
+    static const char junk[] = "\xff\xff\xff\xff\xff\xff\r\n\r\n";
+    bool is_handshake;
+    struct world w;
+
+    begin(&w, with, 2048, 3000);
+    w.with = good; /* so far the client does as it should */
+    if (!(good & WITH_TLS)) {
+        tls_destroy(w.client);
+        w.client = NULL;
+    }
+    if (good == with)
+        greet(&w);
+    else if (good & WITH_TLS) {
+        struct bytes none = bytes_of("", 0);
+        uint8_t plain[16];
+        uint32_t n;
+
+        assert_int_equal(tls_open(w.client, &none, plain, sizeof(plain), &n), TLS_MORE);
+        flush_client(&w);
+        settle(&w);
+    }
+    assert_false(layers_failed_handshake(w.layers));
+    if (good == WITH_TLS)
+        client_says(&w, junk, sizeof(junk) - 1);
+    else
+        put(&w.out, junk, sizeof(junk) - 1);
+    settle(&w);
+    assert_int_equal(w.verdict, LAYERS_FAILED);
+    is_handshake = layers_failed_handshake(w.layers);
+    w.with = with;
+    end(&w);
+    return is_handshake;
+}
+
+TEST(layers_tell_a_failed_handshake_from_what_fails_before_and_after_it)
+{
+    assert_true(fails_in_handshake(WITH_TLS, 0));
+    assert_true(fails_in_handshake(WITH_TLS | WITH_WS, 0));
+    assert_false(fails_in_handshake(WITH_TLS | WITH_WS, WITH_TLS)); /* no request of HTTP */
+    assert_false(fails_in_handshake(WITH_TLS | WITH_WS, WITH_TLS | WITH_WS)); /* no record */
+    assert_false(fails_in_handshake(WITH_PROXY | WITH_TLS, 0));               /* no header */
+    assert_false(fails_in_handshake(WITH_WS, 0));
 }
