@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 
 /* A certificate that ends sooner is worth a warning. */
 #define EXPIRES_SOON_DAYS 30
+#define DAY_SECONDS 86400
+#define DAYS_TEXT_BYTES 32
 /* Bytes of one sentence. */
 #define SAID_BYTES 1024
 
@@ -187,16 +190,33 @@ static enum tls_version version_of(enum cfg_tls_version version)
     return versions[version];
 }
 
+/* "less than a day", "1 day", "2 days". */
+static const char *days_text(char text[DAYS_TEXT_BYTES], int64_t seconds)
+{
+    int64_t days = seconds / DAY_SECONDS;
+
+    if (days == 0)
+        snprintf(text, DAYS_TEXT_BYTES, "less than a day");
+    else
+        snprintf(text, DAYS_TEXT_BYTES, "%" PRId64 " day%s", days, days == 1 ? "" : "s");
+    return text;
+}
+
 /* Warns where a certificate has ended or will soon. */
 static void warn(struct load *l, const struct tls_context *context, const char *section,
                  const char *name, const char *file, uint64_t wall_ms)
 {
-    int32_t days = tls_context_days_left(context, wall_ms);
+    int64_t left = tls_context_expires(context) - (int64_t)(wall_ms / 1000);
+    char days[DAYS_TEXT_BYTES];
 
-    if (days < 0)
-        say(l, false, "[%s %s]: certificate %s expired %d days ago", section, name, file, -days);
-    else if (days < EXPIRES_SOON_DAYS)
-        say(l, false, "[%s %s]: certificate %s expires in %d days", section, name, file, days);
+    if (tls_context_expires(context) == 0)
+        return;
+    if (left < 0)
+        say(l, false, "[%s %s]: certificate %s expired %s ago", section, name, file,
+            days_text(days, -left));
+    else if (left < EXPIRES_SOON_DAYS * DAY_SECONDS)
+        say(l, false, "[%s %s]: certificate %s expires in %s", section, name, file,
+            days_text(days, left));
 }
 
 static struct tls_context *load_tls(struct load *l, const struct tls_settings *settings,

@@ -112,8 +112,8 @@ void tls_context_release(struct tls_context *context);
 
 /* When the first certificate of our own chain expires: seconds since 1970, UTC; 0: we have none. */
 int64_t tls_context_expires(const struct tls_context *context);
-/* Whole days from `now_ms` (clock_wall_ms) until then; negative: days since. INT32_MAX: we have no
- * certificate. */
+/* Whole days from `now_ms` (clock_wall_ms) until then, rounded down: 0 on the last day, -1 on the
+ * first day behind it. INT32_MAX: we have no certificate. */
 int32_t tls_context_days_left(const struct tls_context *context, uint64_t now_ms);
 
 /* ---- connections ---- */

@@ -26,6 +26,8 @@
 /* Bytes of one certificate at most. */
 #define CERTIFICATE_BYTES_MAX 16384
 
+#define DAY_SECONDS 86400
+
 #define LIST_1_3 "TLS13-AES128-GCM-SHA256:TLS13-AES256-GCM-SHA384:TLS13-CHACHA20-POLY1305-SHA256"
 /* Forward secrecy and authenticated encryption only. */
 #define LIST_1_2                                                                                   \
@@ -470,5 +472,5 @@ int32_t tls_context_days_left(const struct tls_context *context, uint64_t now_ms
 
     if (context->expires == 0)
         return INT32_MAX;
-    return (int32_t)((left < 0 ? left - 86399 : left) / 86400);
+    return (int32_t)((left < 0 ? left - (DAY_SECONDS - 1) : left) / DAY_SECONDS);
 }

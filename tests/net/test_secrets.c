@@ -244,8 +244,37 @@ TEST(secrets_warn_of_certificates_that_expire)
     assert_int_equal(warnings, 0);
     release(&s);
     assert_int_equal(load_at(good, ends_ms - 10ull * 86400000 - 5000, &s), OK);
-    assert_said("? [listener good]: certificate " CERTS "server.crt expires in 10 days");
+    assert_said("? [listener good]: certificate " CERTS "server.crt expires in 10 days\n");
     release(&s);
+}
+
+TEST(secrets_say_how_long_without_rounding_up)
+{
+    static const struct {
+        int64_t seconds; /* from the certificate's end */
+        const char *says;
+    } when[] = {
+        {-2 * 86400, "expires in 2 days"},      {-2 * 86400 + 1, "expires in 1 day"},
+        {-86400, "expires in 1 day"},           {-86399, "expires in less than a day"},
+        {0, "expires in less than a day"},      {1, "expired less than a day ago"},
+        {86399, "expired less than a day ago"}, {86400, "expired 1 day ago"},
+        {2 * 86400 - 1, "expired 1 day ago"},   {2 * 86400, "expired 2 days ago"},
+    };
+    const char *text = LISTENER("good", "2001", CERTS "server.crt", CERTS "server.key");
+    char line[256];
+    int64_t ends;
+    struct secrets s;
+
+    assert_int_equal(load(text, &s), OK);
+    ends = tls_context_expires(s.listeners[0]);
+    release(&s);
+    for (size_t i = 0; i < sizeof(when) / sizeof(when[0]); i++) {
+        assert_int_equal(load_at(text, (uint64_t)(ends + when[i].seconds) * 1000, &s), OK);
+        snprintf(line, sizeof(line), "? [listener good]: certificate " CERTS "server.crt %s\n",
+                 when[i].says);
+        assert_string_equal(said, line);
+        release(&s);
+    }
 }
 
 TEST(secrets_of_links_are_loaded_where_they_are_enabled)

@@ -1117,6 +1117,14 @@ TEST(tls_says_when_the_certificate_expires)
     struct tls_context *c = make(s);
 
     assert_in_range(tls_context_days_left(c, now), 3645, 3651);
+    now = (uint64_t)tls_context_expires(c) * 1000;
+    assert_int_equal(tls_context_days_left(c, now - 86400000), 1);
+    assert_int_equal(tls_context_days_left(c, now - 86399000), 0);
+    assert_int_equal(tls_context_days_left(c, now), 0);
+    assert_int_equal(tls_context_days_left(c, now + 1000), -1);
+    assert_int_equal(tls_context_days_left(c, now + 86400000), -1);
+    assert_int_equal(tls_context_days_left(c, now + 86401000), -2);
+    now = clock_wall_ms();
     tls_context_release(tls_context_ref(c));
     tls_context_release(c);
     s.certificate_file = CERTS "expired.crt"; /* no reason not to start */
