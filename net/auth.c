@@ -8,34 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "net/auth_http.h"
+#include "net/auth_state.h"
 #include "net/clock.h"
 #include "net/crypt.h"
-#include "net/http_body.h"
 #include "net/worker.h"
-
-#define THREADS_MAX 64u
-
-struct auth {
-    pthread_mutex_t lock; /* of everything below but the fixed fields */
-    pthread_cond_t changed;
-    struct auth_question *first, *last; /* asked, in order */
-    struct passwd *passwd;              /* NULL: no passwords */
-    struct jwt *jwt;                    /* NULL: no tokens */
-    struct passwd_cache *cache;
-    bool must_end;
-    /* fixed */
-    struct http_pool *http; /* NULL: no server is asked */
-    const char *http_url;
-    uint32_t cache_ms;
-    uint8_t key[PASSWD_CACHE_KEY_BYTES];
-    struct hash_key hash_key;
-    uint32_t thread_count;
-    pthread_t threads[THREADS_MAX];
-};
 
 /* ---- answers ---- */
 
-static struct admission *admit(struct bytes user, uint64_t credential)
+struct admission *auth_admit(struct bytes user, uint64_t credential)
 {
     struct admission *a = calloc(1, sizeof(*a) + user.n);
 
@@ -45,16 +26,6 @@ static struct admission *admit(struct bytes user, uint64_t credential)
     a->credential = credential;
     a->user_count = (uint16_t)user.n;
     (void)bytes_put((uint8_t *)a->user, user);
-    return a;
-}
-
-/* Without a user name the client is let in, and stays without one. */
-static struct admission *admit_by_http(struct bytes user, bool has_user)
-{
-    struct admission *a = admit(user, 0);
-
-    if (a)
-        a->has_user = has_user;
     return a;
 }
 
@@ -96,8 +67,7 @@ uint64_t auth_credential(const struct auth *a, const struct passwd *passwd, stru
 
 /* ---- helper threads ---- */
 
-/* Whether what it stands for was right not long ago. */
-static bool has_proof(struct auth *a, const struct passwd_proof *proof)
+bool auth_has_proof(struct auth *a, const struct passwd_proof *proof)
 {
     bool is_known;
 
@@ -115,7 +85,7 @@ static bool is_remembered(struct auth *a, const struct passwd_entry *e, struct b
     struct passwd_proof proof;
 
     return a->cache_ms && passwd_proof_make(a->key, e, password, &crypt_passwd, &proof) == OK &&
-           has_proof(a, &proof);
+           auth_has_proof(a, &proof);
 }
 
 /* Notes that the password was right, so that the next time costs nothing. */
@@ -139,13 +109,13 @@ static struct admission *check_password(struct auth *a, const struct auth_questi
 
     /* Those who ask at once with the same password wait in line; the first has computed for all. */
     if (is_remembered(a, q->entry, password))
-        return admit(q->entry->name, credential_of(a, q->entry));
+        return auth_admit(q->entry->name, credential_of(a, q->entry));
     if (passwd_verify(q->entry, password, &crypt_passwd, &matches) != OK)
         return auth_refusal(REASON_SERVER_BUSY);
     if (!matches)
         return auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
     remember(a, q, password);
-    return admit(q->entry->name, credential_of(a, q->entry));
+    return auth_admit(q->entry->name, credential_of(a, q->entry));
 }
 
 static struct admission *check_token(const struct auth_question *q)
@@ -159,7 +129,7 @@ static struct admission *check_token(const struct auth_question *q)
 
     if (e != OK)
         return refuse(e == ERR_MEMORY ? REASON_SERVER_BUSY : REASON_BAD_USER_NAME_OR_PASSWORD, why);
-    admission = admit(bytes_of(identity.user, identity.user_count), 0);
+    admission = auth_admit(bytes_of(identity.user, identity.user_count), 0);
     if (admission && identity.ends_connection)
         admission->expires_ms = clock_mono_ms() + (identity.expires_ms - wall_ms);
     return admission;
@@ -178,16 +148,16 @@ static void check(struct auth *a, struct auth_question *q)
         free(check_password(a, q)); /* for its time: nobody knows this user */
 }
 
-static void wipe(struct auth_question *q)
+void auth_question_wipe(struct auth_question *q)
 {
     crypt_wipe(q->password, (size_t)q->password_count + q->user_count);
 }
 
-static void answer(struct auth_question *q)
+void auth_answer(struct auth_question *q)
 {
     struct worker *w = q->worker;
 
-    wipe(q);
+    auth_question_wipe(q);
     pthread_mutex_lock(&w->answers_lock);
     q->next = w->auth_answers;
     w->auth_answers = q;
@@ -195,7 +165,7 @@ static void answer(struct auth_question *q)
     worker_ring(w);
 }
 
-static void hand_over(struct auth *a, struct auth_question *q)
+void auth_hand_over(struct auth *a, struct auth_question *q)
 {
     pthread_mutex_lock(&a->lock);
     if (a->first)
@@ -223,92 +193,12 @@ static void *helper_main(void *arg)
         a->first = q->next;
         pthread_mutex_unlock(&a->lock);
         check(a, q);
-        answer(q);
+        auth_answer(q);
         pthread_mutex_lock(&a->lock);
     }
     pthread_mutex_unlock(&a->lock);
     return NULL;
 }
-
-/* ---- what an HTTP server says ---- */
-
-static struct auth_question *question_of(struct http_job *job)
-{
-    return (struct auth_question *)(void *)((char *)job - offsetof(struct auth_question, http));
-}
-
-/* The moment until which its yes stands; 0: none. */
-static uint64_t http_end_ms(const struct auth *a, const struct http_answer *answer, uint64_t now_ms)
-{
-    uint64_t wall_s = clock_wall_ms() / 1000, left_ms;
-
-    if (!answer->has_expiry)
-        return now_ms + a->cache_ms;
-    if (answer->expire_at <= wall_s)
-        return 0;
-    left_ms = (answer->expire_at - wall_s) * 1000;
-    return now_ms + (left_ms < a->cache_ms ? left_ms : a->cache_ms);
-}
-
-/* It knows this client. */
-static void http_allows(struct auth *a, struct auth_question *q)
-{
-    uint64_t now = clock_mono_ms(), end = http_end_ms(a, &q->http.answer, now);
-
-    if (end == 0) { /* no longer */
-        q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
-        return;
-    }
-    pthread_mutex_lock(&a->lock);
-    if (end > now)
-        passwd_cache_put(a->cache, &q->proof, now, end);
-    pthread_mutex_unlock(&a->lock);
-    q->admission =
-        admit_by_http(bytes_of(q->password + q->password_count, q->user_count), q->has_user);
-}
-
-/* A server that does not answer as it should says nothing of the client, which may try again and is
- * no guesser; one that says so by its status does. */
-static enum reason fault_reason(const struct http_job *job)
-{
-    bool is_said = job->status == 401 || job->status == 403;
-
-    return is_said ? REASON_NOT_AUTHORIZED : REASON_SERVER_UNAVAILABLE;
-}
-
-static void http_answered(struct http_job *job)
-{
-    struct auth_question *q = question_of(job);
-    bool is_ignored = !job->fault && job->answer.verdict == HTTP_IGNORE;
-
-    if (is_ignored && (q->is_token || q->entry)) { /* a method after it decides */
-        http_job_fini(job);
-        hand_over(q->auth, q);
-        return;
-    }
-    if (job->fault)
-        q->admission = auth_refusal(fault_reason(job));
-    else if (job->answer.verdict == HTTP_DENY)
-        q->admission = auth_refusal(REASON_NOT_AUTHORIZED);
-    else if (job->answer.verdict == HTTP_ALLOW)
-        http_allows(q->auth, q);
-    else if (q->may_be_open)
-        q->is_open = true;
-    else /* a user nobody knows */
-        q->admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
-    http_job_fini(job);
-    answer(q);
-}
-
-static void http_drop(struct http_job *job)
-{
-    struct auth_question *q = question_of(job);
-
-    wipe(q);
-    auth_question_free(q);
-}
-
-static const struct http_job_ops http_ops = {.answered = http_answered, .drop = http_drop};
 
 /* ---- life ---- */
 
@@ -328,7 +218,7 @@ static uint32_t thread_count(uint32_t wanted)
 
     if (wanted == 0)
         wanted = cores > 2 ? (uint32_t)cores / 2 : 1;
-    return wanted < THREADS_MAX ? wanted : THREADS_MAX;
+    return wanted < AUTH_THREADS_MAX ? wanted : AUTH_THREADS_MAX;
 }
 
 struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t why_bytes)
@@ -376,7 +266,7 @@ void auth_destroy(struct auth *a)
         struct auth_question *q = a->first;
 
         a->first = q->next;
-        wipe(q);
+        auth_question_wipe(q);
         auth_question_free(q);
     }
     passwd_release(a->passwd);
@@ -422,21 +312,6 @@ static struct passwd *current_passwd(struct auth *a)
 
 /* ---- asking ---- */
 
-/* A CONNECT, and what there is to compare it with. */
-struct asking {
-    const struct cfg_listener *listener;
-    const struct packet_connect *connect;
-    const struct auth_peer *peer;
-    struct worker *worker;
-    uint32_t asked; /* of the listener's methods, those that have been looked at */
-    /* shares */
-    struct passwd *passwd;            /* or NULL */
-    struct jwt *jwt;                  /* or NULL */
-    const struct passwd_entry *entry; /* NULL: nobody has looked */
-};
-
-enum decider { BY_NOBODY, BY_PASSWORD, BY_TOKEN, BY_HTTP };
-
 static struct bytes password_of(const struct packet_connect *connect)
 {
     return connect->has_password ? connect->password : bytes_of("", 0);
@@ -447,13 +322,12 @@ static enum auth_verdict by_identity(const char *identity, struct admission **ad
     if (!identity || !*identity || strlen(identity) > UINT16_MAX)
         *admission = auth_refusal(REASON_NOT_AUTHORIZED);
     else
-        *admission = admit(bytes_str(identity), 0);
+        *admission = auth_admit(bytes_str(identity), 0);
     return *admission ? AUTH_KNOWN : AUTH_MEMORY;
 }
 
-/* With shares of its own. */
-static struct auth_question *new_question(struct auth *a, const struct asking *asking,
-                                          bool is_token)
+struct auth_question *auth_question_new(struct auth *a, const struct auth_asking *asking,
+                                        bool is_token)
 {
     struct bytes password = password_of(asking->connect);
     struct bytes user = asking->connect->has_username ? asking->connect->username : bytes_of("", 0);
@@ -474,8 +348,7 @@ static struct auth_question *new_question(struct auth *a, const struct asking *a
     return q;
 }
 
-/* Which of the methods that have not been looked at decides about this client. */
-static enum decider who_decides(const struct auth *a, struct asking *asking)
+enum auth_decider auth_who_decides(const struct auth *a, struct auth_asking *asking)
 {
     const struct cfg_methods *methods = &asking->listener->methods;
     const struct packet_connect *connect = asking->connect;
@@ -497,8 +370,7 @@ static enum decider who_decides(const struct auth *a, struct asking *asking)
     return asking->entry ? BY_PASSWORD : BY_NOBODY; /* an unknown user costs a hash, too */
 }
 
-/* Whether a client of whom no method knows anything has said nothing that could prove him. */
-static bool is_silent(const struct asking *asking)
+bool auth_is_silent(const struct auth_asking *asking)
 {
     const struct packet_connect *connect = asking->connect;
 
@@ -507,122 +379,41 @@ static bool is_silent(const struct asking *asking)
 }
 
 /* Nothing that came is anything to a method. */
-static enum auth_verdict by_nobody(const struct asking *asking, struct admission **admission)
+static enum auth_verdict by_nobody(const struct auth_asking *asking, struct admission **admission)
 {
     bool has_tokens = cfg_methods_have(&asking->listener->methods, METHOD_JWT);
 
-    if (is_silent(asking))
+    if (auth_is_silent(asking))
         return AUTH_NONE;
     *admission =
         refuse(REASON_BAD_USER_NAME_OR_PASSWORD, has_tokens ? "the password is no token" : NULL);
     return *admission ? AUTH_KNOWN : AUTH_MEMORY;
 }
 
-static enum auth_verdict by_helper(struct auth *a, const struct asking *asking, bool is_token,
+static enum auth_verdict by_helper(struct auth *a, const struct auth_asking *asking, bool is_token,
                                    struct admission **admission, struct auth_question **question)
 {
     const struct packet_connect *connect = asking->connect;
 
     if (!is_token && is_remembered(a, asking->entry, password_of(connect))) {
-        *admission = admit(connect->username, credential_of(a, asking->entry));
+        *admission = auth_admit(connect->username, credential_of(a, asking->entry));
         return *admission ? AUTH_KNOWN : AUTH_MEMORY;
     }
-    *question = new_question(a, asking, is_token);
+    *question = auth_question_new(a, asking, is_token);
     if (!*question)
         return AUTH_MEMORY;
-    hand_over(a, *question);
+    auth_hand_over(a, *question);
     return AUTH_ASKED;
 }
 
-/* 128 bits of a keyed hash of all that the server is asked: whatever it looks at, what it has let
- * in comes with the same. */
-static bool http_proof(const struct auth *a, const char *body, uint32_t count,
-                       struct passwd_proof *proof)
-{
-    struct bytes parts[] = {BYTES_LIT("http"), bytes_of(body, count)};
-    uint8_t mac[CRYPT_SHA256_BYTES];
-
-    if (crypt_hmac_sha256(bytes_of(a->key, sizeof(a->key)), parts, 2, mac) != OK)
-        return false;
-    memcpy(proof, mac, sizeof(*proof));
-    return true;
-}
-
-/* The text of a question about this CONNECT. */
-static enum err http_text(const struct cfg_listener *listener, const struct packet_connect *connect,
-                          const struct auth_peer *peer, char **text, uint32_t *count)
-{
-    const struct bytes none = {0}, empty = BYTES_LIT("");
-    struct http_connect say = {.client_id = connect->client_id.p ? connect->client_id : empty,
-                               .peer = peer->ip,
-                               .listener = listener->name,
-                               .common_name = peer->common_name};
-
-    say.username = connect->has_username ? connect->username : none;
-    if (connect->has_username && !say.username.p)
-        say.username = empty;
-    say.password = connect->has_password ? connect->password : none;
-    if (connect->has_password && !say.password.p)
-        say.password = empty;
-    return http_body_connect(&say, text, count);
-}
-
-/* With the text, which is taken over. */
-static enum auth_verdict http_ask(struct auth *a, struct asking *asking, const struct http_job *job,
-                                  struct admission **admission, struct auth_question **question)
-{
-    const struct packet_connect *connect = asking->connect;
-    struct passwd_proof proof;
-    enum decider next;
-    struct auth_question *q;
-
-    if (!http_proof(a, job->body, job->body_count, &proof))
-        return AUTH_MEMORY;
-    if (a->cache_ms && has_proof(a, &proof)) {
-        *admission = admit_by_http(connect->has_username ? connect->username : bytes_of("", 0),
-                                   connect->has_username);
-        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
-    }
-    next = who_decides(a, asking); /* if the server does not */
-    q = new_question(a, asking, next == BY_TOKEN);
-    if (!q)
-        return AUTH_MEMORY;
-    q->may_be_open = next == BY_NOBODY && is_silent(asking);
-    q->proof = proof;
-    q->http = *job;
-    *question = q;
-    http_pool_ask(a->http, &q->http);
-    return AUTH_ASKED;
-}
-
-static enum auth_verdict by_http(struct auth *a, struct asking *asking,
-                                 struct admission **admission, struct auth_question **question)
-{
-    struct http_job job = {.ops = &http_ops, .url = a->http_url};
-    enum err err =
-        http_text(asking->listener, asking->connect, asking->peer, &job.body, &job.body_count);
-    enum auth_verdict verdict;
-
-    if (err == ERR_MEMORY)
-        return AUTH_MEMORY;
-    if (err != OK) { /* a password that JSON cannot say */
-        *admission = auth_refusal(REASON_BAD_USER_NAME_OR_PASSWORD);
-        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
-    }
-    verdict = http_ask(a, asking, &job, admission, question);
-    if (verdict != AUTH_ASKED)
-        http_job_fini(&job);
-    return verdict;
-}
-
-static enum auth_verdict by_methods(struct auth *a, struct asking *asking,
+static enum auth_verdict by_methods(struct auth *a, struct auth_asking *asking,
                                     struct admission **admission, struct auth_question **question)
 {
-    enum decider decider = who_decides(a, asking);
+    enum auth_decider decider = auth_who_decides(a, asking);
 
     switch (decider) {
     case BY_HTTP:
-        return by_http(a, asking, admission, question);
+        return auth_http_ask(a, asking, admission, question);
     case BY_PASSWORD:
     case BY_TOKEN:
         return by_helper(a, asking, decider == BY_TOKEN, admission, question);
@@ -637,7 +428,8 @@ enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,
                            struct worker *w, struct admission **admission,
                            struct auth_question **question)
 {
-    struct asking asking = {.listener = listener, .connect = connect, .peer = peer, .worker = w};
+    struct auth_asking asking = {
+        .listener = listener, .connect = connect, .peer = peer, .worker = w};
     enum auth_verdict verdict;
 
     if (listener->identity != IDENTITY_NONE)
