@@ -179,6 +179,25 @@ static enum err copy_secret(struct bytes text, struct jwt_key *k)
     return OK;
 }
 
+/* Whether a text is a public key in a form other than PEM: JSON, DER, or a line of ssh. As the secret
+ * of an HMAC it would let everybody sign. */
+static bool is_public_form(struct bytes text)
+{
+    static const char *const ssh[] = {"ssh-", "ecdsa-sha2-"};
+
+    /* A sequence in DER that is as long as the file. */
+    if (text.n > 4 && text.p[0] == 0x30 &&
+        ((text.p[1] == 0x82 && ((uint32_t)text.p[2] << 8 | text.p[3]) == text.n - 4) ||
+         (text.p[1] == 0x81 && text.p[2] == text.n - 3) ||
+         (text.p[1] < 0x80 && text.p[1] == text.n - 2)))
+        return true;
+    while (text.n && is_blank(text.p[0]))
+        text = bytes_of(text.p + 1, text.n - 1);
+    if (text.n && (text.p[0] == '{' || text.p[0] == '['))
+        return true;
+    return bytes_begin(text, bytes_str(ssh[0])) || bytes_begin(text, bytes_str(ssh[1]));
+}
+
 static void take_secret(struct reading *r, struct bytes text)
 {
     static const struct bytes prefix = {(const uint8_t *)"base64:", 7};
@@ -188,6 +207,13 @@ static void take_secret(struct reading *r, struct bytes text)
     if (!(r->keys->algs_wanted & JWT_ALGS_HMAC)) {
         tell(r, true,
              "it holds no public key in PEM; if it is a secret, write jwt_algorithms = HS256");
+        return;
+    }
+    if (is_public_form(text)) {
+        tell(r, true,
+             "it looks like a public key that is not in PEM; everybody could sign with it "
+             "as a secret (a key set belongs into jwt_jwks_file, a secret that looks like "
+             "one behind base64:)");
         return;
     }
     if (bytes_begin(text, prefix))
@@ -338,6 +364,10 @@ static void take_jwk(struct reading *r, const json_t *jwk)
 
     if (!json_is_object(jwk) || !word_of(jwk, "kty")) {
         tell(r, true, "it is no object with a \"kty\"");
+        return;
+    }
+    if (json_object_get(jwk, "kid") && !kid) { /* without one it would be tried for every kid */
+        tell(r, true, "its \"kid\" is no text");
         return;
     }
     algs = algs_named(r, jwk);

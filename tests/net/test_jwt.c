@@ -591,16 +591,21 @@ static void note(void *context, bool is_mistake, const char *what)
              what);
 }
 
-static void check_file_refused(const struct cfg_jwt *rules, const char *text, const char *words)
+static void check_bytes_refused(const struct cfg_jwt *rules, struct bytes text, const char *words)
 {
     struct jwt *j = jwt_create(rules);
     struct said said = {0};
 
-    assert_int_equal(jwt_add_key_file(j, bytes_str(text), note, &said), ERR_PEER);
+    assert_int_equal(jwt_add_key_file(j, text, note, &said), ERR_PEER);
     if (!strstr(said.text, words))
         fail_msg("'%s' does not say '%s'", said.text, words);
     assert_int_equal(jwt_key_count(j), 0);
     jwt_release(j);
+}
+
+static void check_file_refused(const struct cfg_jwt *rules, const char *text, const char *words)
+{
+    check_bytes_refused(rules, bytes_str(text), words);
 }
 
 TEST(jwt_key_file_that_cannot_be_used_is_refused)
@@ -620,6 +625,31 @@ TEST(jwt_key_file_that_cannot_be_used_is_refused)
     /* A PEM with a line in front is no secret. */
     snprintf(text, sizeof(text), "Bag Attributes\n%s", rsa_pem);
     check_file_refused(&of_secret, text, "jwt_algorithms names none");
+}
+
+TEST(jwt_secret_that_looks_like_a_public_key_is_refused)
+{
+    static const char set[] = " \n{\"keys\":[" RSA_KEY "]}";
+    static const uint8_t headers[][4] = {
+        {0x30, 0x82, 0x01, 0x28}, {0x30, 0x81, 0x80, 0x30}, {0x30, 0x59, 0x30, 0x13}};
+    static const uint32_t counts[] = {0x128 + 4, 0x80 + 3, 0x59 + 2};
+    uint8_t der[512];
+    struct jwt *j;
+
+    check_file_refused(&of_secret, set, "not in PEM");
+    check_file_refused(&of_secret, "[" RSA_KEY "]", "not in PEM");
+    check_file_refused(&of_secret, RSA_KEY, "not in PEM");
+    check_file_refused(&of_secret, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE me@here", "not in PEM");
+    check_file_refused(&of_secret, "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHA me", "not in");
+    for (uint32_t i = 0; i < 3; i++) {
+        memset(der, 'x', sizeof(der));
+        memcpy(der, headers[i], sizeof(headers[i]));
+        check_bytes_refused(&of_secret, bytes_of(der, counts[i]), "not in PEM");
+        j = jwt_create(&of_secret); /* of another length it is none */
+        assert_int_equal(jwt_add_key_file(j, bytes_of(der, counts[i] + 1), fail_on_mistake, NULL),
+                         OK);
+        jwt_release(j);
+    }
 }
 
 TEST(jwt_secret_is_the_line_or_its_base64)
@@ -669,6 +699,8 @@ TEST(jwt_key_set_says_what_is_wrong_with_each_key)
     check_set("{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}", 0, 1, 0,
               "32 bytes");
     check_set("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}", 0, 1, 0, "1 bytes");
+    check_set("{\"keys\":[{\"kty\":\"oct\",\"kid\":7,\"k\":\"" RFC_SECRET "\"}]}", 0, 1, 0,
+              "\"kid\" is no text");
     check_set("{\"keys\":[{\"kty\":\"oct\",\"alg\":\"RS256\",\"k\":\"" RFC_SECRET "\"}]}", 0, 1, 0,
               "does not fit the algorithm");
 }
