@@ -2,6 +2,8 @@
 #include "net/jwt.h"
 
 #include <jansson.h>
+#include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,15 +38,54 @@ struct judging {
     const char *why; /* of the refusal */
 };
 
+/* ---- memory of JSON ---- */
+
+/* Keys and tokens pass through the JSON library, which frees without wiping. So its memory has its
+ * size in front. */
+union json_head {
+    size_t bytes;
+    max_align_t align;
+};
+
+static void *json_take(size_t bytes)
+{
+    union json_head *head = bytes < SIZE_MAX - sizeof(*head) ? malloc(sizeof(*head) + bytes) : NULL;
+
+    if (!head)
+        return NULL;
+    head->bytes = bytes;
+    return head + 1;
+}
+
+static void json_give(void *p)
+{
+    union json_head *head = p;
+
+    if (!head)
+        return;
+    head--;
+    crypt_wipe(head, sizeof(*head) + head->bytes);
+    free(head);
+}
+
+/* Before the first text is read, in a process where nobody else reads JSON. */
+static void begin_json(void)
+{
+    json_set_alloc_funcs(json_take, json_give);
+    json_object_seed(0); /* here, where there is no second thread that reads JSON */
+}
+
 /* ---- life ---- */
 
 struct jwt *jwt_create(const struct cfg_jwt *rules)
 {
+    static pthread_once_t begun = PTHREAD_ONCE_INIT;
     struct jwt *j = calloc(1, sizeof(*j));
 
-    if (!j)
+    if (!j || pthread_once(&begun, begin_json) != 0) {
+        free(j);
         return NULL;
-    json_object_seed(0); /* here, where there is no second thread that reads JSON */
+    }
     j->refs = 1;
     j->rules = rules;
     j->keys.algs_wanted = rules->algs;
@@ -142,20 +183,17 @@ static bool no_memory(struct judging *g)
     return false;
 }
 
-/* The object that a part stands for; NULL after a refusal with `why`. */
-static json_t *object_of(struct judging *g, struct bytes part, const char *why)
+/* The object of a text; NULL after a refusal with `why`. */
+static json_t *read_object(struct judging *g, struct bytes text, const char *why)
 {
-    uint8_t text[PART_BYTES_MAX];
     json_error_t error;
     json_t *object;
-    uint32_t n;
 
-    if (jwt_text_decode(part, text, &n) != OK || n == 0 ||
-        !jwt_text_is_shallow(bytes_of(text, n), JWT_DEPTH_MAX)) {
+    if (text.n == 0 || !jwt_text_is_shallow(text, JWT_DEPTH_MAX)) {
         refuse(g, why);
         return NULL;
     }
-    object = json_loadb((const char *)text, n, JSON_REJECT_DUPLICATES, &error);
+    object = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES, &error);
     if (json_is_object(object))
         return object;
     if (!object && json_error_code(&error) == json_error_out_of_memory)
@@ -164,6 +202,21 @@ static json_t *object_of(struct judging *g, struct bytes part, const char *why)
         refuse(g, why);
     json_decref(object);
     return NULL;
+}
+
+/* The object that a part stands for; NULL after a refusal with `why`. */
+static json_t *object_of(struct judging *g, struct bytes part, const char *why)
+{
+    uint8_t text[PART_BYTES_MAX];
+    json_t *object = NULL;
+    uint32_t n;
+
+    if (jwt_text_decode(part, text, &n) == OK)
+        object = read_object(g, bytes_of(text, n), why);
+    else
+        refuse(g, why);
+    crypt_wipe(text, n);
+    return object;
 }
 
 /* ---- the signature ---- */
@@ -210,15 +263,12 @@ static bool key_matches(struct judging *g, const struct jwt_key *k, enum cfg_jwt
 }
 
 /* Whether one of the keys that fit `alg` and `kid` has signed it. */
-static bool is_signed(struct judging *g, const struct token *t, enum cfg_jwt_alg alg,
-                      const char *kid)
+static bool is_signed_with(struct judging *g, const struct token *t, enum cfg_jwt_alg alg,
+                           const char *kid, struct bytes signature)
 {
     const struct jwt_keys *keys = &g->j->keys;
-    uint8_t signature[PART_BYTES_MAX];
-    uint32_t n, tried = 0;
+    uint32_t tried = 0;
 
-    if (jwt_text_decode(t->signature, signature, &n) != OK)
-        return refuse(g, "the token's signature is no base64url");
     for (uint32_t i = 0; i < keys->count; i++) {
         const struct jwt_key *k = &keys->v[i];
 
@@ -226,13 +276,28 @@ static bool is_signed(struct judging *g, const struct token *t, enum cfg_jwt_alg
             continue;
         if (++tried > JWT_TRIES_MAX)
             return refuse(g, "too many keys fit the token; a kid would pick one");
-        if (key_matches(g, k, alg, t->signed_text, bytes_of(signature, n)))
+        if (key_matches(g, k, alg, t->signed_text, signature))
             return true;
         if (g->err != OK)
             return false;
     }
     return refuse(g, tried ? "the token's signature does not match"
                            : "no key fits the token's alg and kid");
+}
+
+static bool is_signed(struct judging *g, const struct token *t, enum cfg_jwt_alg alg,
+                      const char *kid)
+{
+    uint8_t signature[PART_BYTES_MAX];
+    bool is_good;
+    uint32_t n;
+
+    if (jwt_text_decode(t->signature, signature, &n) != OK)
+        is_good = refuse(g, "the token's signature is no base64url");
+    else
+        is_good = is_signed_with(g, t, alg, kid, bytes_of(signature, n));
+    crypt_wipe(signature, n); /* who has all parts of a token can come with it */
+    return is_good;
 }
 
 static bool judge_header(struct judging *g, const struct token *t)
