@@ -123,6 +123,7 @@ struct cfg_jwt {
     uint32_t algs;                    /* a bit for each enum cfg_jwt_alg; 0: not given */
     const char *audience, *issuer;    /* NULL: any */
     const char *username_claim;       /* NULL: `username`, or else `sub` */
+    const char *acl_claim;            /* of the rules that a token brings; NULL: it brings none */
     uint32_t leeway_s;
     bool require_exp;
     bool disconnect_after_expire;

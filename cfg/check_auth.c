@@ -113,11 +113,18 @@ void check_listener_methods(struct draft *draft, const struct draft_section *s,
 
 static void check_jwt(struct draft *draft, const struct draft_section *s)
 {
-    static const char *const of_jwt[] = {
-        "jwt_algorithms",  "jwt_username_claim",         "jwt_audience", "jwt_issuer", "jwt_leeway",
-        "jwt_require_exp", "jwt_disconnect_after_expire"};
+    static const char *const of_jwt[] = {"jwt_algorithms",
+                                         "jwt_username_claim",
+                                         "jwt_audience",
+                                         "jwt_issuer",
+                                         "jwt_leeway",
+                                         "jwt_require_exp",
+                                         "jwt_disconnect_after_expire",
+                                         "jwt_acl_claim"};
     struct cfg_jwt *jwt = &draft->cfg->auth.jwt;
 
+    if (jwt->acl_claim && strcmp(jwt->acl_claim, "none") == 0)
+        jwt->acl_claim = NULL;
     for (size_t i = 0; i < sizeof(of_jwt) / sizeof(of_jwt[0]) && !has_jwt(&draft->cfg->auth); i++) {
         if (draft_line(s, of_jwt[i]))
             draft_error(draft, draft_line(s, of_jwt[i]),

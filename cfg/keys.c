@@ -586,7 +586,16 @@ const struct key keys[] = {
      .help = "Whether a token without exp, which would hold for ever, is refused."},
     {AUTH(jwt.disconnect_after_expire), .name = "jwt_disconnect_after_expire", .type = KEY_BOOL,
      .preset = "true",
-     .help = "Whether a client is disconnected (0x87) when the token it came with expires."},
+     .help = "Whether a client is disconnected (0x87) when the token it came with expires. Where "
+             "it is not, and the token brought rules, it may publish and subscribe to nothing "
+             "from then on."},
+    {AUTH(jwt.acl_claim), .name = "jwt_acl_claim", .aliases = {"acl_claim_name"},
+     .type = KEY_STRING, .preset = "acl",
+     .help = "The claim with the rules that a token brings for its client, in both forms of EMQX. "
+             "They are asked before http_acl_url and acl_file. What an array of rules does not "
+             "fit is for those to say, and allowed where there are none; an object of pub, sub "
+             "and all is the whole of what is allowed. A claim that is not understood refuses "
+             "the login; a token without it says nothing. none: the claim is not looked at."},
     {AUTH(acl_file), .name = "acl_file", .aliases = {"mosquitto_acl_file"}, .type = KEY_STRING,
      .example = "/etc/causeway/acl", .unset = "none: everything is allowed",
      .help = "Who may read and write which topics, in mosquitto's format. What it does not allow "

@@ -11,6 +11,7 @@
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "net/crypt.h"
+#include "net/jwt_acl.h"
 #include "net/jwt_keys.h"
 #include "net/jwt_text.h"
 
@@ -414,6 +415,16 @@ static bool judge_user(struct judging *g, const json_t *claims, struct jwt_ident
     return true;
 }
 
+static bool judge_rules(struct judging *g, const json_t *claims, struct jwt_identity *identity)
+{
+    const char *name = g->j->rules->acl_claim;
+    const json_t *v = name ? json_object_get(claims, name) : NULL;
+    const char *why;
+
+    identity->has_rules = v != NULL;
+    return !v || jwt_acl_read(v, &identity->rules, &why) == OK || refuse(g, why);
+}
+
 enum err jwt_verify(const struct jwt *j, struct bytes token, uint64_t wall_ms,
                     struct jwt_identity *identity, const char **why)
 {
@@ -421,13 +432,16 @@ enum err jwt_verify(const struct jwt *j, struct bytes token, uint64_t wall_ms,
     json_t *claims = NULL;
     struct token t;
 
-    *identity = (struct jwt_identity){.expires_ms = 0};
+    identity->expires_ms = 0;
+    identity->user_count = 0;
+    identity->has_rules = false;
     if (!split(token, &t))
         (void)refuse(&g, "it is no token");
     else if (judge_header(&g, &t))
         claims = object_of(&g, t.claims, "the token's claims are no JSON object");
-    if (claims && judge_times(&g, claims, &identity->expires_ms) && judge_parties(&g, claims))
-        (void)judge_user(&g, claims, identity);
+    if (claims && judge_times(&g, claims, &identity->expires_ms) && judge_parties(&g, claims) &&
+        judge_user(&g, claims, identity))
+        (void)judge_rules(&g, claims, identity);
     json_decref(claims);
     identity->ends_connection =
         j->rules->disconnect_after_expire && identity->expires_ms != UINT64_MAX;

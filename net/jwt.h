@@ -19,6 +19,7 @@
 #include "cfg/cfg.h"
 #include "core/base/bytes.h"
 #include "core/base/err.h"
+#include "core/policy/acl_claim.h"
 
 /* Bytes of a token. Beyond: it is none. */
 #define JWT_TOKEN_BYTES_MAX 16384u
@@ -58,8 +59,10 @@ void jwt_release(struct jwt *j);
 struct jwt_identity {
     uint64_t expires_ms;  /* wall time, leeway included; UINT64_MAX: never */
     bool ends_connection; /* at expires_ms, by the configuration */
+    bool has_rules;       /* and brings them: `rules` */
     uint32_t user_count;  /* at least 1 */
     char user[JWT_USER_BYTES_MAX];
+    struct acl_claim_text rules;
 };
 
 /* Whether a password looks like a token: three parts of the alphabet, of which the first may be a

@@ -33,7 +33,7 @@ ONLY_IN = [
                    "tests/net/wolfssl_smoke.c"}),
     (r"argon2\.h$", {"net/crypt.c"}),
     (r"curl/", {"net/http.c"}),
-    (r"jansson\.h$", {"net/jwt.c", "net/jwt_keys.c"}),
+    (r"jansson\.h$", {"net/jwt.c", "net/jwt_keys.c", "net/jwt_acl.h"}),
     (r"zlib\.h$", {"link/inflate.c"}),
     (r"stdatomic\.h$", {"core/base/atomic.h"}),
     (r"benchmark/", {"bench/shim.cc"}),

@@ -1129,6 +1129,7 @@ TEST(parse_takes_all_methods_that_have_files)
     assert_int_equal(cfg->auth.jwt.leeway_s, 0);
     assert_false(cfg->auth.jwt.require_exp);
     assert_true(cfg->auth.jwt.disconnect_after_expire);
+    assert_string_equal(cfg->auth.jwt.acl_claim, "acl");
     cfg_free(cfg);
     cfg = load("[auth]\njwt_jwks_file = k\npassword_file = p\n");
     assert_int_equal(cfg->auth.methods.count, 2);
@@ -1171,11 +1172,17 @@ TEST(parse_refuses_methods_that_cannot_be)
 
 TEST(parse_refuses_keys_of_tokens_that_cannot_be)
 {
-    struct cfg *cfg = load(JWT "jwt_algorithms = RS256, EdDSA\njwt_leeway = 30s\n");
+    struct cfg *cfg = load(JWT "jwt_algorithms = RS256, EdDSA\njwt_leeway = 30s\n"
+                               "acl_claim_name = rights\n");
 
     assert_int_equal(cfg->auth.jwt.algs, 1u << CFG_JWT_RS256 | 1u << CFG_JWT_EDDSA);
     assert_int_equal(cfg->auth.jwt.leeway_s, 30);
+    assert_string_equal(cfg->auth.jwt.acl_claim, "rights");
     cfg_free(cfg);
+    cfg = load(JWT "jwt_acl_claim = none\n");
+    assert_null(cfg->auth.jwt.acl_claim);
+    cfg_free(cfg);
+    check_mistake("[auth]\njwt_acl_claim = a\n", "f:2: jwt_acl_claim needs jwt_key_file");
     check_mistake("[auth]\njwt_audience = a\n", "f:2: jwt_audience needs jwt_key_file");
     check_mistake(JWT "jwt_algorithms = none\n", "f:3: jwt_algorithms = none is not known");
     check_mistake(JWT "jwt_algorithms = hs256\n", "f:3: jwt_algorithms = hs256 is not known");

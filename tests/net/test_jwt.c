@@ -532,6 +532,142 @@ TEST(jwt_names_its_user)
     claims_fail(&of_secret, claims, "no user name");
 }
 
+/* ---- rules ---- */
+
+static const struct cfg_jwt with_acl = {.algs = 1u << CFG_JWT_HS256, .acl_claim = "acl"};
+
+/* What a client may do by a token: 'A', 'D' or '-' for each question, in the words "p TOPIC" and
+ * "s FILTER", apart by commas; with QoS 1, and retained with "r TOPIC". */
+static void check_rules(const char *acl, const char *questions, const char *answers)
+{
+    struct jwt *j = with_file(&with_acl, SECRET);
+    char claims[4096], words[256], *next, *q;
+    struct bytes user = BYTES_LIT("joe");
+    struct acl_claim *c = NULL;
+    struct jwt_identity id;
+    const char *why;
+
+    snprintf(claims, sizeof(claims), "{\"sub\":\"joe\",\"acl\":%s}", acl);
+    why = judged(j, token_of(claims), NOW_MS, &id);
+    if (why)
+        fail_msg("%s: %s", acl, why);
+    assert_true(id.has_rules);
+    assert_int_equal(acl_claim_bind(acl_claim_text(&id.rules), &user, BYTES_LIT("dev"), &c, &why),
+                     OK);
+    snprintf(words, sizeof(words), "%s", questions);
+    for (q = strtok_r(words, ",", &next); q; q = strtok_r(NULL, ",", &next), answers++) {
+        struct bytes topic = bytes_str(q + 2);
+        enum acl_claim_verdict v = *q == 's' ? acl_claim_subscribe(c, topic, 1)
+                                             : acl_claim_publish(c, topic, 1, *q == 'r');
+
+        if (*answers != (v == ACL_CLAIM_ALLOW ? 'A' : v == ACL_CLAIM_DENY ? 'D' : '-'))
+            fail_msg("%s: %s", acl, q);
+    }
+    assert_int_equal(*answers, 0);
+    acl_claim_destroy(c);
+    jwt_release(j);
+}
+
+TEST(jwt_rules_are_a_list_of_what_is_allowed)
+{
+    check_rules("{\"pub\":[\"p/${clientid}\",\"eq p/%c\"],\"sub\":[\"s/#\"],\"all\":[\"a/%u\"]}",
+                "p p/dev,p p/%c,p p/x,p s/1,s s/+,s p/dev,p a/joe,s a/joe,s a/x,r p/dev",
+                "AADDADAADA");
+    check_rules("{}", "p a,s a", "DD");
+    check_rules("{\"pub\":[],\"note\":7}", "p a,s a", "DD");
+}
+
+TEST(jwt_rules_are_an_array_in_its_order)
+{
+    check_rules(
+        "[{\"permission\":\"deny\",\"action\":\"publish\",\"topic\":\"t/no\"},"
+        "{\"permission\":\"allow\",\"action\":\"all\",\"topics\":[\"t/#\",\"u/${username}\"]}]",
+        "p t/no,s t/no,p t/x,s u/joe,p u/x", "DAAA-");
+    check_rules("[]", "p a,s a", "--");
+    check_rules(
+        "[{\"permission\":\"allow\",\"action\":\"subscribe\",\"topic\":\"eq t/1/#\","
+        "\"qos\":[1]},"
+        "{\"permission\":\"deny\",\"action\":\"publish\",\"topic\":\"t/2\",\"retain\":true},"
+        "{\"permission\":\"deny\",\"action\":\"all\",\"topic\":\"q\",\"qos\":\"2\"}]",
+        "s t/1/#,s t/1/x,p t/2,r t/2,p q", "A--D-");
+    check_rules(
+        "[{\"permission\":\"deny\",\"action\":\"publish\",\"topic\":\"a\",\"qos\":0},"
+        "{\"permission\":\"deny\",\"action\":\"publish\",\"topic\":\"a\",\"retain\":\"false\","
+        "\"qos\":[0,\"1\"]}]",
+        "p a,r a", "D-");
+}
+
+TEST(jwt_without_the_claim_or_with_another_name_brings_no_rules)
+{
+    static const struct cfg_jwt other = {.algs = 1u << CFG_JWT_HS256, .acl_claim = "rights"};
+    const struct cfg_jwt *const rules[] = {&other, &of_secret};
+    struct jwt_identity id;
+
+    for (int i = 0; i < 2; i++) {
+        struct jwt *j = with_file(rules[i], SECRET);
+
+        assert_null(judged(j, token_of("{\"sub\":\"u\",\"acl\":7}"), NOW_MS, &id));
+        assert_false(id.has_rules);
+        jwt_release(j);
+    }
+    claims_hold(&with_acl, "{\"sub\":\"u\"}");
+    claims_fail(&other, "{\"sub\":\"u\",\"rights\":7}", "neither an object nor an array");
+}
+
+#define RULE "\"permission\":\"allow\",\"action\":\"all\""
+
+TEST(jwt_rules_that_are_not_understood_refuse_the_token)
+{
+    static const struct {
+        const char *acl, *words;
+    } v[] = {
+        {"null", "neither an object"},
+        {"\"a/#\"", "neither an object"},
+        {"{\"pub\":\"a\"}", "no array"},
+        {"{\"all\":{\"a\":\"b\"}}", "no array"},
+        {"{\"pub\":[7]}", "no text"},
+        {"{\"pub\":[\"\"]}", "is none"},
+        {"{\"pub\":[\"a+\"]}", "is none"},
+        {"{\"pub\":[\"${peerhost}\"]}", "is none"},
+        {"[7]", "no object"},
+        {"[{}]", "permission"},
+        {"[{\"action\":\"all\",\"topic\":\"a\"}]", "permission"},
+        {"[{\"permission\":\"Allow\",\"action\":\"all\",\"topic\":\"a\"}]", "permission"},
+        {"[{\"permission\":\"deny\",\"action\":\"pub\",\"topic\":\"a\"}]", "action"},
+        {"[{\"permission\":\"deny\",\"topic\":\"a\"}]", "action"},
+        {"[{" RULE "}]", "topic or topics"},
+        {"[{" RULE ",\"topic\":\"a\",\"topics\":[\"b\"]}]", "topic or topics"},
+        {"[{" RULE ",\"topics\":\"a\"}]", "no array"},
+        {"[{" RULE ",\"topic\":[\"a\"]}]", "no text"},
+        {"[{" RULE ",\"topic\":\"a\",\"ipaddr\":\"::1\"}]", "not known here"},
+        {"[{" RULE ",\"topic\":\"a\",\"qos\":3}]", "qos"},
+        {"[{" RULE ",\"topic\":\"a\",\"qos\":[]}]", "qos"},
+        {"[{" RULE ",\"topic\":\"a\",\"qos\":[1,null]}]", "qos"},
+        {"[{" RULE ",\"topic\":\"a\",\"retain\":2}]", "retain"},
+        {"[{" RULE ",\"topic\":\"a\",\"retain\":null}]", "retain"},
+    };
+
+    for (uint32_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+        char claims[512];
+
+        snprintf(claims, sizeof(claims), "{\"sub\":\"u\",\"acl\":%s}", v[i].acl);
+        claims_fail(&with_acl, claims, v[i].words);
+    }
+}
+
+TEST(jwt_brings_a_bounded_number_of_rules)
+{
+    static char claims[4096];
+    int n = snprintf(claims, sizeof(claims), "{\"sub\":\"u\",\"acl\":{\"pub\":[\"a\"");
+
+    for (uint32_t i = 1; i < ACL_CLAIM_RULES_MAX; i++)
+        n += snprintf(claims + n, sizeof(claims) - (size_t)n, ",\"a\"");
+    snprintf(claims + n, sizeof(claims) - (size_t)n, "]}}");
+    claims_hold(&with_acl, claims);
+    snprintf(claims + n, sizeof(claims) - (size_t)n, ",\"a\"]}}");
+    claims_fail(&with_acl, claims, "too many rules");
+}
+
 /* ---- keys ---- */
 
 #define OTHER_OCT "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
