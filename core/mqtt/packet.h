@@ -246,6 +246,9 @@ bool props_next_subscription_id(struct bytes *rest, uint32_t *id);
 uint32_t props_forward(const struct props *props, uint8_t *to);
 bool props_forward_view(const struct props *props, struct bytes *view);
 
+/* Whether props_forward could have written these bytes: for a block that came from elsewhere. */
+bool props_travel(struct bytes block);
+
 /* ---- encoding: each function writes one whole packet and returns the position behind it. The
  * matching _size function gives the room it needs. Optional texts that would exceed `bytes_max`
  * (the peer's Maximum Packet Size, 0: none) are left out by the caller. ---- */

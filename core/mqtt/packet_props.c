@@ -297,3 +297,17 @@ bool props_forward_view(const struct props *props, struct bytes *view)
     *view = props->all;
     return true;
 }
+
+bool props_travel(struct bytes block)
+{
+    struct cursor c = {block.p, block.p};
+    struct props props;
+
+    if (block.n)
+        c.end += block.n;
+    props_none(&props);
+    while (c.p < c.end)
+        if (decode_property(&c, IN(PUBLISH), &props) != REASON_SUCCESS)
+            return false;
+    return (props.present & ~TRAVELLERS) == 0;
+}

@@ -77,6 +77,7 @@ static void check_props(const struct props *p, struct bytes body)
     CHECK(forwarded <= p->all.n);
     if (props_forward_view(p, &view))
         CHECK(bytes_eq(view, bytes_of(to, forwarded)));
+    CHECK(props_travel(bytes_of(to, forwarded)));
     free(to);
 }
 

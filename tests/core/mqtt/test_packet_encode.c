@@ -488,9 +488,38 @@ static void forward(const char *in, const char *out, bool as_is)
     assert_int_equal(props_forward_view(&p.publish.props, &view), as_is);
     if (as_is)
         assert_true(bytes_eq(view, expected));
+    assert_true(props_travel(expected));
+    assert_int_equal(props_travel(p.publish.props.all), as_is);
     free(to);
     wire_free(body);
     wire_free(expected);
+}
+
+static bool travels(const char *block)
+{
+    struct bytes b = wire(block);
+    uint8_t *exact = exact_copy(b.p, b.n);
+    bool answer = props_travel(bytes_of(exact, b.n));
+
+    free(exact);
+    wire_free(b);
+    return answer;
+}
+
+TEST(a_block_from_elsewhere_travels_only_if_it_is_right)
+{
+    assert_true(travels(""));
+    assert_true(travels("01 00 26 0001 'a' 0000 26 0001 'a' 0000"));
+    assert_false(travels("01"));          /* cut short */
+    assert_false(travels("03 0002 'a'")); /* cut short */
+    assert_false(travels("01 02"));       /* out of range */
+    assert_false(travels("01 00 01 00")); /* twice */
+    assert_false(travels("03 0001 ff"));  /* not UTF-8 */
+    assert_false(travels("08 0001 '#'")); /* not a topic name */
+    assert_false(travels("02 00000001")); /* of one hop only */
+    assert_false(travels("23 0001"));     /* of one hop only */
+    assert_false(travels("21 0001"));     /* of another packet */
+    assert_false(travels("7f"));          /* unknown */
 }
 
 TEST(what_travels_is_copied_in_its_order)
