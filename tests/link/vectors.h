@@ -62,18 +62,23 @@ static inline bool vectors_next(struct vectors *v, const char *section)
     return false;
 }
 
-/* Bytes written in hex; free() the result's p, which is never NULL. */
+/* Bytes written in hex, with blanks or without; free() the result's p, which is never NULL. */
 static inline struct bytes unhex(const char *hex)
 {
-    size_t n = strlen(hex) / 2;
-    uint8_t *p = malloc(n + 1);
+    uint8_t *p = malloc(strlen(hex) / 2 + 1);
+    size_t n = 0;
 
     assert_non_null(p);
-    for (size_t i = 0; i < n; i++) {
+    while (*hex) {
         unsigned v;
 
-        assert_int_equal(sscanf(hex + 2 * i, "%2x", &v), 1);
-        p[i] = (uint8_t)v;
+        if (*hex == ' ') {
+            hex++;
+            continue;
+        }
+        assert_int_equal(sscanf(hex, "%2x", &v), 1);
+        p[n++] = (uint8_t)v;
+        hex += 2;
     }
     return bytes_of(p, n);
 }

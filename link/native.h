@@ -1,0 +1,177 @@
+/* link/native.h -- the native dialect between Causeway clusters: frames <-> structs.
+ *
+ * Offered and granted by key 100 of actor_init and its ack (link/emqx.h); the lower version counts.
+ * A frame is the payload of one PUBLISH (MQTT 5, QoS 0, no properties) to
+ * $LINK/cluster/native/CLUSTER, where CLUSTER is the sender's. Either side of a connection sends
+ * them; nobody subscribes to them.
+ *
+ * A frame is a kind byte and a body without anything behind it. Numbers are little-endian base 128,
+ * 7 bits a byte, up to 64 bits in at most 10 bytes, and need not be the shortest; `id8` is 8 bytes,
+ * big-endian; `text` is a number and as many bytes; flags are one byte.
+ *
+ *   1 ROUTES      generation, number, count, ops: flags (1: delete), bytes in common with the
+ *                 filter before it in this frame (first: 0), text: the rest of the filter
+ *   2 BEAT        generation, number, count, digest id8, flags (1: all of this generation has been
+ *                 announced: what was not heard again in it goes)
+ *   3 ROUTES_ACK  generation, number, flags (1: announce all anew in a higher generation)
+ *   4 OPEN        boot id8, first
+ *   5 OPENED      boot id8, last, window bytes, window messages
+ *   6 MESSAGES    first, count, records: flags (3: QoS, 4: retain, 8: expiry, 16: user, 32:
+ *                 publisher), protocol (a byte), stamp, [expiry], text: topic, [text: publisher's
+ *                 client id], [text: its user name], text: properties, text: payload
+ *   7 ACK         as OPENED
+ *
+ * ROUTES and BEAT are one stream, numbered 1, 2, ... within a generation. Count and digest of a
+ * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
+ * 2^64) of the filters' hashes, see native_digest_key. ROUTES_ACK: all up to `number` is visible.
+ * OPEN begins the message stream on a connection; `boot` is the sending process. Sequences are
+ * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
+ * `last`, at most the window of records may be in flight, but always one. link/outstream.h and
+ * link/instream.h are the two sides.
+ *
+ * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
+ * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.
+ *
+ * Threads  any; pure functions.
+ */
+#ifndef LINK_NATIVE_H
+#define LINK_NATIVE_H
+
+#include "core/base/err.h"
+#include "core/base/hash.h"
+#include "core/mqtt/message.h"
+
+/* The highest version spoken here. */
+#define NATIVE_VERSION 1u
+/* Bytes of a frame, unless it holds one larger record alone. */
+#define NATIVE_FRAME_BYTES (64u << 10)
+/* Bytes of a filter, a topic, a client id, a user name. Beyond: ERR_PEER. */
+#define NATIVE_TEXT_BYTES_MAX 65535u
+/* Bytes of a frame of any kind but ROUTES and MESSAGES. */
+#define NATIVE_CONTROL_BYTES_MAX 48u
+
+enum native_kind {
+    NATIVE_LATER, /* a kind of a later version */
+    NATIVE_ROUTES,
+    NATIVE_BEAT,
+    NATIVE_ROUTES_ACK,
+    NATIVE_OPEN,
+    NATIVE_OPENED,
+    NATIVE_MESSAGES,
+    NATIVE_ACK,
+    NATIVE_KIND_COUNT
+};
+
+/* What a receiver lets be in flight. */
+struct native_window {
+    uint64_t bytes, messages; /* bytes of records, heads included */
+};
+
+struct native_frame {
+    enum native_kind kind;
+    uint64_t generation, number; /* routes, beat, routes ack */
+    uint64_t count;              /* of ops in routes, filters in beat, records in messages */
+    uint64_t digest;             /* beat */
+    bool is_end;                 /* beat: of the announcement */
+    bool wants_all;              /* routes ack */
+    uint64_t boot;               /* open, opened, ack */
+    uint64_t first;              /* open, messages; from 1 */
+    uint64_t last;               /* opened, ack; 0: none */
+    struct native_window window; /* opened, ack */
+    struct bytes body;           /* decode: ops or records; walk them with the functions below */
+};
+
+/* Decodes a frame of any kind. */
+MUST_USE enum err native_frame_decode(struct bytes payload, struct native_frame *out);
+
+/* Encodes a frame of any kind but ROUTES and MESSAGES, which have functions of their own. *size is
+ * what it takes; ERR_FULL: `room` is less, nothing was written. */
+MUST_USE enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t room,
+                                      uint32_t *size);
+
+/* The largest frame that goes to a topic of `topic_bytes` within a packet of `packet_max` bytes; 0:
+ * none does. Up to 3 bytes less than would fit. */
+uint32_t native_frame_max(uint32_t packet_max, uint32_t topic_bytes);
+
+/* ---- routes ---- */
+
+struct native_op {
+    bool is_add;
+    struct bytes filter; /* any bytes: its syntax is the caller's */
+};
+
+/* Fields are native.c's. */
+struct native_ops {
+    struct bytes rest;
+    uint64_t left;
+    uint8_t *filter; /* the one before */
+    uint32_t filter_bytes;
+};
+
+/* Walks the ops of a decoded NATIVE_ROUTES in their order; false at the end. Filters are put
+ * together in `filter`, which has room for NATIVE_TEXT_BYTES_MAX; each lives until the next
+ * call. */
+struct native_ops native_ops_begin(const struct native_frame *routes, uint8_t *filter);
+bool native_ops_next(struct native_ops *ops, struct native_op *op);
+
+/* A ROUTES frame that grows while ops fit. Fields are native.c's, but for `count`. */
+struct native_batch {
+    uint8_t *to;
+    uint32_t room, size;
+    uint32_t count_at; /* where the count stands */
+    uint32_t count;
+    uint8_t *filter; /* the one before */
+    uint32_t filter_bytes;
+};
+
+/* Starts a frame in to[0..room); `filter` as in native_ops_begin. ERR_FULL: it does not fit. */
+MUST_USE enum err native_batch_begin(struct native_batch *b, uint64_t generation, uint64_t number,
+                                     uint8_t *filter, uint8_t *to, uint32_t room);
+/* Adds an op. ERR_FULL: nothing was added; if count is 0, it can never be sent in such room. */
+MUST_USE enum err native_batch_add(struct native_batch *b, const struct native_op *op);
+/* Closes the frame and returns its size. */
+uint32_t native_batch_end(struct native_batch *b);
+
+/* The key under which both sides hash filters, with hash_bytes, for the digest of a generation. */
+struct hash_key native_digest_key(uint64_t incarnation, uint64_t generation);
+
+/* ---- messages ---- */
+
+struct native_record {
+    uint64_t sequence;
+    uint64_t stamp_ms; /* wall clock when it was published there */
+    uint32_t expiry_s; /* seconds left, rounded up; 0: never */
+    uint8_t qos;
+    bool retain;
+    uint8_t protocol; /* of the publisher: 3, 4, 5 */
+    uint8_t source;   /* enum source: which of these two there are */
+    struct bytes from_id, from_user;
+    struct bytes topic, props, payload;
+    /* its topic (deeper than TOPIC_LEVELS_MAX, too), properties or names are nothing that MQTT can
+     * carry: to be taken and dropped, because it would only come again */
+    bool is_unfit;
+};
+
+/* Fields are native.c's. */
+struct native_records {
+    struct bytes rest;
+    uint64_t left, sequence;
+};
+
+/* Walks the records of a decoded NATIVE_MESSAGES in their order; false at the end. */
+struct native_records native_records_begin(const struct native_frame *messages);
+bool native_records_next(struct native_records *records, struct native_record *out);
+
+/* A publish that speaks for a record, from a link; its hash and its sequence are the caller's. */
+void native_record_publish(const struct native_record *record, uint64_t now_ms,
+                           struct publish *out);
+
+/* A MESSAGES frame is put together in place: its head, then of each record head and payload, the
+ * latter from where it is. Sizes first; each _put returns the position behind it. `now_ms` is
+ * compared with the message's expiry and must be the same for size and bytes. */
+uint32_t native_messages_head_bytes(uint64_t first, uint32_t count);
+uint8_t *native_messages_put_head(uint8_t *to, uint64_t first, uint32_t count);
+uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms);
+uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,487 @@
+/* tests/link/test_native.c -- frames of the native dialect: golden bytes, what is refused, and that
+ * everything comes back as it went.
+ */
+#include "link/native.h"
+
+#include "core/base/limits.h"
+#include "tests/link/vectors.h"
+
+static uint64_t held; /* bytes in messages: 0 at the end of each test, or something leaked */
+static uint8_t room_bytes[1u << 17], filter_bytes[2][NATIVE_TEXT_BYTES_MAX];
+
+/* A number of any size: all powers of two are as likely. */
+static uint64_t draw_number(uint64_t *seed)
+{
+    uint64_t shift = draw(seed) % 65;
+
+    return shift == 64 ? 0 : draw(seed) >> shift;
+}
+
+static enum err decode_hex(const char *hex, struct native_frame *f)
+{
+    static struct bytes b; /* what `f` views, until the next call */
+
+    free_bytes(b);
+    b = unhex(hex);
+    return native_frame_decode(b, f);
+}
+
+static void check_control(const struct native_frame *f, const char *hex)
+{
+    struct bytes golden = unhex(hex);
+    struct native_frame got;
+    uint8_t b[NATIVE_CONTROL_BYTES_MAX];
+    uint32_t size;
+
+    assert_int_equal(native_frame_encode(f, b, sizeof(b), &size), OK);
+    assert_true(bytes_eq(bytes_of(b, size), golden));
+    assert_int_equal(native_frame_encode(f, b, size - 1, &size), ERR_FULL);
+    assert_int_equal(size, golden.n);
+    assert_int_equal(native_frame_decode(golden, &got), OK);
+    assert_memory_equal(&got, f, sizeof(got));
+    for (uint32_t n = 0; n < golden.n; n++)
+        assert_int_equal(native_frame_decode(bytes_of(golden.p, n), &got), ERR_PEER);
+    free_bytes(golden);
+}
+
+TEST(native_control_frames_are_those_bytes)
+{
+    struct native_frame beat = {.kind = NATIVE_BEAT,
+                                .generation = 1,
+                                .number = 300,
+                                .count = 127,
+                                .digest = 0x0102030405060708u,
+                                .is_end = true};
+    struct native_frame ack = {.kind = NATIVE_ROUTES_ACK, .generation = 128, .number = 0};
+    struct native_frame open = {.kind = NATIVE_OPEN, .boot = 0xfffefdfcfbfaf9f8u, .first = 1};
+    struct native_frame opened = {.kind = NATIVE_OPENED,
+                                  .boot = 9,
+                                  .last = UINT64_MAX,
+                                  .window = {.bytes = 1u << 20, .messages = 1000}};
+
+    check_control(&beat, "02 01 ac02 7f 0102030405060708 01");
+    beat.is_end = false;
+    check_control(&beat, "02 01 ac02 7f 0102030405060708 00");
+    check_control(&ack, "03 8001 00 00");
+    ack.wants_all = true;
+    check_control(&ack, "03 8001 00 01");
+    check_control(&open, "04 fffefdfcfbfaf9f8 01");
+    check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807");
+    opened.kind = NATIVE_ACK;
+    opened.last = 0;
+    check_control(&opened, "07 0000000000000009 00 808040 e807");
+}
+
+TEST(native_largest_control_frames_fit_their_bound)
+{
+    struct native_frame f = {.generation = UINT64_MAX,
+                             .number = UINT64_MAX,
+                             .count = UINT64_MAX,
+                             .first = UINT64_MAX,
+                             .last = UINT64_MAX,
+                             .window = {UINT64_MAX, UINT64_MAX}};
+    uint8_t b[NATIVE_CONTROL_BYTES_MAX];
+    uint32_t size;
+
+    for (int k = NATIVE_BEAT; k < NATIVE_KIND_COUNT; k++) {
+        f.kind = (enum native_kind)k;
+        if (f.kind != NATIVE_MESSAGES)
+            assert_int_equal(native_frame_encode(&f, b, sizeof(b), &size), OK);
+    }
+}
+
+TEST(native_numbers_need_not_be_short_but_must_fit)
+{
+    struct native_frame f;
+
+    assert_int_equal(decode_hex("03 808000 8180808080808080 8000 00", &f), OK);
+    assert_int_equal(f.generation, 0);
+    assert_int_equal(f.number, 1);
+    assert_int_equal(decode_hex("03 00 ffffffffffffffffff01 00", &f), OK);
+    assert_true(f.number == UINT64_MAX);
+    assert_int_equal(decode_hex("03 00 ffffffffffffffffff02 00", &f), ERR_PEER);
+    assert_int_equal(decode_hex("03 00 8080808080808080808000 00", &f), ERR_PEER);
+    assert_int_equal(decode_hex("03 00 80", &f), ERR_PEER);
+}
+
+TEST(native_frames_of_later_versions_are_passed_over)
+{
+    struct native_frame f;
+
+    assert_int_equal(decode_hex("08", &f), OK);
+    assert_int_equal(f.kind, NATIVE_LATER);
+    assert_int_equal(decode_hex("ffdeadbeef", &f), OK);
+    assert_int_equal(f.kind, NATIVE_LATER);
+    assert_int_equal(decode_hex("00", &f), OK);
+    assert_int_equal(f.kind, NATIVE_LATER);
+    assert_int_equal(native_frame_decode((struct bytes){0}, &f), ERR_PEER);
+}
+
+TEST(native_frames_that_are_not_right_are_refused)
+{
+    static const char *const wrong[] = {
+        "0301 01 0000", /* a byte behind it */
+        "0301 01 02",   /* an unknown flag */
+        "0201 01 00 0000000000000000 03",
+        "04 0000000000000001 00",          /* first is 0 */
+        "01 01 01 01",                     /* an op is missing */
+        "01 01 01 01 02 00 0161",          /* an unknown flag */
+        "01 01 01 01 00 01 0161",          /* in common with nothing */
+        "01 01 01 02 00 00 0161 00 02 00", /* with more than there is */
+        "01 01 01 01 00 00 0261",          /* cut short */
+        "01 01 01 00 00",                  /* a byte behind it */
+        "01 01 01 ffffffffffffffffff01 00 00 0161",
+        "06 01 00",                     /* no record */
+        "06 00 01 00 05 00 0161 00 00", /* first is 0 */
+        "06 01 01 03 05 00 0161 00 00", /* QoS 3 */
+        "06 01 01 40 05 00 0161 00 00", /* an unknown flag */
+        "06 01 01 80 05 00 0161 00 00",
+        "06 01 01 00 06 00 0161 00 00", /* an unknown protocol */
+        "06 01 01 00 02 00 0161 00 00",
+        "06 01 01 08 05 00 00 0161 00 00",                /* expires in 0 s */
+        "06 01 01 08 05 00 8080808010 0161 00 00",        /* in 2^32 s */
+        "06 01 01 00 05 00 0161 00 00 00",                /* a byte behind it */
+        "06 01 02 00 05 00 0161 00 00",                   /* a record is missing */
+        "06 ffffffffffffffffff01 01 00 05 00 0161 00 00", /* beyond all numbers */
+        "06 01 01 00 05 00 0161 00 ffffffffffffffffff01",
+    };
+    struct native_frame f;
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        if (decode_hex(wrong[i], &f) != ERR_PEER)
+            fail_msg("accepted: %s", wrong[i]);
+    }
+    assert_int_equal(decode_hex("06 01 01 00 05 00 0161 00 00", &f), OK);
+}
+
+TEST(native_frame_fits_the_packet_it_goes_in)
+{
+    assert_int_equal(native_frame_max(100, 20), 72);
+    assert_int_equal(native_frame_max(28, 20), 0);
+    assert_int_equal(native_frame_max(29, 20), 1);
+    assert_int_equal(native_frame_max(0, 20), 0);
+    assert_int_equal(native_frame_max(UINT32_MAX, 20), (1u << 28) - 1 - 2 - 20 - 1);
+}
+
+/* ---- routes ---- */
+
+TEST(native_routes_are_those_bytes)
+{
+    static const char hex[] = "01 02 05 848000 00 00 03612f62 00 03 022f63 01 02 0123 00 00 0178";
+    const struct native_op ops[] = {{true, BYTES_LIT("a/b")},
+                                    {true, BYTES_LIT("a/b/c")},
+                                    {false, BYTES_LIT("a/#")},
+                                    {true, BYTES_LIT("x")}};
+    struct bytes golden = unhex(hex);
+    struct native_batch b;
+    struct native_frame f;
+    struct native_ops walk;
+    struct native_op op;
+
+    assert_int_equal(native_batch_begin(&b, 2, 5, filter_bytes[0], room_bytes, 100), OK);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(native_batch_add(&b, &ops[i]), OK);
+    assert_true(bytes_eq(bytes_of(room_bytes, native_batch_end(&b)), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    assert_int_equal(f.kind, NATIVE_ROUTES);
+    assert_int_equal(f.generation, 2);
+    assert_int_equal(f.number, 5);
+    assert_int_equal(f.count, 4);
+    walk = native_ops_begin(&f, filter_bytes[1]);
+    for (int i = 0; i < 4; i++) {
+        assert_true(native_ops_next(&walk, &op));
+        assert_int_equal(op.is_add, ops[i].is_add);
+        assert_true(bytes_eq(op.filter, ops[i].filter));
+    }
+    assert_false(native_ops_next(&walk, &op));
+    for (uint32_t n = 0; n < golden.n; n++)
+        assert_int_equal(native_frame_decode(bytes_of(golden.p, n), &f), ERR_PEER);
+    free_bytes(golden);
+}
+
+/* The n-th filter of a seed. */
+static struct native_op an_op(uint64_t *seed, uint8_t *to)
+{
+    uint32_t n = 1 + (uint32_t)(draw(seed) % (draw(seed) % 50 ? 12 : NATIVE_TEXT_BYTES_MAX));
+
+    memset(to, 'a', n);
+    for (uint32_t i = 0; i < 3; i++)
+        to[draw(seed) % n] = (uint8_t)('a' + draw(seed) % 3);
+    return (struct native_op){draw(seed) % 4 != 0, bytes_of(to, n)};
+}
+
+TEST(native_routes_come_back_whatever_the_filters_and_the_room)
+{
+    static uint8_t name[NATIVE_TEXT_BYTES_MAX];
+
+    for (uint64_t first = 1; first <= 300; first++) {
+        uint64_t seed = first, again;
+        uint32_t room = 20 + (uint32_t)(draw(&seed) % (first % 2 ? 300 : sizeof(room_bytes) - 20));
+        uint64_t generation = draw_number(&seed), number = draw_number(&seed);
+        struct native_batch b;
+        struct native_frame f;
+        struct native_ops walk;
+        struct native_op op;
+
+        again = seed;
+        if (native_batch_begin(&b, generation, number, filter_bytes[0], room_bytes, room) != OK) {
+            assert_true(room < 24);
+            continue;
+        }
+        do {
+            op = an_op(&seed, name);
+        } while (native_batch_add(&b, &op) == OK);
+        assert_true(native_batch_end(&b) <= room);
+        assert_int_equal(native_frame_decode(bytes_of(room_bytes, b.size), &f), OK);
+        assert_true(f.generation == generation && f.number == number && f.count == b.count);
+        walk = native_ops_begin(&f, filter_bytes[1]);
+        while (native_ops_next(&walk, &op)) {
+            struct native_op same = an_op(&again, name);
+
+            assert_true(op.is_add == same.is_add && bytes_eq(op.filter, same.filter));
+        }
+    }
+}
+
+TEST(native_batch_says_when_not_even_its_head_fits)
+{
+    struct native_batch b;
+
+    for (uint32_t room = 0; room < 7; room++)
+        assert_int_equal(native_batch_begin(&b, 1, 128, filter_bytes[0], room_bytes, room),
+                         ERR_FULL);
+    assert_int_equal(native_batch_begin(&b, 1, 128, filter_bytes[0], room_bytes, 7), OK);
+    assert_int_equal(native_batch_end(&b), 7);
+}
+
+/* The key is part of the protocol: these sums may never change. */
+TEST(native_digests_are_those_numbers)
+{
+    struct hash_key k = native_digest_key(1754550001000u, 3);
+
+    assert_true(hash_bytes(&k, BYTES_LIT("a/b/c")) == 0xa4b41b44a68f29a5u);
+    assert_true(hash_bytes(&k, BYTES_LIT("sensors/+/temperature/#")) == 0x53c5cf82b658ce01u);
+    k = native_digest_key(1754550001000u, 4);
+    assert_true(hash_bytes(&k, BYTES_LIT("a/b/c")) == 0xc63bf3e5886831bbu);
+}
+
+/* ---- messages ---- */
+
+static struct message *message_of(struct publish *p)
+{
+    assert_non_null(publish_message(p, &held));
+    return p->message;
+}
+
+/* Puts a record with its payload at `to`; checks the size. */
+static uint8_t *put_record(uint8_t *to, const struct message *m, uint64_t now_ms)
+{
+    uint8_t *at = native_record_put_head(to, m, now_ms);
+
+    assert_int_equal(at - to, native_record_head_bytes(m, now_ms));
+    return bytes_put(at, message_payload(m));
+}
+
+static struct bytes frame_of(struct message *const *v, uint32_t count, uint64_t first,
+                             uint64_t now_ms)
+{
+    uint8_t *at = native_messages_put_head(room_bytes, first, count);
+
+    assert_int_equal(at - room_bytes, native_messages_head_bytes(first, count));
+    for (uint32_t i = 0; i < count; i++)
+        at = put_record(at, v[i], now_ms);
+    assert_true((size_t)(at - room_bytes) <= sizeof(room_bytes));
+    return bytes_of(room_bytes, (size_t)(at - room_bytes));
+}
+
+static void check_record(const struct native_record *r, const struct message *m)
+{
+    assert_int_equal(r->qos, m->qos);
+    assert_int_equal(r->retain, m->retain);
+    assert_int_equal(r->protocol, m->protocol);
+    assert_int_equal(r->source, m->source);
+    assert_true(r->stamp_ms == m->stamp_ms);
+    assert_true(bytes_eq(r->topic, message_topic(m)));
+    assert_true(bytes_eq(r->props, message_props(m)));
+    assert_true(bytes_eq(r->payload, message_payload(m)));
+    assert_true(bytes_eq(r->from_id, message_from_id(m)));
+    assert_true(bytes_eq(r->from_user, message_from_user(m)));
+}
+
+TEST(native_messages_are_those_bytes)
+{
+    /* QoS 2, retain, expiry, publisher and user, MQTT 5; then QoS 0 and MQTT 3.1.1 */
+    static const char hex[] = "06 ac02 02 3e 05 e807 03 03612f62 0163 0175 020101 026869 "
+                              "00 04 00 0174 00 00";
+    struct publish p[2] = {{.topic = BYTES_LIT("a/b"),
+                            .props = BYTES_LIT("\x01\x01"),
+                            .payload = BYTES_LIT("hi"),
+                            .expires_ms = 12001,
+                            .stamp_ms = 1000,
+                            .qos = 2,
+                            .retain = true,
+                            .protocol = 5,
+                            .from_id = BYTES_LIT("c"),
+                            .from_user = BYTES_LIT("u"),
+                            .source = SOURCE_USER},
+                           {.topic = BYTES_LIT("t"), .protocol = 4}};
+    struct message *v[2] = {message_of(&p[0]), message_of(&p[1])};
+    struct bytes golden = unhex(hex);
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+    struct publish again;
+
+    assert_true(bytes_eq(frame_of(v, 2, 300, 10000), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    assert_int_equal(f.kind, NATIVE_MESSAGES);
+    assert_int_equal(f.first, 300);
+    assert_int_equal(f.count, 2);
+    walk = native_records_begin(&f);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(native_records_next(&walk, &r));
+        assert_int_equal(r.sequence, 300 + i);
+        assert_int_equal(r.expiry_s, i ? 0 : 3);
+        assert_false(r.is_unfit);
+        check_record(&r, v[i]);
+        native_record_publish(&r, 50000, &again);
+        assert_int_equal(again.expires_ms, i ? 0 : 53000);
+        assert_true(again.from_link);
+    }
+    assert_false(native_records_next(&walk, &r));
+    for (uint32_t n = 0; n < golden.n; n++)
+        assert_int_equal(native_frame_decode(bytes_of(golden.p, n), &f), ERR_PEER);
+    message_release(v[0]);
+    message_release(v[1]);
+    free_bytes(golden);
+    assert_int_equal(held, 0);
+}
+
+/* What it says of a moment in ms, looked at in that moment and at `now_ms`. */
+static uint32_t expiry_at(uint64_t expires_ms, uint64_t now_ms)
+{
+    struct publish p = {.topic = BYTES_LIT("t"), .protocol = 5, .expires_ms = expires_ms};
+    struct message *m = message_of(&p);
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+
+    assert_int_equal(native_frame_decode(frame_of(&m, 1, 1, now_ms), &f), OK);
+    walk = native_records_begin(&f);
+    assert_true(native_records_next(&walk, &r));
+    message_release(m);
+    return r.expiry_s;
+}
+
+TEST(native_expiry_travels_as_whole_seconds_left_and_at_least_one)
+{
+    assert_int_equal(expiry_at(0, 5000), 0);
+    assert_int_equal(expiry_at(6000, 5000), 1);
+    assert_int_equal(expiry_at(6001, 5000), 2);
+    assert_int_equal(expiry_at(5001, 5000), 1);
+    assert_int_equal(expiry_at(5000, 5000), 1);
+    assert_int_equal(expiry_at(100, 5000), 1);
+    assert_int_equal(expiry_at(5000 + 4294967295000u, 5000), UINT32_MAX);
+    assert_int_equal(expiry_at(5000 + 4294967296000u, 5000), UINT32_MAX);
+}
+
+TEST(native_protocol_of_what_no_client_sent_is_mqtt_5)
+{
+    struct publish p = {.topic = BYTES_LIT("t")};
+    struct message *m = message_of(&p);
+
+    assert_int_equal(frame_of(&m, 1, 1, 0).p[4], 5);
+    message_release(m);
+}
+
+static struct bytes draw_text(uint64_t *seed, uint8_t *to, uint32_t max)
+{
+    uint32_t n = (uint32_t)(draw_number(seed) % (max + 1));
+
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = (uint8_t)('a' + draw(seed) % 26);
+    return bytes_of(to, n);
+}
+
+static struct message *draw_message(uint64_t *seed)
+{
+    static uint8_t topic[300], props[16], payload[5000], id[300], user[300];
+    struct publish p = {.payload = draw_text(seed, payload, sizeof(payload)),
+                        .from_id = draw_text(seed, id, sizeof(id)),
+                        .from_user = draw_text(seed, user, sizeof(user)),
+                        .stamp_ms = draw_number(seed),
+                        .expires_ms = draw(seed) % 2 ? 0 : 1 + draw(seed) % 100000,
+                        .qos = (uint8_t)(draw(seed) % 3),
+                        .retain = draw(seed) % 2,
+                        .protocol = (uint8_t)(3 + draw(seed) % 3),
+                        .source = (uint8_t)(draw(seed) % 3)};
+    uint32_t user_property = (uint32_t)(draw(seed) % 2) * 7;
+
+    if (p.source != SOURCE_USER)
+        p.from_user = (struct bytes){0};
+    p.topic = draw_text(seed, topic, sizeof(topic));
+    if (p.topic.n == 0)
+        p.topic = BYTES_LIT("t");
+    memcpy(props, "\x26\x00\x01n\x00\x01v", 7);
+    p.props = bytes_of(props, user_property);
+    return message_of(&p);
+}
+
+TEST(native_messages_come_back_whatever_they_are)
+{
+    for (uint64_t first = 1; first <= 400; first++) {
+        uint64_t seed = first, sequence = 1 + draw_number(&seed) / 2;
+        uint32_t count = 1 + (uint32_t)(draw(&seed) % 20);
+        struct message *v[20];
+        struct native_frame f;
+        struct native_records walk;
+        struct native_record r;
+
+        for (uint32_t i = 0; i < count; i++)
+            v[i] = draw_message(&seed);
+        assert_int_equal(native_frame_decode(frame_of(v, count, sequence, 50000), &f), OK);
+        assert_int_equal(f.count, count);
+        walk = native_records_begin(&f);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_true(native_records_next(&walk, &r));
+            assert_true(r.sequence == sequence + i);
+            assert_int_equal(r.expiry_s != 0, v[i]->expires_ms != 0);
+            assert_false(r.is_unfit);
+            check_record(&r, v[i]);
+            message_release(v[i]);
+        }
+        assert_false(native_records_next(&walk, &r));
+    }
+    assert_int_equal(held, 0);
+}
+
+static bool is_unfit(const char *record_hex)
+{
+    char hex[256];
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+
+    snprintf(hex, sizeof(hex), "060101%s", record_hex);
+    assert_int_equal(decode_hex(hex, &f), OK);
+    walk = native_records_begin(&f);
+    assert_true(native_records_next(&walk, &r));
+    return r.is_unfit;
+}
+
+TEST(native_records_that_mqtt_cannot_carry_are_marked_and_no_fault)
+{
+    assert_false(is_unfit("00 05 00 0161 00 00"));
+    assert_true(is_unfit("00 05 00 00 00 00"));   /* no topic */
+    assert_true(is_unfit("00 05 00 0123 00 00")); /* a wildcard */
+    assert_true(is_unfit("00 05 00 01ff 00 00")); /* not UTF-8 */
+    assert_false(is_unfit("00 05 00 0161 020101 00"));
+    assert_true(is_unfit("00 05 00 0161 020102 00"));       /* a format that is none */
+    assert_true(is_unfit("00 05 00 0161 0101 00"));         /* cut short */
+    assert_true(is_unfit("00 05 00 0161 0401010100 00"));   /* twice */
+    assert_true(is_unfit("00 05 00 0161 03230001 00"));     /* an alias does not travel */
+    assert_true(is_unfit("00 05 00 0161 050200000001 00")); /* nor does an expiry */
+    assert_false(is_unfit("20 05 00 0161 0163 00 00"));
+    assert_true(is_unfit("20 05 00 0161 01ff 00 00")); /* a client id */
+    assert_true(is_unfit("30 05 00 0161 0163 01ff 00 00"));
+}
