@@ -18,17 +18,14 @@
 
 #include "core/base/check.h"
 #include "core/base/limits.h"
+#include "core/base/links.h"
 #include "core/base/table.h"
-#include "link/algebra.h"
+#include "link/imports.h"
 
 /* Who wants a route. A plain filter may be spelled like the id of a shared one. */
 enum { WANTED_PLAIN = 1, WANTED_SHARED = 2 };
 
 enum peer_has { PEER_LACKS, PEER_HAS, PEER_MAY_HAVE };
-
-struct links {
-    struct links *prev, *next;
-};
 
 struct route {
     struct table_node node;
@@ -52,40 +49,13 @@ struct interest {
     struct links *cursor; /* of the walk, in `all`; NULL: no walk */
     uint32_t epoch;
     uint32_t routes_max, wanted, pending_count, out_count, aside_count;
-    struct bytes *topics;
-    uint32_t topic_count;
-    uint8_t *topic_text;
-    struct bytes *found; /* routes of one subscription: a place for each topic */
-    uint8_t *text;       /* their texts, as far as they are new */
-    uint32_t text_bytes;
+    struct imports imports;
     uint8_t *id; /* $s/GROUP/FILTER */
     uint32_t id_bytes;
 };
 
-#define ROUTE_OF_ALL(l) TABLE_OBJECT(l, struct route, all)
-#define ROUTE_OF_QUEUE(l) TABLE_OBJECT(l, struct route, queue)
-
-/* --------------------------------------------------------------------------------- lists --- */
-
-static void links_init(struct links *head)
-{
-    head->prev = head->next = head;
-}
-
-static void links_append(struct links *head, struct links *l)
-{
-    l->prev = head->prev;
-    l->next = head;
-    head->prev->next = l;
-    head->prev = l;
-}
-
-static void links_remove(struct links *l)
-{
-    l->prev->next = l->next;
-    l->next->prev = l->prev;
-    l->prev = l->next = NULL;
-}
+#define ROUTE_OF_ALL(l) LINKS_OBJECT(l, struct route, all)
+#define ROUTE_OF_QUEUE(l) LINKS_OBJECT(l, struct route, queue)
 
 /* -------------------------------------------------------------------------------- routes --- */
 
@@ -200,39 +170,6 @@ static void route_want(struct interest *in, struct route *r, uint8_t bit, bool i
 
 /* ------------------------------------------------------------------------- subscriptions --- */
 
-static bool room_for(uint8_t **p, uint32_t *have, uint64_t need)
-{
-    uint8_t *more;
-
-    if (need <= *have)
-        return true;
-    if (need > UINT32_MAX)
-        return false;
-    more = realloc(*p, need);
-    if (!more)
-        return false;
-    *p = more;
-    *have = (uint32_t)need;
-    return true;
-}
-
-/* The routes of a subscription into in->found. A new text for every topic would be the most. */
-static enum err find_routes(struct interest *in, struct bytes filter, uint32_t *count)
-{
-    enum err e = algebra_routes(filter, in->topics, in->topic_count, in->text, in->text_bytes,
-                                in->found, count);
-    uint64_t most = 0;
-
-    if (e != ERR_FULL)
-        return e;
-    for (uint32_t i = 0; i < in->topic_count; i++)
-        most += filter.n + in->topics[i].n;
-    if (!room_for(&in->text, &in->text_bytes, most))
-        return ERR_MEMORY;
-    return algebra_routes(filter, in->topics, in->topic_count, in->text, in->text_bytes, in->found,
-                          count);
-}
-
 /* The id of a subscription: the filter itself, or $s/GROUP/FILTER. */
 static enum err make_id(struct interest *in, struct bytes group, struct bytes filter,
                         struct bytes *id)
@@ -242,7 +179,7 @@ static enum err make_id(struct interest *in, struct bytes group, struct bytes fi
     *id = filter;
     if (group.n == 0)
         return OK;
-    if (!room_for(&in->id, &in->id_bytes, (uint64_t)group.n + filter.n + 4))
+    if (!imports_room(&in->id, &in->id_bytes, (uint64_t)group.n + filter.n + 4))
         return ERR_MEMORY;
     to = bytes_put(bytes_put(in->id, BYTES_LIT("$s/")), group);
     to = bytes_put(bytes_put(to, BYTES_LIT("/")), filter);
@@ -253,7 +190,7 @@ static enum err make_id(struct interest *in, struct bytes group, struct bytes fi
 static void unwant(struct interest *in, struct bytes id, uint8_t bit, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        struct route *r = route_find(in, in->found[i], id);
+        struct route *r = route_find(in, in->imports.found[i], id);
 
         if (r && (r->wanted & bit))
             route_want(in, r, bit, false);
@@ -268,14 +205,14 @@ enum err interest_add(struct interest *in, struct bytes group, struct bytes filt
     enum err e = make_id(in, group, filter, &id);
 
     if (e == OK)
-        e = find_routes(in, filter, &count);
+        e = imports_routes(&in->imports, filter, &count);
     if (e != OK)
         return e;
     for (uint32_t i = 0; i < count; i++) {
-        struct route *r = route_find(in, in->found[i], id);
+        struct route *r = route_find(in, in->imports.found[i], id);
 
         if (!r)
-            e = route_make(in, in->found[i], id, &r);
+            e = route_make(in, in->imports.found[i], id, &r);
         if (e != OK) {
             unwant(in, id, bit, i); /* a second add would have found all its routes */
             return e;
@@ -291,7 +228,7 @@ void interest_remove(struct interest *in, struct bytes group, struct bytes filte
     uint32_t count;
 
     /* The add of the same pair has left scratch memory that is large enough. */
-    if (make_id(in, group, filter, &id) != OK || find_routes(in, filter, &count) != OK)
+    if (make_id(in, group, filter, &id) != OK || imports_routes(&in->imports, filter, &count) != OK)
         return;
     unwant(in, id, group.n ? WANTED_SHARED : WANTED_PLAIN, count);
 }
@@ -402,27 +339,6 @@ struct interest_state interest_state(const struct interest *in)
 
 /* ------------------------------------------------------------------------------ lifetime --- */
 
-static bool copy_topics(struct interest *in, const struct bytes *topics, uint32_t count)
-{
-    size_t bytes = 0;
-    uint8_t *to;
-
-    for (uint32_t i = 0; i < count; i++)
-        bytes += topics[i].n;
-    in->topics = calloc(count + 1u, sizeof(*in->topics));
-    in->found = calloc(count + 1u, sizeof(*in->found));
-    in->topic_text = malloc(bytes + 1);
-    if (!in->topics || !in->found || !in->topic_text)
-        return false;
-    to = in->topic_text;
-    for (uint32_t i = 0; i < count; i++) {
-        in->topics[i] = bytes_of(to, topics[i].n);
-        to = bytes_put(to, topics[i]);
-    }
-    in->topic_count = algebra_reduce(in->topics, count);
-    return true;
-}
-
 struct interest *interest_create(const struct bytes *topics, uint32_t topic_count,
                                  uint32_t routes_max, const struct hash_key *key)
 {
@@ -436,7 +352,7 @@ struct interest *interest_create(const struct bytes *topics, uint32_t topic_coun
     links_init(&in->all);
     links_init(&in->pending);
     links_init(&in->out);
-    if (!copy_topics(in, topics, topic_count)) {
+    if (imports_init(&in->imports, topics, topic_count) != OK) {
         interest_destroy(in);
         return NULL;
     }
@@ -452,10 +368,7 @@ void interest_destroy(struct interest *in)
         free(ROUTE_OF_ALL(l));
     }
     table_fini(&in->table);
-    free(in->topics);
-    free(in->topic_text);
-    free(in->found);
-    free(in->text);
+    imports_fini(&in->imports);
     free(in->id);
     free(in);
 }

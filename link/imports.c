@@ -1,0 +1,70 @@
+/* link/imports.c -- the topics of a link, and scratch memory for the routes. */
+#include "link/imports.h"
+
+#include <stdlib.h>
+
+#include "link/algebra.h"
+
+bool imports_room(uint8_t **p, uint32_t *have, uint64_t need)
+{
+    uint8_t *more;
+
+    if (need <= *have)
+        return true;
+    if (need > UINT32_MAX)
+        return false;
+    more = realloc(*p, need);
+    if (!more)
+        return false;
+    *p = more;
+    *have = (uint32_t)need;
+    return true;
+}
+
+/* A new text for every topic would be the most. */
+enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count)
+{
+    enum err e = algebra_routes(filter, im->topics, im->topic_count, im->text, im->text_bytes,
+                                im->found, count);
+    uint64_t most = 0;
+
+    if (e != ERR_FULL)
+        return e;
+    for (uint32_t i = 0; i < im->topic_count; i++)
+        most += filter.n + im->topics[i].n;
+    if (!imports_room(&im->text, &im->text_bytes, most))
+        return ERR_MEMORY;
+    return algebra_routes(filter, im->topics, im->topic_count, im->text, im->text_bytes, im->found,
+                          count);
+}
+
+enum err imports_init(struct imports *im, const struct bytes *topics, uint32_t count)
+{
+    size_t bytes = 0;
+    uint8_t *to;
+
+    *im = (struct imports){0};
+    for (uint32_t i = 0; i < count; i++)
+        bytes += topics[i].n;
+    im->topics = calloc(count + 1u, sizeof(*im->topics));
+    im->found = calloc(count + 1u, sizeof(*im->found));
+    im->topic_text = malloc(bytes + 1);
+    if (!im->topics || !im->found || !im->topic_text)
+        return ERR_MEMORY;
+    to = im->topic_text;
+    for (uint32_t i = 0; i < count; i++) {
+        im->topics[i] = bytes_of(to, topics[i].n);
+        to = bytes_put(to, topics[i]);
+    }
+    im->topic_count = algebra_reduce(im->topics, count);
+    return OK;
+}
+
+void imports_fini(struct imports *im)
+{
+    free(im->topics);
+    free(im->topic_text);
+    free(im->found);
+    free(im->text);
+    *im = (struct imports){0};
+}
