@@ -69,7 +69,7 @@ static void prune(struct covers *c, struct covers_node *n)
     }
 }
 
-enum err covers_add(struct covers *c, struct bytes filter, struct cover *place)
+bool covers_add(struct covers *c, struct bytes filter, struct cover *place)
 {
     struct covers_node *n = &c->root, *child;
     struct bytes rest = filter, level;
@@ -86,7 +86,7 @@ enum err covers_add(struct covers *c, struct bytes filter, struct cover *place)
             child = child_make(c, n, level);
         if (!child) {
             prune(c, n);
-            return ERR_MEMORY;
+            return false;
         }
         n = child;
     }
@@ -94,7 +94,7 @@ enum err covers_add(struct covers *c, struct bytes filter, struct cover *place)
     CHECK(!*end);
     *end = place;
     place->node = n;
-    return OK;
+    return true;
 }
 
 void covers_remove(struct covers *c, struct cover *place)

@@ -15,7 +15,6 @@
 #define LINK_COVERS_H
 
 #include "core/base/bytes.h"
-#include "core/base/err.h"
 #include "core/base/hash.h"
 #include "core/base/table.h"
 
@@ -47,8 +46,8 @@ struct covers {
 void covers_init(struct covers *c, const struct hash_key *key);
 void covers_fini(struct covers *c);
 
-/* Puts in a filter with a wildcard which is not in. ERR_MEMORY: nothing was changed. */
-MUST_USE enum err covers_add(struct covers *c, struct bytes filter, struct cover *place);
+/* Puts in a filter with a wildcard which is not in. False: no memory, nothing was changed. */
+bool covers_add(struct covers *c, struct bytes filter, struct cover *place);
 /* Takes it out; one that is not in stays so. */
 void covers_remove(struct covers *c, struct cover *place);
 
