@@ -293,39 +293,40 @@ static void add_server(const struct value *v, const char *text)
 }
 
 /* Makes room for one more topic; false: no memory. */
-static bool grow_topics(struct draft *draft, struct draft_section *s)
+static bool grow_topics(struct draft *draft, struct draft_topics *topics)
 {
-    uint32_t room = s->topic_room ? 2 * s->topic_room : 8;
-    struct draft_topic *topics;
+    uint32_t room = topics->room ? 2 * topics->room : 8;
+    struct draft_topic *v;
 
-    if (s->topic_count < s->topic_room)
+    if (topics->count < topics->room)
         return true;
-    topics = cfg_alloc(draft->cfg, room * sizeof(*topics));
-    if (!topics)
+    v = cfg_alloc(draft->cfg, room * sizeof(*v));
+    if (!v)
         return false;
-    if (s->topic_count)
-        memcpy(topics, s->topics, s->topic_count * sizeof(*topics));
-    s->topics = topics;
-    s->topic_room = room;
+    if (topics->count)
+        memcpy(v, topics->v, topics->count * sizeof(*v));
+    topics->v = v;
+    topics->room = room;
     return true;
 }
 
 static void add_topic(const struct value *v, const char *text)
 {
-    struct draft_section *s = v->section;
+    bool is_export = strcmp(v->key->name, "export") == 0;
+    struct draft_topics *topics = is_export ? &v->section->exports : &v->section->topics;
     const char *copy;
 
-    if (s->topic_count == LINK_TOPICS_MAX) {
-        draft_error(v->draft, v->line, "topics = %.*s is one too many; a link may have %d",
-                    SHOWN_BYTES, text, LINK_TOPICS_MAX);
+    if (topics->count == LINK_TOPICS_MAX) {
+        draft_error(v->draft, v->line, "%s = %.*s is one too many; a link may have %d",
+                    v->key->name, SHOWN_BYTES, text, LINK_TOPICS_MAX);
         return;
     }
     copy = cfg_copy(v->draft->cfg, text);
-    if (!copy || !grow_topics(v->draft, s)) {
+    if (!copy || !grow_topics(v->draft, topics)) {
         v->draft->is_out_of_memory = true;
         return;
     }
-    s->topics[s->topic_count++] = (struct draft_topic){.filter = bytes_str(copy), .line = v->line};
+    topics->v[topics->count++] = (struct draft_topic){.filter = bytes_str(copy), .line = v->line};
 }
 
 /* The path behind "file", or NULL. */

@@ -165,20 +165,44 @@ struct cfg_server {
     bool is_v6;       /* the host is a numeric IPv6 address */
 };
 
+/* What a link speaks with its remote cluster. */
+enum cfg_dialect {
+    DIALECT_AUTO,  /* ours with a Causeway cluster, EMQX's with any other */
+    DIALECT_EMQX,  /* EMQX's with every cluster */
+    DIALECT_NATIVE /* ours, or nothing */
+};
+
+/* What becomes of a message for a link whose queue is full. */
+enum cfg_on_full {
+    ON_FULL_DROP_OLDEST, /* the ones that wait longest make room */
+    ON_FULL_DROP_NEWEST, /* it is dropped itself */
+    ON_FULL_BLOCK        /* who publishes for a link waits until there is room */
+};
+
 struct cfg_link {
     const char *name; /* the remote cluster's name; never our own, unique */
     bool enable;
     const struct cfg_server *servers; /* at least one */
     uint32_t server_count;
-    const char *clientid;       /* prefix of the client ids of its connections */
-    const char *username;       /* NULL: none */
-    const char *password;       /* NULL: none; from `password` or the file of `password_file` */
-    const struct bytes *topics; /* what we want from them: valid filters, none covers another */
-    uint32_t topic_count;       /* 0: we want nothing */
+    const char *clientid;        /* prefix of the client ids of its connections */
+    const char *username;        /* NULL: none */
+    const char *password;        /* NULL: none; from `password` or the file of `password_file` */
+    const struct bytes *topics;  /* what we want from them: valid filters, none covers another */
+    uint32_t topic_count;        /* 0: we want nothing */
+    const struct bytes *exports; /* what they may have: as topics */
+    uint32_t export_count;       /* 0: nothing */
+    enum cfg_dialect dialect;
     uint32_t keepalive;         /* seconds */
     uint32_t retry_interval_ms; /* longest pause between two attempts */
     uint32_t max_inflight;      /* QoS 1 messages of one connection waiting for their PUBACK */
     uint32_t connections;       /* 0: as many as suit the peer's dialect */
+    uint64_t window_bytes;      /* unacknowledged, of the native dialect */
+    uint64_t queue_bytes;       /* waiting or unacknowledged, over all connections */
+    uint32_t queue_age;         /* seconds a message may wait */
+    enum cfg_on_full on_full;
+    uint32_t max_routes;    /* of the peer, and of ours over there */
+    uint32_t max_route_ops; /* of the peer, in a second */
+    uint64_t max_rate;      /* bytes of the peer's packets, in a second */
     struct cfg_tls tls;
     const char *peer_identity; /* the user name that this cluster must prove; NULL: none */
     uint32_t line;             /* of its section */

@@ -6,16 +6,14 @@
 #include "cfg/check.h"
 
 #include "cfg/check_auth.h"
+#include "cfg/check_link.h"
 #include "cfg/text.h"
 #include "cfg/value.h"
-#include "core/mqtt/topic.h"
 
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
 
-/* Bytes of a filter that stand in a message. */
-#define SHOWN_BYTES 80
 /* memory_limit = auto where the machine does not say how much it has. */
 #define MEMORY_FALLBACK (1ull << 30)
 #define MEMORY_LEAST (16ull << 20)
@@ -89,17 +87,15 @@ static void check_exposure(struct draft *draft, const struct draft_section *s,
 
 /* ---- TLS ---- */
 
-/* Reports a key that means nothing without another one. */
-static void check_needs(struct draft *draft, const struct draft_section *s, const char *name,
-                        bool has_other, const char *other)
+void check_needs(struct draft *draft, const struct draft_section *s, const char *name,
+                 bool has_other, const char *other)
 {
     if (draft_line(s, name) && !has_other)
         draft_error(draft, draft_line(s, name), "%s needs %s; right would be both, or neither",
                     name, other);
 }
 
-static void check_tls_files(struct draft *draft, const struct draft_section *s,
-                            const struct cfg_tls *tls)
+void check_tls_files(struct draft *draft, const struct draft_section *s, const struct cfg_tls *tls)
 {
     bool has_ca = tls->cafile || tls->capath;
 
@@ -174,24 +170,6 @@ static void check_websockets(struct draft *draft, const struct draft_section *s,
         draft_error(draft, draft_line(s, "websockets_path"),
                     "websockets_path = %.80s does not begin with /; right would be /%.80s",
                     listener->websockets_path, listener->websockets_path);
-}
-
-static void finish_link_tls(struct draft *draft, struct draft_section *s, struct cfg_link *link)
-{
-    static const char *const of_tls[] = {"cafile",  "capath",         "certfile",    "verify",
-                                         "ciphers", "ciphers_tls1.3", "tls_version", "server_name"};
-    struct cfg_tls *tls = &link->tls;
-
-    if (s->tls_line)
-        tls->is_on = true;
-    if (s->plain_line && tls->is_on)
-        draft_error(draft, s->plain_line,
-                    "server begins with mqtt://, but the link speaks TLS (line %u); right would be "
-                    "mqtts:// for all of its servers",
-                    s->tls_line ? s->tls_line : draft_line(s, "tls"));
-    check_tls_files(draft, s, tls);
-    for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++)
-        check_needs(draft, s, of_tls[i], tls->is_on, "tls = true");
 }
 
 static uint32_t address_line_of(const struct draft_section *s)
@@ -330,142 +308,6 @@ static void add_default_listener(struct draft *draft)
         draft->is_out_of_memory = true;
 }
 
-/* ---- links ---- */
-
-static bool begins_with_level(struct bytes filter, const char *level)
-{
-    size_t n = strlen(level);
-
-    return filter.n >= n && memcmp(filter.p, level, n) == 0 &&
-           (filter.n == n || filter.p[n] == '/');
-}
-
-/* Whether the filter may be sent to a peer; reports why not. */
-static bool check_topic(struct draft *draft, const struct draft_topic *topic)
-{
-    static const char *const never[] = {"$share", "$queue", "$exclusive"};
-    const char *text = (const char *)topic->filter.p;
-    uint32_t levels = draft->cfg->limits.topic_levels;
-
-    if (!topic_filter_valid(topic->filter, levels ? levels : TOPIC_LEVELS_DEFAULT)) {
-        draft_error(draft, topic->line,
-                    "topics: %.*s is no filter; right would be '+' and '#' "
-                    "alone in their levels, '#' last, and at most max_topic_levels levels",
-                    SHOWN_BYTES, text);
-        return false;
-    }
-    if (begins_with_level(topic->filter, "$LINK")) {
-        draft_error(draft, topic->line,
-                    "topics: %.*s is closed; topics under $LINK/ are the "
-                    "links' own, leave it out",
-                    SHOWN_BYTES, text);
-        return false;
-    }
-    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
-        if (begins_with_level(topic->filter, never[i])) {
-            draft_error(draft, topic->line,
-                        "topics: %.*s can never match a topic; right would be "
-                        "the filter without %s/",
-                        SHOWN_BYTES, text, never[i]);
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Reports a filter that another one makes superfluous; of two equal ones, the later. */
-static void check_topic_is_needed(struct draft *draft, const struct draft_section *s, uint32_t idx)
-{
-    const struct draft_topic *topic = &s->topics[idx];
-
-    for (uint32_t i = 0; i < s->topic_count; i++) {
-        const struct draft_topic *wide = &s->topics[i];
-
-        if (i == idx || !wide->is_valid || !topic_filter_covers(wide->filter, topic->filter))
-            continue;
-        if (i > idx && bytes_eq(wide->filter, topic->filter))
-            continue;
-        draft_error(draft, topic->line,
-                    "topics: %.*s is covered by %.*s in line %u; leave one of "
-                    "them out",
-                    SHOWN_BYTES, (const char *)topic->filter.p, SHOWN_BYTES,
-                    (const char *)wide->filter.p, wide->line);
-        return;
-    }
-}
-
-/* Checks the filters of a link and moves them into it. */
-static void finish_topics(struct draft *draft, struct draft_section *s, struct cfg_link *link)
-{
-    struct bytes *topics;
-
-    for (uint32_t i = 0; i < s->topic_count; i++)
-        s->topics[i].is_valid = check_topic(draft, &s->topics[i]);
-    for (uint32_t i = 0; i < s->topic_count; i++) {
-        if (s->topics[i].is_valid)
-            check_topic_is_needed(draft, s, i);
-    }
-    topics = cfg_alloc(draft->cfg, (s->topic_count + 1) * sizeof(*topics));
-    if (!topics) {
-        draft->is_out_of_memory = true;
-        return;
-    }
-    for (uint32_t i = 0; i < s->topic_count; i++)
-        topics[i] = s->topics[i].filter;
-    link->topics = topics;
-    link->topic_count = s->topic_count;
-}
-
-static void finish_servers(struct draft *draft, struct draft_section *s, struct cfg_link *link)
-{
-    struct cfg_server *servers = cfg_alloc(draft->cfg, (s->server_count + 1) * sizeof(*servers));
-
-    if (!servers) {
-        draft->is_out_of_memory = true;
-        return;
-    }
-    memcpy(servers, s->servers, s->server_count * sizeof(*servers));
-    link->servers = servers;
-    link->server_count = s->server_count;
-}
-
-/* Reports required keys that are not there. */
-static void check_required(struct draft *draft, const struct draft_section *s)
-{
-    for (uint32_t i = 0; i < key_count; i++) {
-        if (keys[i].section != s->kind || !(keys[i].flags & KEY_REQUIRED) || s->key_lines[i])
-            continue;
-        draft_error(draft, s->line, "[%s %.80s] has no %s; right would be %s = %s%s",
-                    section_infos[s->kind].name, s->name, keys[i].name, keys[i].name,
-                    keys[i].example,
-                    keys[i].type == KEY_TOPICS ? ", or 'topics =' to want nothing" : "");
-    }
-}
-
-static void finish_link(struct draft *draft, struct draft_section *s)
-{
-    const char *cluster = draft->cfg->cluster.name;
-    struct cfg_link *link = s->object;
-    uint32_t password_line = draft_line(s, "password");
-
-    check_required(draft, s);
-    if (cluster && strcmp(cluster, s->name) == 0)
-        draft_error(draft, s->line,
-                    "[link %.80s] has the name of this cluster; right would be the "
-                    "name of the remote cluster",
-                    s->name);
-    if (password_line && draft_line(s, "password_file"))
-        draft_error(draft, draft_line(s, "password_file"),
-                    "password_file cannot stand beside "
-                    "password (line %u); keep one of them",
-                    password_line);
-    if (!link->clientid)
-        link->clientid = cluster;
-    finish_link_tls(draft, s, link);
-    finish_servers(draft, s, link);
-    finish_topics(draft, s, link);
-}
-
 /* ---- bounds ---- */
 
 static void set_memory(struct limits *limits)
@@ -479,15 +321,7 @@ static void set_memory(struct limits *limits)
         limits->memory_bytes = MEMORY_LEAST;
 }
 
-/* A bound and where it was given. */
-struct bound {
-    const char *name;
-    uint64_t value;
-    uint32_t line;
-};
-
-/* Reports it if `less` is more than `more`, at the one that the file gives. */
-static void check_order(struct draft *draft, const struct bound *less, const struct bound *more)
+void check_order(struct draft *draft, const struct bound *less, const struct bound *more)
 {
     char a[VALUE_PRINT_BYTES], b[VALUE_PRINT_BYTES];
 
@@ -586,7 +420,7 @@ void check_draft(struct draft *draft)
             check_no_address_twice(draft, i);
             check_connections(draft, s);
         } else if (s->kind == SECTION_LINK) {
-            finish_link(draft, s);
+            check_link(draft, s);
         }
     }
     if (draft->cfg->listener_count == 0)

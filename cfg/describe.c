@@ -162,6 +162,16 @@ static void describe_listener(const struct cfg *cfg, const struct cfg_listener *
     fputc('\n', to);
 }
 
+/* Unless it is everything. */
+static void describe_exports(const struct cfg_link *link, FILE *to)
+{
+    if (link->export_count == 1 && bytes_eq(link->exports[0], BYTES_LIT("#")))
+        return;
+    fputs(link->export_count ? ", they may have" : ", they may have nothing", to);
+    for (uint32_t i = 0; i < link->export_count; i++)
+        fprintf(to, " %.*s", (int)link->exports[i].n, (const char *)link->exports[i].p);
+}
+
 static void describe_link(const struct cfg_link *link, FILE *to)
 {
     fprintf(to, "link %s: %s, to", link->name, link->enable ? "enabled" : "disabled");
@@ -173,6 +183,7 @@ static void describe_link(const struct cfg_link *link, FILE *to)
     fputs(link->topic_count ? ", we want" : ", we want nothing", to);
     for (uint32_t i = 0; i < link->topic_count; i++)
         fprintf(to, " %.*s", (int)link->topics[i].n, (const char *)link->topics[i].p);
+    describe_exports(link, to);
     fputc('\n', to);
 }
 

@@ -23,6 +23,12 @@ struct draft_topic {
     bool is_valid; /* set by check_draft(): only these are compared with each other */
 };
 
+/* Filters of one key. Invariant: v has room for `room`. */
+struct draft_topics {
+    struct draft_topic *v;
+    uint32_t count, room;
+};
+
 struct draft_section {
     enum section_kind kind;
     const char *name;             /* NULL: the section has none */
@@ -36,13 +42,12 @@ struct draft_section {
     struct cfg_address bind, address;
     uint16_t port;
 
-    /* A link's lists, until check_draft() moves them. Invariant: topics has room for topic_room. */
+    /* A link's lists, until check_draft() moves them. */
     struct cfg_server servers[LINK_SERVERS_MAX];
     uint32_t server_count;
     uint32_t plain_line,
         tls_line; /* where a server began with mqtt://, with mqtts://; 0: nowhere */
-    struct draft_topic *topics;
-    uint32_t topic_count, topic_room;
+    struct draft_topics topics, exports;
 };
 
 struct draft {

@@ -75,6 +75,22 @@ static const struct key_choice links_choices[] = {
     {"false", LINKS_NO, true}, {NULL, 0, false},
 };
 
+static const struct key_choice dialect_choices[] = {
+    {"auto", DIALECT_AUTO, false},
+    {"emqx", DIALECT_EMQX, false},
+    {"native", DIALECT_NATIVE, false},
+    {NULL, 0, false},
+};
+
+static const struct key_choice on_full_choices[] = {
+    {"drop_oldest", ON_FULL_DROP_OLDEST, false},
+    {"drop_newest", ON_FULL_DROP_NEWEST, false},
+    {"block", ON_FULL_BLOCK, false},
+    {"drop_old", ON_FULL_DROP_OLDEST, true}, /* the words of queue_full */
+    {"drop_new", ON_FULL_DROP_NEWEST, true},
+    {NULL, 0, false},
+};
+
 static const struct key_choice tls_version_choices[] = {
     {"tlsv1.2", CFG_TLS_1_2, false},
     {"tlsv1.3", CFG_TLS_1_3, false},
@@ -318,9 +334,10 @@ const struct key keys[] = {
      .example = "127.0.0.1:21883",
      .unset = "a mistake",
      .help = "Where the remote cluster is: HOST:PORT, with IPv6 in brackets; the port is 1883 "
-             "without one, and mqtt:// or mqtts:// (TLS) may stand in front. Several are tried in "
-             "turn; a name is "
-             "resolved anew at each attempt."},
+             "without one (8883 with mqtts://), and mqtt:// or mqtts:// may stand in front. "
+             "mqtts:// switches TLS on for all servers of the link, as tls = true does; mqtt:// "
+             "beside either is a mistake. Several are tried in turn; a name is resolved anew at "
+             "each attempt."},
     {.section = SECTION_LINK,
      .name = "topics",
      .type = KEY_TOPICS,
@@ -331,6 +348,22 @@ const struct key keys[] = {
              "here subscribes to come. Empty wants nothing: the link then only gives. A filter "
              "that another one covers, or that can never match, is a mistake. '\\,' is a comma "
              "inside a filter."},
+    {.section = SECTION_LINK,
+     .name = "export",
+     .type = KEY_TOPICS,
+     .flags = KEY_LIST,
+     .preset = "#",
+     .help = "Filters of the messages that the remote cluster may have. What it asks for is taken "
+             "as far as it meets one of them. The rest is left out; what is left out whole is "
+             "counted (counters/link_routes_not_exported) and said. '#' is everything but topics "
+             "that begin with $; "
+             "those must be named, as in $SYS/#. Empty gives nothing: the link then only wants. "
+             "What is a mistake in topics is one here too."},
+    {LINK(dialect), .name = "dialect", .type = KEY_CHOICE, .choices = dialect_choices,
+     .preset = "auto",
+     .help = "What is spoken on the link. auto is our own with a Causeway cluster and EMQX's with "
+             "any other, emqx is EMQX's with every cluster, and native refuses a cluster that does "
+             "not speak ours."},
     {LINK(clientid), .name = "clientid", .type = KEY_STRING, .example = "clink-us-east",
      .unset = "the name of [cluster]",
      .help = "Begin of the client ids of the connections of this link."},
@@ -395,6 +428,46 @@ const struct key keys[] = {
      .preset = "auto",
      .help = "Connections that carry messages. auto suits the remote cluster: one per link worker "
              "for Causeway, 8 for EMQX."},
+    {LINK(window_bytes), .name = "window_bytes", .type = KEY_SIZE, .min = 64 * KB, .max = GB,
+     .flags = KEY_ZERO_PRESETS, .preset = "16MB",
+     .help = "Bytes of messages that may be on their way to a Causeway cluster and not "
+             "acknowledged. A way of 100 ms carries ten times as much in a second. EMQX counts "
+             "messages instead: see max_inflight."},
+    {LINK(queue_bytes), .name = "queue_bytes", .type = KEY_SIZE, .min = 64 * KB, .max = 64 * GB,
+     .flags = KEY_ZERO_PRESETS, .preset = "64MB",
+     .help = "Bytes of messages that wait for the remote cluster or for its acknowledgement, in "
+             "equal parts for each connection. They wait in memory, within memory_limit, while it "
+             "is away or slow. What then comes is for on_full to say."},
+    {LINK(queue_age), .name = "queue_age", .type = KEY_TIME, .unit_us = SECOND, .min = 1,
+     .max = 30 * 86400, .flags = KEY_ZERO_PRESETS, .preset = "1d",
+     .help = "A message that has waited so long for the remote cluster is dropped and counted. A "
+             "message expiry that ends earlier counts all the same."},
+    {LINK(on_full), .name = "on_full", .type = KEY_CHOICE, .choices = on_full_choices,
+     .preset = "drop_oldest",
+     .help = "What happens at queue_bytes. drop_oldest drops the messages that wait longest, "
+             "drop_newest the one that comes; both are counted. block drops nothing: a client of "
+             "this broker that publishes what any link of the same link worker wants is not read "
+             "any more, until the queue has room, at the latest when what waits is older than "
+             "queue_age. So one link that blocks holds up what is published here for the other "
+             "links of its link worker too, and no other link workers' (see link_workers). It "
+             "holds up neither clients whose messages no link wants, nor what remote clusters "
+             "send us, nor routes, heartbeats and acknowledgements. What is on its way between "
+             "our threads by then, and wills, still come into the queue, on top of "
+             "queue_bytes."},
+    {LINK(max_routes), .name = "max_routes", .type = KEY_NUMBER, .min = 1, .max = 16777216,
+     .flags = KEY_ZERO_PRESETS, .preset = "4194304",
+     .help = "Routes of this link in each direction: what the remote cluster asks of us, and what "
+             "we ask of it. What is beyond is left out, counted "
+             "(counters/link_routes_over_limit) and said."},
+    {LINK(max_route_ops), .name = "max_route_ops", .type = KEY_NUMBER, .min = 1000,
+     .max = 100000000, .flags = KEY_ZERO_PRESETS, .preset = "1000000",
+     .help = "Changes of routes that the remote cluster may send in a second. Beyond, its "
+             "connections are not read until the time for them has passed, 10 s at most at a "
+             "time. Nothing is lost by it."},
+    {LINK(max_rate), .name = "max_rate", .type = KEY_SIZE, .min = 128 * KB, .max = 64 * GB,
+     .flags = KEY_ZERO_PRESETS, .preset = "1GB",
+     .help = "Bytes that the remote cluster may send in a second, routes and messages together. "
+             "Beyond, its connections are not read, as with max_route_ops."},
 
     /* ---- [limits] ---- */
     {LIMITS(packet_bytes), .name = "max_packet_size", .type = KEY_SIZE, .min = KB,
@@ -699,17 +772,8 @@ static const struct unavailable unavailables[] = {
     {SECTION_LISTENER, "mount_point", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "mountpoint", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
-    {SECTION_LINK, "dialect", NOT_YET "leave it out"},
     {SECTION_LINK, "retained", NOT_YET "leave it out"},
-    {SECTION_LINK, "export", NOT_YET "leave it out"},
     {SECTION_LINK, "ack", NOT_YET "leave it out"},
-    {SECTION_LINK, "window_bytes", NOT_YET "leave it out"},
-    {SECTION_LINK, "queue_bytes", NOT_YET "leave it out"},
-    {SECTION_LINK, "queue_age", NOT_YET "leave it out"},
-    {SECTION_LINK, "on_full", NOT_YET "leave it out"},
-    {SECTION_LINK, "max_routes", NOT_YET "leave it out"},
-    {SECTION_LINK, "max_route_ops", NOT_YET "leave it out"},
-    {SECTION_LINK, "max_rate", NOT_YET "leave it out"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
     {SECTION_CLUSTER, "suback", NOT_YET "leave it out"},
     {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},

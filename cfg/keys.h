@@ -89,7 +89,7 @@ extern const struct key keys[];
 extern const uint32_t key_count;
 
 /* More than key_count; checked by a test. */
-#define KEYS_MAX 160
+#define KEYS_MAX 176
 
 /* The section of that name in brackets, without a NAME; NULL: there is none. */
 const struct section_info *section_find(const char *name);

@@ -252,7 +252,8 @@ TEST(parse_says_of_known_keys_that_they_are_not_available)
 {
     check_mistake("[broker]\ninclude_dir = /x\n", "f:2: include_dir is not available");
     check_mistake("[listener a]\nport = 1\ntls = true\n", "f:3: tls does not exist");
-    check_mistake(LINK "topics =\ndialect = emqx\n", "f:6: dialect is not available");
+    check_mistake(LINK "topics =\nretained = sync\n", "f:6: retained is not available");
+    check_mistake(LINK "topics =\nack = remote\n", "f:6: ack is not available");
     check_mistake("[cluster]\nsuback = linked\n", "f:2: suback is not available");
 }
 
@@ -822,7 +823,62 @@ TEST(parse_gives_a_link_its_defaults)
     assert_int_equal(link->servers[0].port, 1883);
     assert_int_equal(link->topic_count, 0);
     assert_int_equal(link->line, 3);
+    assert_int_equal(link->export_count, 1);
+    assert_true(bytes_eq(link->exports[0], BYTES_LIT("#")));
+    assert_int_equal(link->dialect, DIALECT_AUTO);
+    assert_int_equal(link->window_bytes, 16u << 20);
+    assert_int_equal(link->queue_bytes, 64u << 20);
+    assert_int_equal(link->queue_age, 86400);
+    assert_int_equal(link->on_full, ON_FULL_DROP_OLDEST);
+    assert_int_equal(link->max_routes, 4u << 20);
+    assert_int_equal(link->max_route_ops, 1000000);
+    assert_int_equal(link->max_rate, 1u << 30);
     cfg_free(cfg);
+}
+
+TEST(parse_reads_the_bounds_of_a_link)
+{
+    struct cfg *cfg = load(LINK "topics =\nexport = a/#, $SYS/broker/#\ndialect = native\n"
+                                "window_bytes = 4MB\nqueue_bytes = 1GB\nqueue_age = 90s\n"
+                                "on_full = block\nmax_routes = 7\nmax_route_ops = 5000\n"
+                                "max_rate = 1MB\n[limits]\nmemory_limit = 2GB\n");
+    const struct cfg_link *link = &cfg->links[0];
+
+    assert_int_equal(link->export_count, 2);
+    assert_true(bytes_eq(link->exports[1], BYTES_LIT("$SYS/broker/#")));
+    assert_int_equal(link->dialect, DIALECT_NATIVE);
+    assert_int_equal(link->window_bytes, 4u << 20);
+    assert_int_equal(link->queue_bytes, 1u << 30);
+    assert_int_equal(link->queue_age, 90);
+    assert_int_equal(link->on_full, ON_FULL_BLOCK);
+    assert_int_equal(link->max_routes, 7);
+    assert_int_equal(link->max_route_ops, 5000);
+    assert_int_equal(link->max_rate, 1u << 20);
+    cfg_free(cfg);
+    cfg = load(LINK "topics =\nexport =\non_full = drop_newest\ndialect = emqx\nqueue_age = 0\n");
+    assert_int_equal(cfg->links[0].export_count, 0);
+    assert_int_equal(cfg->links[0].on_full, ON_FULL_DROP_NEWEST);
+    assert_int_equal(cfg->links[0].dialect, DIALECT_EMQX);
+    assert_int_equal(cfg->links[0].queue_age, 86400); /* nothing is ever unlimited */
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_impossible_bounds_of_a_link)
+{
+    check_mistake(LINK "topics =\non_full = wait\n",
+                  "f:6: on_full = wait is not possible; right would be drop_oldest | drop_newest | "
+                  "block");
+    check_mistake(LINK "topics =\ndialect = mqtt\n", "f:6: dialect = mqtt is not possible");
+    check_mistake(LINK "topics =\nqueue_bytes = 1KB\n", "f:6: queue_bytes = 1KB is not");
+    check_mistake(LINK "topics =\nqueue_age = 31d\n", "f:6: queue_age = 31d is not");
+    check_mistake(LINK "topics =\nmax_route_ops = 999\n", "f:6: max_route_ops = 999 is not");
+    check_mistake(LINK "topics =\nqueue_bytes = 3GB\n[limits]\nmemory_limit = 2GB\n",
+                  "f:6: queue_bytes (3GB) is more than memory_limit (2GB)");
+    check_mistake(LINK "topics =\nexport = a+\n", "f:6: export: a+ is no filter");
+    check_mistake(LINK "topics =\nexport = $LINK/#\n", "f:6: export: $LINK/# is closed");
+    check_mistake(LINK "topics =\nexport = $share/g/a\n", "f:6: export: $share/g/a can never");
+    check_mistake(LINK "topics = a\nexport = a\nexport = #\n",
+                  "f:6: export: a is covered by # in line 7");
 }
 
 TEST(parse_reads_lists_by_comma_and_by_repetition)
