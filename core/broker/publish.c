@@ -106,6 +106,8 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
         packet.response_topic = p->props.response_topic;
     if (p->props.present & PROP_BIT(PROP_CORRELATION_DATA))
         packet.correlation = p->props.correlation_data;
+    if (!packet.is_impostor && speaker_is_held(c, worker, cluster))
+        return ERR_FULL;
     if (worker != s->number)
         return mail_to_link(s, worker, &packet);
     return !s->hooks.link_packet || s->hooks.link_packet(s->hooks.link, &packet) ? OK : ERR_FULL;

@@ -261,6 +261,8 @@ static bool has_room(struct shard *s, const struct plan *plan, const struct publ
             if (w->group_count && !groups_have_room(s, plan->slots + w->first, w->count))
                 return false;
         } else if (!skips(s, w, p)) {
+            if (!p->is_due && load_relaxed(&s->cluster->shards[w->worker]->links_full))
+                return false;
             if (!mail_room(mail, s->number, w->worker, MAIL_PUBLISH, deliver_bytes(s, w, p)) ||
                 (body > INLINE_BYTES_MAX && !mail_takes(s, w->worker, body)))
                 return false;
@@ -579,6 +581,7 @@ bool due_run(struct shard *s)
         publish_of_message(&p, d->message);
         p.from_id = bytes_of(d->from_id, d->from_count);
         p.from = d->from_count ? session_find(s, p.from_id) : NULL;
+        p.is_due = true;
         if (d->group.generation) {
             struct blob *given = p.blob;
 

@@ -241,6 +241,11 @@ bool shard_hold_input(struct shard *s, int64_t bytes)
     return true;
 }
 
+bool shard_memory_is_full(struct shard *s)
+{
+    return memory_is_full(s);
+}
+
 bool shard_hold_routes(struct shard *s, int64_t bytes)
 {
     if (bytes > 0 && memory_is_full(s))
@@ -374,6 +379,19 @@ enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
 {
     return link_home(s->cluster, cluster);
+}
+
+void shard_links_full(struct shard *s, bool is_full)
+{
+    store_relaxed(&s->links_full, is_full); /* a hint: who reads it late posts a little more */
+}
+
+void shard_link_hold(struct shard *s, uint32_t link, bool is_held)
+{
+    uint64_t bit = 1ull << link, held = load_relaxed(&s->links_held);
+
+    CHECK(link < LINKS_MAX);
+    store_relaxed(&s->links_held, is_held ? held | bit : held & ~bit); /* a hint, as above */
 }
 
 enum err shard_publish(struct shard *s, struct publish *p, bool *matched)

@@ -287,12 +287,21 @@ MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8
  * *packet_max: the largest packet it takes. NULL: it is gone. Valid until the next call that may
  * close it. */
 struct stream *shard_link_stream(struct shard *s, struct client_name who, uint32_t *packet_max);
+/* From now on publishes that any link of this link worker wants find no room (ERR_FULL, as with a
+ * full ring), or do again. Those already on their way are still offered, and those for which nobody
+ * can be parked, as wills. */
+void shard_links_full(struct shard *s, bool is_full);
+/* From now on `$LINK/` packets of a link's own speakers find no room, or do again. Those already on
+ * their way are still offered. */
+void shard_link_hold(struct shard *s, uint32_t link, bool is_held);
 
 /* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
  * packets of that cluster arrive. */
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster);
 /* Publishes a retained text under $SYS/broker/, unless there is no $SYS. Any worker's own shard. */
 void shard_sys_say(struct shard *s, const char *topic, const char *text);
+/* Whether memory_limit is reached: what waits must not grow now. */
+bool shard_memory_is_full(struct shard *s);
 /* The worker's sum of bytes held in messages, for publish_message. */
 uint64_t *shard_waiting(struct shard *s);
 

@@ -96,6 +96,17 @@ struct bytes speaker_cluster(struct bytes topic)
     return level;
 }
 
+bool speaker_is_held(const struct client *c, uint32_t link_worker, struct bytes cluster)
+{
+    const struct cluster_state *all = c->stream.shard->cluster;
+    uint64_t held = load_relaxed(&all->shards[link_worker]->links_held);
+
+    for (uint32_t i = 0; held && i < all->config.link_count; i++)
+        if ((held >> i & 1) && bytes_eq(bytes_str(all->config.links[i].name), cluster))
+            return true;
+    return false;
+}
+
 bool speaker_is_impostor(const struct client *c, struct bytes cluster)
 {
     const struct link_rules *link = link_named(&c->stream.shard->cluster->config, cluster);

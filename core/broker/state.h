@@ -160,6 +160,9 @@ struct shard {
     /* bytes of large bodies and hand-offs that stand in the rings towards this worker; every sender
      * adds */
     _Alignas(CACHE_LINE) _Atomic uint64_t mail_bytes;
+    /* a link worker's: see shard_links_full and shard_link_hold; read by all */
+    _Alignas(CACHE_LINE) _Atomic uint64_t links_held; /* a bit for each link */
+    _Atomic bool links_full;
     _Alignas(CACHE_LINE) struct stats stats;
 };
 
@@ -450,6 +453,8 @@ void speaker_begin(struct client *c);
 bool speaker_may_be_here(struct client *c, const struct packet_connect *p);
 /* The cluster in `$LINK/cluster/KIND/NAME...`; empty: there is none. */
 struct bytes speaker_cluster(struct bytes topic);
+/* Whether the link of that name, which lives on that worker, is held: see shard_link_hold. */
+bool speaker_is_held(const struct client *c, uint32_t link_worker, struct bytes cluster);
 /* Whether a client that may speak for links is not the one of that name. */
 bool speaker_is_impostor(const struct client *c, struct bytes cluster);
 /* A topic or filter under `$LINK/` was closed to it: counted, and said once. */

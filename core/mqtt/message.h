@@ -55,6 +55,7 @@ struct publish {
     bool retain;
     bool from_link; /* came from another cluster: is not forwarded again */
     bool is_will;
+    bool is_due;          /* nobody can be parked for it: a link's bound does not hold it up */
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */
     struct session *from; /* publisher, if its session lives on this worker; else NULL */
     struct bytes from_id; /* publisher's client id and user name, for links and for `source` */
