@@ -61,10 +61,34 @@ static void pump(struct forwarder *f)
     tell_losses(f);
 }
 
+/* ---- age ---- */
+
+static void on_aging(struct timer *t, void *owner, uint64_t now_ms);
+
+/* The timer may be early, for what it was armed for may have gone; then it is armed anew. */
+static void arm_aging(struct forwarder *f, uint64_t due_ms)
+{
+    if (due_ms != UINT64_MAX && !timer_is_armed(&f->aging))
+        timer_arm(shard_timers(f->dialer.host->shard), &f->aging, due_ms, on_aging);
+}
+
+static void on_aging(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct forwarder *f =
+        (struct forwarder *)(void *)((char *)t - offsetof(struct forwarder, aging));
+
+    (void)owner;
+    arm_aging(f, window_age(&f->window, now_ms));
+    tell_losses(f);
+}
+
 void forwarder_push(struct forwarder *f, struct message *record)
 {
+    f->window.must_not_grow = shard_memory_is_full(f->dialer.host->shard);
     window_push(&f->window, record);
     pump(f);
+    if (f->window.waiting.count)
+        arm_aging(f, record->stamp_ms + f->window.age_max);
 }
 
 /* ---- the connection ---- */
@@ -120,6 +144,9 @@ static void on_down(struct dialer *d, bool was_up)
 {
     struct forwarder *f = forwarder_of(d);
 
+    window_stop(&f->window);
+    arm_aging(f, window_age(&f->window, shard_now_ms(d->host->shard)));
+    tell_losses(f);
     f->events->down(f, was_up);
 }
 
@@ -135,13 +162,19 @@ static const struct dialer_events dialer_events = {.up = on_up,
 enum err forwarder_init(struct forwarder *f, struct link_host *host, const struct cfg_link *link,
                         uint32_t number, uint64_t bytes_max, const struct forwarder_events *events)
 {
+    static const enum window_full full[] = {[ON_FULL_DROP_OLDEST] = WINDOW_DROP_OLDEST,
+                                            [ON_FULL_DROP_NEWEST] = WINDOW_DROP_NEWEST,
+                                            [ON_FULL_BLOCK] = WINDOW_BLOCK};
+
     *f = (struct forwarder){.events = events};
-    window_init(&f->window, bytes_max);
+    window_init(&f->window, bytes_max, link->queue_age * 1000ull, full[link->on_full]);
     return dialer_init(&f->dialer, host, link, number, &dialer_events);
 }
 
 void forwarder_fini(struct forwarder *f)
 {
+    if (f->dialer.host)
+        timer_cancel(shard_timers(f->dialer.host->shard), &f->aging);
     dialer_fini(&f->dialer);
     window_fini(&f->window);
 }

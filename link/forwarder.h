@@ -2,8 +2,7 @@
  *
  * What it is given stands in a window (link/window.h): sent while the connection has room, QoS 0
  * and done, QoS 1 and kept until its PUBACK. What comes while the other side is away, slow or its
- * window is full waits, up to a bound; then the oldest is dropped and counted. Nobody who publishes
- * ever waits for a link.
+ * window is full waits, up to a bound and an age; what then comes is the link's on_full to say.
  *
  * Threads  the link worker.
  */
@@ -13,9 +12,6 @@
 #include "link/dialer.h"
 #include "link/window.h"
 
-/* Messages that one link keeps, waiting or unacknowledged, over all its connections, in bytes.
- * Beyond: the oldest that waits is dropped and counted (link_messages_dropped). */
-#define FORWARDER_QUEUE_BYTES (64u << 20)
 /* Connections for messages where the configuration says auto. EMQX opens 8, because each of its
  * waits for 32 PUBACKs at most; one connection with our window does more. */
 #define FORWARDER_CONNECTIONS_AUTO 1u
@@ -36,6 +32,7 @@ struct forwarder_events {
 struct forwarder {
     struct dialer dialer; /* first */
     struct window window;
+    struct timer aging; /* while something waits: not later than it has waited too long */
     const struct forwarder_events *events;
     struct peer *peer; /* whose it is: for the events */
     uint64_t lost_told;
@@ -47,7 +44,8 @@ MUST_USE enum err forwarder_init(struct forwarder *f, struct link_host *host,
                                  const struct forwarder_events *events);
 void forwarder_fini(struct forwarder *f);
 
-/* Takes a record: a message whose topic and payload are those of the PUBLISH, with qos 0 or 1. */
+/* Takes a record: a message whose topic and payload are those of the PUBLISH, with qos 0 or 1, and
+ * whose stamp_ms is the present moment (shard_now_ms). */
 void forwarder_push(struct forwarder *f, struct message *record);
 
 #endif

@@ -22,6 +22,8 @@ struct hub {
     uint32_t peer_count;           /* of links in the configuration */
     struct receiver *receiver;
     struct table locals;
+    bool is_full;    /* a link blocks: no publish for links finds room */
+    uint64_t say_ms; /* no line about that before */
     /* message ids: microseconds, who we are, and a count within one microsecond */
     uint64_t id_us;
     uint64_t id_node; /* 48 bits */
@@ -149,7 +151,7 @@ static struct message *encode(struct hub *h, const struct publish *p)
     uint32_t room = 512 + p->topic.n + p->from_id.n + p->from_user.n + 4 * p->props.n;
     uint8_t id[16], behind[EMQX_TAIL_BYTES], topic[CFG_NAME_BYTES_MAX + 32], *to;
     struct publish out = {.expires_ms = p->expires_ms,
-                          .stamp_ms = p->stamp_ms,
+                          .stamp_ms = shard_now_ms(h->host.shard), /* its age counts from here */
                           .qos = p->qos ? 1 : 0,
                           .protocol = MQTT_5};
     uint32_t head, tail, topic_n;
@@ -167,6 +169,31 @@ static struct message *encode(struct hub *h, const struct publish *p)
     out.topic = bytes_of(topic, topic_n);
     out.payload = bytes_of(to, head + p->payload.n + tail);
     return publish_message(&out, shard_waiting(h->host.shard));
+}
+
+/* Who publishes for a link that is full and blocks is kept waiting where it publishes, not by our
+ * refusing what stands in the rings: behind it would wait what remote clusters send us, and with it
+ * the room that we wait for. */
+static void look_whether_full(struct hub *h)
+{
+    uint64_t now = shard_now_ms(h->host.shard);
+    const struct peer *p = NULL;
+
+    for (uint32_t i = 0; i < h->peer_count && !p; i++)
+        if (h->peers[i] && h->peers[i]->link->enable && peer_blocks(h->peers[i]))
+            p = h->peers[i];
+    if (h->is_full == (p != NULL))
+        return;
+    h->is_full = p != NULL;
+    shard_links_full(h->host.shard, h->is_full);
+    if (!p)
+        return;
+    STAT_INC(shard_count(h->host.shard), link_blocks);
+    if (now < h->say_ms)
+        return;
+    h->say_ms = now + PEER_SAY_MS;
+    host_log(&h->host, 4, "link full", p->link->name, NULL, "queue_bytes is reached",
+             "on_full = block: who publishes for links of its worker waits for room");
 }
 
 static bool on_forward(void *link, const struct publish *p, uint64_t links)
@@ -187,6 +214,8 @@ static bool on_forward(void *link, const struct publish *p, uint64_t links)
         if ((links >> i & 1) && h->peers[i])
             peer_forward(h->peers[i], record, publisher);
     message_release(record);
+    if (!h->is_full)
+        look_whether_full(h);
     return true;
 }
 
@@ -235,6 +264,7 @@ bool hub_turn(struct hub *h)
         if (h->peers[i])
             more |= peer_run(h->peers[i]);
     more |= receiver_turn(h->receiver);
+    look_whether_full(h);
     return more;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
+#include "link/exported.h"
 
 /* A change of the route index that is tried again, in order. */
 struct route_due {
@@ -14,6 +15,11 @@ struct route_due {
     uint32_t filter_n;
     uint8_t filter[];
 };
+
+static uint64_t now(const struct peer *p)
+{
+    return shard_now_ms(p->host->shard);
+}
 
 static struct peer *of_announcer(struct announcer *a)
 {
@@ -121,16 +127,30 @@ static void on_lost(struct forwarder *f, uint64_t count)
     p->say_ms = now + PEER_SAY_MS;
     dialer_peer_text(&f->dialer, peer);
     snprintf(detail, sizeof(detail),
-             "so far: %llu because the queue was full, %llu expired, %llu too large for the other "
-             "side, %llu refused by it, %llu without memory",
-             (unsigned long long)l->full, (unsigned long long)l->expired,
-             (unsigned long long)l->too_large, (unsigned long long)l->refused,
-             (unsigned long long)l->memory);
+             "so far: %llu because the queue was full, %llu waited too long, %llu expired, %llu "
+             "too large for the other side, %llu refused by it, %llu without memory",
+             (unsigned long long)l->full, (unsigned long long)l->aged,
+             (unsigned long long)l->expired, (unsigned long long)l->too_large,
+             (unsigned long long)l->refused, (unsigned long long)l->memory);
     host_log(p->host, 4, "link messages lost", p->link->name, peer, NULL, detail);
 }
 
 static const struct forwarder_events forwarder_events = {
     .up = on_forwarder_up, .down = on_forwarder_down, .lost = on_lost};
+
+bool peer_blocks(const struct peer *p)
+{
+    bool is_short = p->link->on_full == ON_FULL_BLOCK && shard_memory_is_full(p->host->shard);
+
+    if (p->link->on_full != ON_FULL_BLOCK)
+        return false;
+    for (uint32_t i = 0; i < p->forwarder_count; i++) {
+        p->forwarders[i].window.must_not_grow = is_short;
+        if (window_is_full(&p->forwarders[i].window))
+            return true;
+    }
+    return false;
+}
 
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash)
 {
@@ -206,6 +226,11 @@ static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
     char detail[64];
 
     (void)owner;
+    if (timer_is_armed(&p->hold)) { /* it is us who do not listen */
+        timer_arm(shard_timers(p->host->shard), &p->expiry, p->hold.due_ms + PEER_HEAR_MS,
+                  on_expiry);
+        return;
+    }
     if (announced_expire(p->announced, now_ms, &routes)) {
         p->must_sweep = true;
         snprintf(detail, sizeof(detail), "%u routes go", routes);
@@ -240,6 +265,9 @@ static enum peer_refused count_refused(struct stats *stats, enum err err)
     case ERR_MEMORY:
         STAT_INC(stats, link_routes_memory);
         return PEER_REFUSED_MEMORY;
+    case ERR_NONE:
+        STAT_INC(stats, link_routes_not_exported);
+        return PEER_REFUSED_EXPORT;
     default:
         STAT_INC(stats, link_routes_invalid);
         return PEER_REFUSED_INVALID;
@@ -257,27 +285,89 @@ static void route_refused(struct peer *p, const char *event, struct bytes filter
     snprintf(detail, sizeof(detail), "filter %.*s", (int)(filter.n < 200 ? filter.n : 200),
              (const char *)filter.p);
     host_log(p->host, 4, event, p->link->name, NULL,
-             err == ERR_FULL     ? "the link has as many routes as it may"
+             err == ERR_FULL     ? "the link has as many routes as max_routes allows"
              : err == ERR_MEMORY ? "memory_limit is reached, or there is no memory"
+             : err == ERR_NONE   ? "export of the link has nothing of it"
                                  : "not a filter, or deeper than max_topic_levels",
              detail);
+}
+
+/* ---- how fast they may send ---- */
+
+static void on_hold_end(struct timer *t, void *owner, uint64_t now_ms)
+{
+    const struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, hold));
+
+    (void)owner;
+    (void)now_ms;
+    shard_link_hold(p->host->shard, p->number, false);
+}
+
+/* Does not read what they send until then; what is on its way is taken all the same. */
+static void hold_until(struct peer *p, uint64_t due_ms)
+{
+    if (due_ms <= now(p) || (timer_is_armed(&p->hold) && p->hold.due_ms >= due_ms))
+        return;
+    if (!timer_is_armed(&p->hold)) {
+        STAT_INC(shard_count(p->host->shard), link_holds);
+        shard_link_hold(p->host->shard, p->number, true);
+    }
+    timer_arm(shard_timers(p->host->shard), &p->hold, due_ms, on_hold_end);
+    if (now(p) < p->hold_say_ms)
+        return;
+    p->hold_say_ms = now(p) + PEER_SAY_MS;
+    host_log(p->host, 5, "link held back", p->link->name, NULL,
+             "it sends more than max_rate or max_route_ops allows",
+             "its connections are not read for a while");
+}
+
+/* ---- operations ---- */
+
+/* Where an operation of a route payload is applied. */
+struct applied {
+    struct peer *peer;
+    struct announced_actor *actor;
+    bool is_add;
+};
+
+static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
+{
+    const struct applied *to = arg;
+
+    if (to->is_add)
+        return announced_add(to->peer->announced, to->actor, filter, id);
+    announced_delete(to->peer->announced, to->actor, filter, id);
+    return OK;
+}
+
+static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op)
+{
+    struct applied to = {.peer = p, .actor = actor, .is_add = op->is_add};
+
+    if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
+        op->id.n > ANNOUNCED_ID_BYTES_MAX)
+        return ERR_PEER;
+    return exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
+                          apply_part, &to);
 }
 
 void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c)
 {
     struct emqx_ops ops = emqx_ops_begin(c);
     struct emqx_route_op op;
-    enum err err;
 
     while (emqx_ops_next(&ops, &op)) {
-        if (!op.is_add) {
-            announced_delete(p->announced, actor, op.filter, op.id);
-            continue;
-        }
-        err = announced_add(p->announced, actor, op.filter, op.id);
-        if (err != OK) /* the others must not suffer for one */
+        enum err err = apply(p, actor, &op);
+
+        if (err != OK && op.is_add) /* the others must not suffer for one */
             route_refused(p, "link route not taken", op.filter, err);
     }
+    hold_until(p, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
+}
+
+void peer_received(struct peer *p, uint64_t bytes)
+{
+    hold_until(p, rate_take(&p->bytes, bytes, now(p)));
 }
 
 /* ---- our routes ---- */
@@ -324,7 +414,7 @@ static bool make_forwarders(struct peer *p)
         struct forwarder *f = &p->forwarders[p->forwarder_count];
 
         if (forwarder_init(f, p->host, p->link, p->forwarder_count + 1,
-                           FORWARDER_QUEUE_BYTES / count, &forwarder_events) != OK)
+                           p->link->queue_bytes / count, &forwarder_events) != OK)
             return false;
         f->peer = p;
     }
@@ -342,8 +432,10 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->link = link;
     p->number = number;
     p->due_last = &p->due_first;
-    p->interest = interest_create(link->topics, link->topic_count, PEER_ROUTES_MAX, &host->key);
-    p->announced = announced_create(PEER_ACTORS_MAX, PEER_ROUTES_MAX, host->limits->topic_levels,
+    p->ops.per_s = link->max_route_ops;
+    p->bytes.per_s = link->max_rate;
+    p->interest = interest_create(link->topics, link->topic_count, link->max_routes, &host->key);
+    p->announced = announced_create(PEER_ACTORS_MAX, link->max_routes, host->limits->topic_levels,
                                     &host->key, &announced_ops, p);
     if (!p->interest || !p->announced || !make_forwarders(p) ||
         announcer_init(&p->announcer, host, link, p->interest, &announcer_events) != OK) {
@@ -364,6 +456,7 @@ void peer_destroy(struct peer *p)
         free(d);
     }
     timer_cancel(shard_timers(p->host->shard), &p->expiry);
+    timer_cancel(shard_timers(p->host->shard), &p->hold);
     announcer_fini(&p->announcer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         forwarder_fini(&p->forwarders[i]);

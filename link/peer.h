@@ -14,14 +14,14 @@
 #include "link/announced.h"
 #include "link/announcer.h"
 #include "link/forwarder.h"
+#include "link/rate.h"
 
-/* Routes of one link, in each direction. Beyond: not announced, or not taken; counted and said.
- * What the other side announces counts against memory_limit too, with the same end. */
-#define PEER_ROUTES_MAX (4u << 20)
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
 #define PEER_ACTORS_MAX 1024u
 /* Pause between two lines about lost messages of one link. */
 #define PEER_SAY_MS 10000u
+/* After a time in which we did not read what they send, no actor expires for so long. */
+#define PEER_HEAR_MS 2000u
 /* Routes of actors that are gone, or of an earlier life of one, that are removed in one turn. */
 #define PEER_SWEEP_MAX 1000u
 
@@ -29,9 +29,10 @@ struct route_due;
 
 /* Why a route was not taken. */
 enum peer_refused {
-    PEER_REFUSED_NUMBER, /* PEER_ROUTES_MAX */
+    PEER_REFUSED_NUMBER, /* max_routes of the link */
     PEER_REFUSED_MEMORY, /* memory_limit */
     PEER_REFUSED_INVALID,
+    PEER_REFUSED_EXPORT, /* nothing of it is exported */
     PEER_REFUSED_COUNT
 };
 
@@ -53,6 +54,9 @@ struct peer {
     struct timer expiry;                         /* of the actor that is heard of least */
     struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
     uint64_t say_ms;                             /* no line about losses before */
+    struct rate ops, bytes;                      /* of what they send */
+    struct timer hold;                           /* armed: we do not read what they send */
+    uint64_t hold_say_ms;                        /* no line about that before */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
     bool is_up, must_sweep; /* an actor is gone, or has routes of an earlier life */
@@ -72,13 +76,17 @@ void peer_stop(struct peer *p);
 
 /* A local subscription has appeared or gone. */
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);
+/* Whether its queue is full and its link says that who publishes waits for room. */
+bool peer_blocks(const struct peer *p);
 /* A record for them, see forwarder_push; messages of one publisher have one hash. */
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
 
 /* They introduce an actor of theirs: as announced_hello. It also means that they can be reached. */
 MUST_USE enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                              bool *need_bootstrap);
-/* Applies the operations of a route payload to an actor of theirs. */
+/* Applies the operations of a route payload to an actor of theirs, as far as they may have them. */
 void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c);
+/* A packet of theirs with so many bytes was taken: after too many they are not read for a while. */
+void peer_received(struct peer *p, uint64_t bytes);
 
 #endif

@@ -480,7 +480,11 @@ static bool take(struct receiver *r, const struct link_packet *packet)
     }
     if (a.kind != EMQX_TOPIC_ROUTE && a.kind != EMQX_TOPIC_MSG)
         return kick(r, packet, "not a topic of the link protocol");
-    return take_addressed(r, &a);
+    if (!take_addressed(r, &a))
+        return false;
+    if (r->sender && !packet->is_impostor)
+        peer_received(r->sender, (uint64_t)packet->topic.n + packet->payload.n);
+    return true;
 }
 
 /* ---- packets that wait ---- */

@@ -63,9 +63,10 @@ static void ring_rest(struct window_ring *r)
 
 /* ---- life ---- */
 
-void window_init(struct window *w, uint64_t bytes_max)
+void window_init(struct window *w, uint64_t bytes_max, uint64_t age_max, enum window_full full)
 {
-    *w = (struct window){.bytes_max = bytes_max, .first_id = 1, .inflight_max = 1};
+    *w = (struct window){
+        .bytes_max = bytes_max, .age_max = age_max, .full = full, .first_id = 1, .inflight_max = 1};
 }
 
 void window_fini(struct window *w)
@@ -112,19 +113,32 @@ static void pop_acknowledged(struct window *w)
 void window_restart(struct window *w, uint32_t inflight_max, uint32_t packet_max)
 {
     CHECK(inflight_max >= 1 && inflight_max <= IDS);
-    w->resent = 0;
-    w->unacked = 0;
+    window_stop(w);
     w->inflight_max = inflight_max;
     w->packet_max = packet_max;
 }
 
+void window_stop(struct window *w)
+{
+    w->resent = 0;
+    w->unacked = 0;
+}
+
+/* What it may hold now. */
+static uint64_t bound_of(const struct window *w)
+{
+    uint64_t least = w->bytes > WINDOW_LEAST_BYTES ? w->bytes : WINDOW_LEAST_BYTES;
+
+    return w->must_not_grow && least < w->bytes_max ? least : w->bytes_max;
+}
+
 void window_push(struct window *w, struct message *record)
 {
-    uint32_t cost = message_cost(record);
+    uint64_t cost = message_cost(record), most = bound_of(w);
 
-    while (w->waiting.count && w->bytes + cost > w->bytes_max)
+    while (w->full == WINDOW_DROP_OLDEST && w->waiting.count && w->bytes + cost > most)
         drop(w, take_first(&w->waiting), &w->lost.full);
-    if (w->bytes + cost > w->bytes_max) {
+    if (w->full != WINDOW_BLOCK && w->bytes + cost > most) {
         w->lost.full++;
         return;
     }
@@ -154,6 +168,45 @@ static uint32_t header_of(const struct window *w, const struct message *record)
     out.packet_id = record->qos; /* any but 0 */
     size = publish_size(MQTT_5, &out, &header);
     return size == 0 || size > w->packet_max ? 0 : header;
+}
+
+/* ---- age ---- */
+
+static uint64_t due_of(const struct window *w, const struct message *m)
+{
+    return m->stamp_ms + w->age_max;
+}
+
+bool window_is_full(const struct window *w)
+{
+    return w->bytes >= bound_of(w);
+}
+
+uint64_t window_age(struct window *w, uint64_t now_ms)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (uint32_t i = w->resent; i < w->inflight.count; i++) {
+        struct message **m = at(&w->inflight, i);
+
+        if (!*m)
+            continue;
+        next = due_of(w, *m);
+        if (next > now_ms)
+            break;
+        drop(w, *m, &w->lost.aged);
+        *m = NULL;
+        next = UINT64_MAX;
+    }
+    pop_acknowledged(w);
+    if (next != UINT64_MAX)
+        return next; /* what waits came later */
+    while (w->waiting.count && due_of(w, *at(&w->waiting, 0)) <= now_ms)
+        drop(w, take_first(&w->waiting), &w->lost.aged);
+    if (w->waiting.count)
+        return due_of(w, *at(&w->waiting, 0));
+    ring_rest(&w->waiting);
+    return UINT64_MAX;
 }
 
 /* The next in flight that this connection has not had. */
@@ -212,6 +265,7 @@ static bool next_fresh(struct window *w, uint64_t now_ms, struct window_packet *
 
 bool window_next(struct window *w, uint64_t now_ms, struct window_packet *out)
 {
+    (void)window_age(w, now_ms);
     if (w->unacked < w->inflight_max && next_again(w, out))
         return true;
     if (w->resent < w->inflight.count)
@@ -255,5 +309,5 @@ uint64_t window_lost_sum(const struct window *w)
 {
     const struct window_lost *l = &w->lost;
 
-    return l->full + l->expired + l->too_large + l->refused + l->memory;
+    return l->full + l->aged + l->expired + l->too_large + l->refused + l->memory;
 }

@@ -9,8 +9,9 @@
  * acknowledged, and never more than inflight_max.
  *
  * Threads  the worker that owns it; pure: time is given in.
- * Memory   holds a reference to each record; bytes <= bytes_max, kept by dropping the oldest that
- *          waits. Every loss is counted by cause in `lost`.
+ * Memory   holds a reference to each record. bytes <= bytes_max, kept by dropping what waits
+ *          longest or what comes; only WINDOW_BLOCK takes more, and its owner keeps others from publishing.
+ *          Every loss is counted by cause in `lost`.
  */
 #ifndef LINK_WINDOW_H
 #define LINK_WINDOW_H
@@ -19,14 +20,21 @@
 #include "core/base/err.h"
 #include "core/mqtt/message.h"
 
+/* What a window may hold also where memory is short. */
+#define WINDOW_LEAST_BYTES (1u << 20)
+
 /* A queue that grows in powers of two. */
 struct window_ring {
     struct message **v; /* NULL in `inflight`: acknowledged out of turn */
     uint32_t head, count, capacity;
 };
 
+/* What happens at the bound. */
+enum window_full { WINDOW_DROP_OLDEST, WINDOW_DROP_NEWEST, WINDOW_BLOCK };
+
 struct window_lost {
     uint64_t full;      /* the bound was reached */
+    uint64_t aged;      /* it waited for too long */
     uint64_t expired;   /* message expiry passed while it waited */
     uint64_t too_large; /* larger than the other side takes */
     uint64_t refused;   /* answered with a reason of failure */
@@ -36,6 +44,9 @@ struct window_lost {
 struct window {
     struct window_ring waiting, inflight;
     uint64_t bytes, bytes_max;
+    uint64_t age_max;      /* ms that a record may wait */
+    enum window_full full; /* what happens at bytes_max */
+    bool must_not_grow;    /* beyond WINDOW_LEAST_BYTES: set by the owner where memory is short */
     uint32_t resent;       /* of inflight, those sent on the present connection */
     uint32_t unacked;      /* those of them that are not acknowledged */
     uint32_t inflight_max; /* how many may be */
@@ -44,16 +55,19 @@ struct window {
     struct window_lost lost;
 };
 
-/* Empty, for at most `bytes_max` bytes. fini lets go of everything. */
-void window_init(struct window *w, uint64_t bytes_max);
+/* Empty, for at most `bytes_max` bytes, none of which waits for longer than `age_max` ms. fini lets
+ * go of everything. */
+void window_init(struct window *w, uint64_t bytes_max, uint64_t age_max, enum window_full full);
 void window_fini(struct window *w);
 
 /* A connection stands: what is in flight is to be sent again, at most `inflight_max` at once (1 to
  * 65535), no packet larger than `packet_max`. */
 void window_restart(struct window *w, uint32_t inflight_max, uint32_t packet_max);
+/* The connection has ended: nothing counts as sent until window_restart. */
+void window_stop(struct window *w);
 
-/* Appends a record (its qos: 0 or 1; takes a reference). What is too much is dropped: the oldest
- * that waits, or the record itself when it is larger than the bound. */
+/* Appends a record (its qos: 0 or 1; its stamp_ms: the moment at which it came, on the clock of
+ * `now_ms` below; takes a reference). What is too much is dropped, see enum window_full. */
 void window_push(struct window *w, struct message *record);
 
 struct window_packet {
@@ -66,6 +80,12 @@ struct window_packet {
 /* What to send next, or false: nothing, or the window is full. It counts as sent from now on; QoS 0
  * is forgotten at once. `now_ms` is compared with the records' expiry. */
 bool window_next(struct window *w, uint64_t now_ms, struct window_packet *out);
+
+/* Drops what has waited for too long; returns when the next one will have, UINT64_MAX: nothing
+ * waits. What is sent and not acknowledged does not wait while its connection stands. */
+uint64_t window_age(struct window *w, uint64_t now_ms);
+/* Whether it is at its bound, must_not_grow being set or not. */
+bool window_is_full(const struct window *w);
 
 /* A PUBACK. ERR_PEER: nothing with this id is in flight on this connection. */
 MUST_USE enum err window_ack(struct window *w, uint16_t id, bool is_refused);

@@ -805,7 +805,7 @@ TEST(peer_keeps_no_more_than_its_bound_for_an_absent_one)
     for (int i = 0; i < 100; i++)
         publish(c, "a", large, 1);
     k = dialled(":msg:");
-    assert_true(world_peer(w, "beta")->forwarders[0].window.bytes <= FORWARDER_QUEUE_BYTES);
+    assert_true(world_peer(w, "beta")->forwarders[0].window.bytes <= 64u << 20);
     welcome(k, NULL);
     while ((p = wire_next(k))) {
         wire_ack(k, p->publish.packet_id, 0);

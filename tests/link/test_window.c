@@ -6,6 +6,8 @@
 #include "core/mqtt/packet.h"
 #include "link/window.h"
 
+#define AGE 10000u /* ms */
+
 static uint64_t held; /* bytes in messages: 0 at the end of each test, or something leaked */
 
 static struct message *record(uint32_t number, uint8_t qos, uint32_t size, uint64_t expires_ms)
@@ -66,7 +68,7 @@ TEST(window_sends_in_order_and_no_more_than_it_may)
     struct window w;
     uint16_t id[3];
 
-    window_init(&w, 1u << 20);
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 2, UINT32_MAX);
     for (uint32_t i = 0; i < 4; i++)
         push(&w, i, 1);
@@ -92,7 +94,7 @@ TEST(window_refuses_acknowledgements_for_nothing)
     struct window w;
     uint16_t id;
 
-    window_init(&w, 1u << 20);
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 10, UINT32_MAX);
     assert_int_equal(window_ack(&w, 0, false), ERR_PEER);
     assert_int_equal(window_ack(&w, 1, false), ERR_PEER);
@@ -113,7 +115,7 @@ TEST(window_sends_again_what_was_not_acknowledged)
     struct window w;
     uint16_t id[5];
 
-    window_init(&w, 1u << 20);
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 5, UINT32_MAX);
     for (uint32_t i = 0; i < 7; i++)
         push(&w, i, 1);
@@ -142,7 +144,7 @@ TEST(window_drops_the_oldest_that_waits_at_its_bound)
     struct message *m = record(0, 1, 10, 0), *large = record(9, 1, 5000, 0);
     struct window w;
 
-    window_init(&w, 4ull * message_cost(m));
+    window_init(&w, 4ull * message_cost(m), AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 1, UINT32_MAX);
     for (uint32_t i = 0; i < 4; i++)
         push(&w, i, 1);
@@ -163,7 +165,7 @@ TEST(window_drops_what_the_other_side_does_not_take)
     struct message *large = record(1, 1, 1000, 0);
     struct window w;
 
-    window_init(&w, 1u << 20);
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 10, UINT32_MAX);
     window_push(&w, large);
     next(&w, 1, false);
@@ -186,7 +188,7 @@ TEST(window_drops_what_has_expired)
     struct window_packet p;
     struct window w;
 
-    window_init(&w, 1u << 20);
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 10, UINT32_MAX);
     window_push(&w, m);
     window_push(&w, m);
@@ -207,7 +209,7 @@ TEST(window_keeps_order_over_many_ids)
     uint32_t number[40];
     struct window w;
 
-    window_init(&w, 1u << 30);
+    window_init(&w, 1u << 30, AGE, WINDOW_DROP_OLDEST);
     window_restart(&w, 40, UINT32_MAX);
     while (pushed < 200000 || window_count(&w)) {
         struct window_packet p;
@@ -241,5 +243,123 @@ TEST(window_keeps_order_over_many_ids)
     }
     assert_int_equal(high, 200000);
     assert_int_equal(window_lost_sum(&w), 0);
+    end(&w);
+}
+
+/* As push, at a moment. */
+static void push_at(struct window *w, uint32_t number, uint8_t qos, uint64_t now_ms)
+{
+    struct message *m = record(number, qos, 10, 0);
+
+    m->stamp_ms = now_ms;
+    window_push(w, m);
+    message_release(m);
+}
+
+TEST(window_drops_what_has_waited_too_long)
+{
+    struct window_packet p;
+    struct window w;
+
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
+    assert_int_equal(window_age(&w, 0), UINT64_MAX);
+    push_at(&w, 1, 1, 1000);
+    push_at(&w, 2, 0, 2000);
+    push_at(&w, 3, 1, 3000);
+    assert_int_equal(window_age(&w, 999 + AGE), 1000 + AGE);
+    assert_int_equal(window_age(&w, 2000 + AGE), 3000 + AGE);
+    assert_int_equal(w.lost.aged, 2);
+    assert_int_equal(window_count(&w), 1);
+    window_restart(&w, 5, UINT32_MAX);
+    assert_false(window_next(&w, 3000 + AGE, &p)); /* not only when the timer fires */
+    assert_int_equal(w.lost.aged, 3);
+    assert_int_equal(window_lost_sum(&w), 3);
+    assert_int_equal(w.bytes, 0);
+    end(&w);
+}
+
+TEST(window_ages_what_was_sent_only_after_its_connection)
+{
+    struct window w;
+    uint16_t id;
+
+    window_init(&w, 1u << 20, AGE, WINDOW_DROP_OLDEST);
+    window_restart(&w, 5, UINT32_MAX);
+    push_at(&w, 1, 1, 1000);
+    push_at(&w, 2, 1, 5000);
+    id = next(&w, 1, false);
+    next(&w, 2, false);
+    assert_int_equal(window_age(&w, 9000 + AGE), UINT64_MAX);
+    assert_int_equal(window_count(&w), 2);
+    window_stop(&w);
+    assert_int_equal(window_age(&w, 4000 + AGE), 5000 + AGE);
+    assert_int_equal(w.lost.aged, 1);
+    window_restart(&w, 5, UINT32_MAX);
+    assert_int_equal(window_ack(&w, id, false), ERR_PEER);
+    ack(&w, next(&w, 2, true));
+    assert_int_equal(window_count(&w), 0);
+    end(&w);
+}
+
+TEST(window_drops_what_comes_when_told_so)
+{
+    struct message *m = record(0, 1, 10, 0);
+    struct window w;
+
+    window_init(&w, 3ull * message_cost(m), AGE, WINDOW_DROP_NEWEST);
+    message_release(m);
+    for (uint32_t i = 1; i < 7; i++)
+        push(&w, i, 1);
+    assert_int_equal(w.lost.full, 3);
+    assert_true(window_is_full(&w));
+    window_restart(&w, 10, UINT32_MAX);
+    for (uint32_t i = 1; i < 4; i++)
+        ack(&w, next(&w, i, false));
+    nothing(&w);
+    assert_false(window_is_full(&w));
+    end(&w);
+}
+
+TEST(window_that_blocks_takes_what_is_on_its_way)
+{
+    struct message *m = record(0, 1, 10, 0);
+    struct window w;
+
+    window_init(&w, 3ull * message_cost(m), AGE, WINDOW_BLOCK);
+    message_release(m);
+    window_restart(&w, 10, UINT32_MAX);
+    for (uint32_t i = 1; i < 7; i++) {
+        assert_int_equal(window_is_full(&w), i > 3);
+        push(&w, i, 1);
+    }
+    for (uint32_t i = 1; i < 7; i++)
+        ack(&w, next(&w, i, false));
+    assert_int_equal(window_lost_sum(&w), 0);
+    end(&w);
+}
+
+TEST(window_does_not_grow_where_memory_is_short)
+{
+    struct window w;
+    uint32_t held_then;
+
+    window_init(&w, 1u << 30, AGE, WINDOW_DROP_OLDEST);
+    for (uint32_t i = 0; i < 5; i++) {
+        struct message *m = record(i, 1, 300000, 0);
+
+        window_push(&w, m);
+        message_release(m);
+    }
+    held_then = window_count(&w);
+    w.must_not_grow = true;
+    assert_true(window_is_full(&w));
+    push(&w, 5, 1);
+    assert_int_equal(window_count(&w), held_then); /* one went, one came */
+    assert_int_equal(w.lost.full, 1);
+    end(&w);
+    window_init(&w, 1u << 30, AGE, WINDOW_DROP_OLDEST);
+    w.must_not_grow = true;
+    push(&w, 1, 1); /* a little is always taken */
+    assert_int_equal(window_count(&w), 1);
     end(&w);
 }

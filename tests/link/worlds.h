@@ -327,6 +327,8 @@ static inline struct world *world_make(const char *name, uint16_t port)
     return w;
 }
 
+static const struct bytes world_everything = {(const uint8_t *)"#", 1};
+
 /* Adds a link; `topics` are separated by commas. */
 static inline struct cfg_link *world_link(struct world *w, const char *name, uint16_t port,
                                           const char *topics)
@@ -343,8 +345,16 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
                            .clientid = w->cfg.cluster.name,
                            .topics = w->topics[i],
                            .keepalive = 60,
+                           .exports = &world_everything,
+                           .export_count = 1,
                            .retry_interval_ms = 15000,
-                           .max_inflight = 1024};
+                           .max_inflight = 1024,
+                           .window_bytes = 16u << 20,
+                           .queue_bytes = 64u << 20,
+                           .queue_age = 86400,
+                           .max_routes = 4u << 20,
+                           .max_route_ops = 1000000,
+                           .max_rate = 1u << 30};
     for (; *topics; topics = *end ? end + 1 : end) {
         end = strchrnul(topics, ',');
         w->topics[i][l->topic_count++] = bytes_of(topics, (size_t)(end - topics));

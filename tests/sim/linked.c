@@ -40,6 +40,7 @@ static void draw_topics(struct cluster *c, struct cfg_link *link, uint32_t to)
 
 static void add_link(struct cluster *c, uint32_t to)
 {
+    static const struct bytes everything = {(const uint8_t *)"#", 1};
     static const uint32_t inflights[] = {1, 2, 32, 1024};
     struct sim *s = c->all->sim;
     struct cfg_link *link = &c->cfg.links[c->cfg.link_count++];
@@ -56,7 +57,15 @@ static void add_link(struct cluster *c, uint32_t to)
                               .keepalive = chance(s, 50) ? 60 : 10 + draw(s, 50),
                               .retry_interval_ms = 1000 + draw(s, 14000),
                               .max_inflight = inflights[draw(s, 4)],
-                              .connections = draw(s, 4)};
+                              .connections = draw(s, 4),
+                              .exports = &everything,
+                              .export_count = 1,
+                              .window_bytes = 16u << 20,
+                              .queue_bytes = 64u << 20,
+                              .queue_age = 86400,
+                              .max_routes = 1u << 20,
+                              .max_route_ops = 1000000,
+                              .max_rate = 1u << 30};
     draw_topics(c, link, to);
     c->link[to] = link;
 }
