@@ -38,7 +38,12 @@ static void check_control(const struct native_frame *f, const char *hex)
     assert_int_equal(native_frame_encode(f, b, size - 1, &size), ERR_FULL);
     assert_int_equal(size, golden.n);
     assert_int_equal(native_frame_decode(golden, &got), OK);
-    assert_memory_equal(&got, f, sizeof(got));
+    assert_true(got.kind == f->kind && got.generation == f->generation);
+    assert_true(got.number == f->number && got.count == f->count && got.digest == f->digest);
+    assert_true(got.is_end == f->is_end && got.wants_all == f->wants_all);
+    assert_true(got.boot == f->boot && got.first == f->first && got.last == f->last);
+    assert_true(got.window.bytes == f->window.bytes);
+    assert_true(got.window.messages == f->window.messages);
     for (uint32_t n = 0; n < golden.n; n++)
         assert_int_equal(native_frame_decode(bytes_of(golden.p, n), &got), ERR_PEER);
     free_bytes(golden);
