@@ -451,32 +451,6 @@ TEST(wants_deletes_wait_for_every_add)
     wants_destroy(x.w);
 }
 
-TEST(wants_many_hidden_filters_are_shown_in_slices)
-{
-    uint32_t total = 2 * WANTS_SLICE + 5, last = 0;
-    struct end x = make("#", "", total + 1);
-    char f[TEXT_MAX];
-
-    add(&x, "a/#");
-    drain(&x);
-    for (uint32_t i = 0; i < total; i++) {
-        snprintf(f, sizeof(f), "a/%u", i);
-        add(&x, f);
-    }
-    assert_int_equal(wants_state(x.w).hidden, total);
-    del(&x, "a/#");
-    x.now += WANTS_LINGER_MS;
-    for (int i = 0; i < 3; i++) {
-        assert_true(wants_next_due(x.w) <= x.now);
-        wants_run(x.w, x.now);
-        assert_true(wants_state(x.w).pending - last <= WANTS_SLICE + 1);
-        last = wants_state(x.w).pending;
-    }
-    assert_int_equal(last, total + 1);
-    assert_int_equal(wants_state(x.w).hidden, 0);
-    wants_destroy(x.w);
-}
-
 TEST(wants_frames_in_flight_are_bounded_and_acks_cumulative)
 {
     struct end x = make("#", "", 100);
@@ -531,7 +505,7 @@ TEST(wants_an_operation_may_follow_one_that_is_in_flight)
     wants_destroy(x.w);
 }
 
-TEST(wants_what_was_in_flight_at_a_loss_is_sent_again_first)
+TEST(wants_what_was_in_flight_at_a_loss_is_sent_again)
 {
     struct end x = make("#", "", 100);
     struct wants_beat beat;
@@ -626,6 +600,22 @@ TEST(wants_a_new_generation_announces_all_and_then_ends)
     wants_destroy(x.w);
 }
 
+TEST(wants_the_end_waits_for_deletes_that_were_lost)
+{
+    struct end x = make("#", "", 100);
+
+    add(&x, "a");
+    ack(&x, take(&x, 9).number);
+    del(&x, "a");
+    assert_int_equal(take(&x, 9).ops.count, 1);
+    assert_true(wants_end_is_due(x.w));
+    wants_lost(x.w);
+    assert_false(wants_end_is_due(x.w));
+    assert_int_equal(take(&x, 9).ops.count, 1);
+    assert_true(wants_end_is_due(x.w));
+    wants_destroy(x.w);
+}
+
 TEST(wants_what_fits_into_no_frame_is_put_aside_and_hides_nothing)
 {
     struct end x = make("#", "", 100);
@@ -683,6 +673,125 @@ TEST(wants_what_was_forgotten_makes_room)
     assert_int_equal(wants_next_due(x.w), UINT64_MAX);
     drain(&x);
     check_peer(&x, "c");
+    wants_destroy(x.w);
+}
+
+/* ---- more than one slice ---- */
+
+/* What a frame without end was offered, in its order. */
+struct tally {
+    uint32_t adds, deletes, room;
+    const char *find;
+    uint32_t found_at; /* how many came before; UINT32_MAX: it did not come */
+};
+
+static enum wants_taken tally_op(void *arg, bool is_add, struct bytes filter)
+{
+    struct tally *t = arg;
+
+    if (t->adds + t->deletes == t->room)
+        return WANTS_NO_ROOM;
+    if (bytes_eq(filter, bytes_str(t->find)))
+        t->found_at = t->adds + t->deletes;
+    *(is_add ? &t->adds : &t->deletes) += 1;
+    return WANTS_TAKEN;
+}
+
+static struct tally tally(struct end *x, uint32_t room, const char *find)
+{
+    struct tally t = {.room = room, .find = find, .found_at = UINT32_MAX};
+
+    wants_take(x->w, x->now, tally_op, &t);
+    return t;
+}
+
+static void add_many(struct end *x, const char *under, uint32_t count)
+{
+    char f[TEXT_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(f, sizeof(f), "%s/%u", under, i);
+        add(x, f);
+    }
+}
+
+TEST(wants_many_hidden_filters_are_shown_in_slices)
+{
+    uint32_t total = 2 * WANTS_SLICE + 5, last = 0;
+    struct end x = make("#", "", total + 1);
+
+    add(&x, "a/#");
+    drain(&x);
+    add_many(&x, "a", total);
+    assert_int_equal(wants_state(x.w).hidden, total);
+    del(&x, "a/#");
+    x.now += WANTS_LINGER_MS;
+    for (int i = 0; i < 3; i++) {
+        assert_true(wants_next_due(x.w) <= x.now);
+        wants_run(x.w, x.now);
+        assert_true(wants_state(x.w).pending - last <= WANTS_SLICE + 1);
+        last = wants_state(x.w).pending;
+    }
+    assert_int_equal(last, total + 1);
+    assert_int_equal(wants_state(x.w).hidden, 0);
+    wants_destroy(x.w);
+}
+
+/* The filters were hidden by what is sent, and then by what is not and shall never be. */
+TEST(wants_deletes_and_the_end_wait_for_covers_that_were_never_sent)
+{
+    uint32_t total = 2 * WANTS_SLICE + 5;
+    struct end x = make("#", "", total + 2);
+    struct tally t;
+
+    add(&x, "a/#");
+    drain(&x);
+    add_many(&x, "a", total);
+    del(&x, "a/#");
+    x.now += WANTS_LINGER_MS;
+    add(&x, "+/+");
+    while (wants_next_due(x.w) <= x.now)
+        wants_run(x.w, x.now);
+    assert_int_equal(wants_state(x.w).hidden, total);
+    del(&x, "+/+");
+    for (int i = 0; i < 2; i++) {
+        t = tally(&x, UINT32_MAX, "+/+");
+        assert_int_equal(t.adds, WANTS_SLICE);
+        assert_int_equal(t.deletes, 0);
+        assert_int_equal(t.found_at, UINT32_MAX);
+        assert_false(wants_end_is_due(x.w));
+    }
+    t = tally(&x, UINT32_MAX, "a/#");
+    assert_int_equal(t.adds, 5);
+    assert_int_equal(t.found_at, 5);
+    assert_int_equal(wants_state(x.w).hidden, 0);
+    wants_destroy(x.w);
+}
+
+TEST(wants_what_was_lost_goes_before_what_waited_behind_it)
+{
+    struct end x = make("#", "", 10 * WANTS_SORT);
+
+    add(&x, "z");
+    assert_int_equal(tally(&x, 1, "z").found_at, 0);
+    add_many(&x, "a", 3 * WANTS_SORT);
+    wants_lost(x.w);
+    assert_true(tally(&x, WANTS_SORT, "z").found_at < WANTS_SORT);
+    wants_destroy(x.w);
+}
+
+/* The frame ends within a slice: the rest of it waits, nothing is sent twice. */
+TEST(wants_full_frames_leave_nothing_out)
+{
+    struct end x = make("#", "", 10 * WANTS_SORT);
+    uint32_t sum = 0;
+
+    add_many(&x, "a", 3 * WANTS_SORT);
+    for (int i = 0; i < 8; i++)
+        sum += tally(&x, 200, "").adds;
+    assert_int_equal(sum, 3 * WANTS_SORT);
+    assert_int_equal(wants_state(x.w).count, sum);
+    assert_int_equal(wants_state(x.w).pending, 0);
     wants_destroy(x.w);
 }
 
