@@ -35,7 +35,7 @@
 /* Frames of operations in flight. Beats are not counted. */
 #define WANTS_FRAMES_MAX 16u
 /* Operations that are sorted together. */
-#define WANTS_SORT 512u
+#define WANTS_SORT 2048u
 /* Filters that one call of wants_run or wants_take uncovers or frees at most. */
 #define WANTS_SLICE 2048u
 

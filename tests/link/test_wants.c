@@ -788,7 +788,7 @@ TEST(wants_full_frames_leave_nothing_out)
 
     add_many(&x, "a", 3 * WANTS_SORT);
     for (int i = 0; i < 8; i++)
-        sum += tally(&x, 200, "").adds;
+        sum += tally(&x, WANTS_SORT / 2 - 7, "").adds;
     assert_int_equal(sum, 3 * WANTS_SORT);
     assert_int_equal(wants_state(x.w).count, sum);
     assert_int_equal(wants_state(x.w).pending, 0);
