@@ -1,10 +1,11 @@
 /* link/announced.c -- actors, their routes, and the distinct filters behind them.
  *
- * A route holds its filter by reference; the filter counts its routes and is reported with the
- * first and the last. An id that equals its filter, as of every plain subscription, is not stored
- * again. An actor's routes stand in a list ordered by generation: announcing one again moves it to
- * the end, so what an earlier incarnation left behind is always at the front. When an actor goes,
- * all its routes become old in this sense, and the sweep finds them.
+ * A filter counts its routes and is reported with the first and the last. It has a place of its own
+ * for one route whose id is empty, as all are of a native peer, or equals the filter, as that of
+ * every plain subscription does; a further route holds its filter by reference. An actor's routes
+ * stand in a list ordered by generation: announcing an old one moves it to the end, so what an
+ * earlier generation left behind is always at the front. When an actor goes, all its routes become
+ * old in this sense, and the sweep finds them.
  */
 #include "link/announced.h"
 
@@ -15,34 +16,46 @@
 #include "core/base/table.h"
 #include "core/mqtt/topic.h"
 
+struct held {
+    struct held *prev, *next; /* of the actor, older generations first */
+    struct announced_actor *actor;
+    uint32_t generation;
+    uint32_t id_n : 31;  /* ID_IS_FILTER: none of its own */
+    uint32_t is_own : 1; /* part of a filter, else of a route */
+};
+
+#define ID_IS_FILTER 0x7fffffffu
+
 struct filter {
     struct table_node node;
     struct filter *prev, *next; /* all filters, in the order of their coming */
     uint32_t route_count;
     uint32_t n;
+    struct held own; /* without an actor: none */
     uint8_t text[];
 };
 
 struct route {
+    struct held held;
     struct table_node node;
-    struct route *prev, *next; /* of the actor, older generations first */
     struct filter *filter;
-    struct announced_actor *actor;
-    uint32_t generation;
-    uint32_t id_n; /* ID_IS_FILTER: none of its own */
     uint8_t id[];
 };
-
-#define ID_IS_FILTER UINT32_MAX
 
 struct announced_actor {
     struct announced_actor *next;
     uint64_t incarnation, expiry;
-    uint32_t generation; /* counts incarnations seen */
+    uint64_t stream;     /* the generation of its stream */
+    uint32_t generation; /* counts incarnations and generations seen */
     uint32_t number;     /* tells actors apart in hashes */
     uint32_t route_count;
-    bool is_gone; /* expired: kept for its routes only */
-    struct route *first, *last;
+    bool is_gone;           /* expired: kept for its routes only */
+    bool is_kept;           /* nothing is swept until the end marker */
+    bool is_refused;        /* something of the present generation was not taken */
+    bool has_digest;        /* count and digest are kept */
+    uint64_t count, digest; /* of the present generation */
+    struct hash_key digest_key;
+    struct held *first, *last;
     uint32_t name_n;
     uint8_t name[];
 };
@@ -54,6 +67,7 @@ struct announced {
     struct announced_actor *actors;
     uint32_t actor_count, gone_count; /* gone: not in actor_count */
     uint32_t actors_max, routes_max, levels_max, next_number;
+    uint32_t route_count;
     const struct announced_ops *ops;
     void *arg;
 };
@@ -149,12 +163,25 @@ static void filter_free(struct announced *a, struct filter *f)
 
 /* -------------------------------------------------------------------------------- routes --- */
 
-static struct bytes id_of(const struct route *r)
+static struct route *route_of(struct held *h)
 {
-    return r->id_n == ID_IS_FILTER ? text_of(r->filter) : bytes_of(r->id, r->id_n);
+    CHECK(!h->is_own);
+    return TABLE_OBJECT(h, struct route, held);
 }
 
-/* What a route takes; an id that is its filter stands there. */
+static struct filter *filter_of(struct held *h)
+{
+    return h->is_own ? TABLE_OBJECT(h, struct filter, own) : route_of(h)->filter;
+}
+
+static bool has_id(struct held *h, struct bytes id)
+{
+    if (h->id_n == ID_IS_FILTER)
+        return bytes_eq(text_of(filter_of(h)), id);
+    return h->is_own ? id.n == 0 : bytes_eq(bytes_of(route_of(h)->id, h->id_n), id);
+}
+
+/* What a route takes that does not stand in its filter; an id that is the filter stands there. */
 static size_t route_bytes(uint32_t id_n)
 {
     return sizeof(struct route) + (id_n == ID_IS_FILTER ? 0 : id_n);
@@ -166,104 +193,147 @@ static uint64_t route_hash(const struct announced *a, uint64_t filter_hash, uint
     return hash_more(&a->key, filter_hash + actor, id);
 }
 
-static struct route *route_find(const struct announced *a, const struct announced_actor *actor,
-                                const struct filter *f, struct bytes id)
+static struct held *held_find(const struct announced *a, const struct announced_actor *actor,
+                              struct filter *f, struct bytes id)
 {
-    struct table_node *n = table_first(&a->routes, route_hash(a, f->node.hash, actor->number, id));
+    struct table_node *n;
 
+    if (f->own.actor == actor && has_id(&f->own, id))
+        return &f->own;
+    if (a->routes.count == 0)
+        return NULL;
+    n = table_first(&a->routes, route_hash(a, f->node.hash, actor->number, id));
     for (; n; n = table_after(n)) {
         struct route *r = TABLE_OBJECT(n, struct route, node);
 
-        if (r->filter == f && r->actor == actor && bytes_eq(id_of(r), id))
-            return r;
+        if (r->filter == f && r->held.actor == actor && has_id(&r->held, id))
+            return &r->held;
     }
     return NULL;
 }
 
-static void route_append(struct route *r)
+/* Adds a filter of the present generation to count and digest, or takes it out. */
+static void count_in(struct announced_actor *actor, const struct filter *f, bool is_heard)
 {
-    struct announced_actor *actor = r->actor;
+    uint64_t hash;
 
-    r->generation = actor->generation;
-    r->prev = actor->last;
-    r->next = NULL;
-    *(actor->last ? &actor->last->next : &actor->first) = r;
-    actor->last = r;
+    if (!actor->has_digest)
+        return;
+    hash = hash_bytes(&actor->digest_key, text_of(f));
+    actor->count += is_heard ? 1 : UINT64_MAX;
+    actor->digest += is_heard ? hash : 0 - hash;
+}
+
+static void held_append(struct held *h)
+{
+    struct announced_actor *actor = h->actor;
+
+    h->generation = actor->generation;
+    h->prev = actor->last;
+    h->next = NULL;
+    *(actor->last ? &actor->last->next : &actor->first) = h;
+    actor->last = h;
     actor->route_count++;
+    count_in(actor, filter_of(h), true);
 }
 
-static void route_unlink(struct announced_actor *actor, struct route *r)
+static void held_unlink(struct announced_actor *actor, struct held *h)
 {
-    CHECK(r->actor == actor);
-    *(r->prev ? &r->prev->next : &actor->first) = r->next;
-    *(r->next ? &r->next->prev : &actor->last) = r->prev;
+    CHECK(h->actor == actor);
+    *(h->prev ? &h->prev->next : &actor->first) = h->next;
+    *(h->next ? &h->next->prev : &actor->last) = h->prev;
     actor->route_count--;
+    if (h->generation == actor->generation)
+        count_in(actor, filter_of(h), false);
 }
 
-static void route_free(struct announced *a, struct announced_actor *actor, struct route *r)
+static void held_free(struct announced *a, struct announced_actor *actor, struct held *h)
 {
-    struct filter *f = r->filter;
+    struct filter *f = filter_of(h);
 
-    route_unlink(actor, r);
-    table_remove(&a->routes, &r->node);
-    let_go(a, route_bytes(r->id_n));
-    free(r);
+    held_unlink(actor, h);
+    a->route_count--;
+    if (h->is_own) {
+        h->actor = NULL;
+    } else {
+        table_remove(&a->routes, &route_of(h)->node);
+        let_go(a, route_bytes(h->id_n));
+        free(route_of(h));
+    }
     if (--f->route_count > 0)
         return;
     a->ops->report(a->arg, text_of(f), false);
     filter_free(a, f);
 }
 
-static enum err route_make(struct announced *a, struct announced_actor *actor, struct filter *f,
-                           struct bytes id)
+/* A route outside of its filter. */
+static struct held *route_make(struct announced *a, const struct announced_actor *actor,
+                               struct filter *f, struct bytes id, uint32_t id_n)
 {
-    uint32_t id_n = bytes_eq(id, text_of(f)) ? ID_IS_FILTER : id.n;
     struct route *r = NULL;
 
     if (!hold(a, (int64_t)route_bytes(id_n)))
-        return ERR_MEMORY;
+        return NULL;
     r = malloc(route_bytes(id_n));
     if (!r)
         goto no_memory;
-    *r = (struct route){.filter = f, .actor = actor, .id_n = id_n};
+    *r = (struct route){.filter = f};
     if (id_n != ID_IS_FILTER)
         bytes_put(r->id, id);
     if (!table_insert(&a->routes, &r->node, route_hash(a, f->node.hash, actor->number, id)))
         goto no_memory;
-    route_append(r);
-    f->route_count++;
-    return OK;
+    return &r->held;
 
 no_memory:
     free(r);
     let_go(a, route_bytes(id_n));
-    return ERR_MEMORY;
+    return NULL;
 }
 
-enum err announced_add(struct announced *a, struct announced_actor *actor, struct bytes filter,
-                       struct bytes id)
+static enum err held_make(struct announced *a, struct announced_actor *actor, struct filter *f,
+                          struct bytes id)
+{
+    uint32_t id_n = bytes_eq(id, text_of(f)) ? ID_IS_FILTER : id.n;
+    bool is_own = !f->own.actor && (id_n == ID_IS_FILTER || id_n == 0);
+    struct held *h = is_own ? &f->own : route_make(a, actor, f, id, id_n);
+
+    if (!h)
+        return ERR_MEMORY;
+    *h = (struct held){.actor = actor, .id_n = id_n & ID_IS_FILTER, .is_own = is_own};
+    held_append(h);
+    a->route_count++;
+    f->route_count++;
+    return OK;
+}
+
+static bool sweep(struct announced *a, struct announced_actor *actor, uint32_t *count);
+
+static enum err add(struct announced *a, struct announced_actor *actor, struct bytes filter,
+                    struct bytes id)
 {
     uint64_t hash = hash_bytes(&a->key, filter);
+    uint32_t one = 1;
     struct filter *f;
-    struct route *r;
+    struct held *h;
     enum err e;
 
     if (!topic_filter_valid(filter, a->levels_max) || id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
-    if (a->routes.count >= a->routes_max)
-        (void)announced_sweep(a, actor, 1);
+    if (a->route_count >= a->routes_max)
+        (void)sweep(a, actor, &one);
     f = filter_find(a, filter, hash);
-    r = f ? route_find(a, actor, f, id) : NULL;
-    if (r) { /* again: it belongs to the present incarnation now */
-        route_unlink(actor, r);
-        route_append(r);
-        return OK;
+    h = f ? held_find(a, actor, f, id) : NULL;
+    if (h && h->generation != actor->generation) { /* it belongs to the present one now */
+        held_unlink(actor, h);
+        held_append(h);
     }
-    if (a->routes.count >= a->routes_max)
+    if (h)
+        return OK;
+    if (a->route_count >= a->routes_max)
         return ERR_FULL;
     if (!f && !(f = filter_make(a, filter, hash)))
         return ERR_MEMORY;
-    e = route_make(a, actor, f, id);
+    e = held_make(a, actor, f, id);
     if (e != OK && f->route_count == 0)
         filter_free(a, f);
     if (e == OK && f->route_count == 1)
@@ -271,17 +341,27 @@ enum err announced_add(struct announced *a, struct announced_actor *actor, struc
     return e;
 }
 
+enum err announced_add(struct announced *a, struct announced_actor *actor, struct bytes filter,
+                       struct bytes id)
+{
+    enum err e = add(a, actor, filter, id);
+
+    if (e != OK)
+        announced_refuse(actor);
+    return e;
+}
+
 void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,
                       struct bytes id)
 {
     struct filter *f = filter_find(a, filter, hash_bytes(&a->key, filter));
-    struct route *r = f ? route_find(a, actor, f, id) : NULL;
+    struct held *h = f ? held_find(a, actor, f, id) : NULL;
 
-    if (r)
-        route_free(a, actor, r);
+    if (h)
+        held_free(a, actor, h);
 }
 
-/* Uses up *count. */
+/* Uses up *count. Also of an actor that is kept: somebody needs the room. */
 static bool sweep(struct announced *a, struct announced_actor *actor, uint32_t *count)
 {
     while (actor->first && actor->first->generation != actor->generation) {
@@ -289,14 +369,59 @@ static bool sweep(struct announced *a, struct announced_actor *actor, uint32_t *
             return true;
         --*count;
         CHECK(actor->first->prev == NULL);
-        route_free(a, actor, actor->first);
+        held_free(a, actor, actor->first);
     }
     return false;
 }
 
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max)
 {
-    return sweep(a, actor, &count_max);
+    return !actor->is_kept && sweep(a, actor, &count_max);
+}
+
+/* ------------------------------------------------------------------------------- streams --- */
+
+static void begin_generation(struct announced_actor *actor)
+{
+    actor->generation++;
+    actor->count = actor->digest = 0;
+    actor->is_refused = false;
+}
+
+enum err announced_renew(struct announced_actor *actor, uint64_t generation,
+                         const struct hash_key *digest_key)
+{
+    if (generation < actor->stream)
+        return ERR_PEER;
+    if (generation == actor->stream)
+        return OK;
+    begin_generation(actor);
+    actor->stream = generation;
+    actor->digest_key = *digest_key;
+    actor->has_digest = actor->is_kept = true;
+    return OK;
+}
+
+void announced_keep(struct announced_actor *actor)
+{
+    actor->is_kept = true;
+}
+
+void announced_end(struct announced_actor *actor)
+{
+    actor->is_kept = false;
+}
+
+void announced_refuse(struct announced_actor *actor)
+{
+    actor->is_refused = true;
+}
+
+bool announced_differs(const struct announced_actor *actor, uint64_t count, uint64_t digest)
+{
+    if (actor->is_kept || actor->is_refused || !actor->has_digest)
+        return false;
+    return actor->count != count || actor->digest != digest;
 }
 
 /* -------------------------------------------------------------------------------- actors --- */
@@ -311,9 +436,15 @@ static struct announced_actor *actor_find(struct announced *a, struct bytes name
 }
 
 /* A new generation of nothing is complete; of something, all routes are old. */
-static void actor_renew(struct announced *a, struct announced_actor *actor, enum announced_old old)
+static void actor_renew(struct announced *a, struct announced_actor *actor, uint64_t incarnation,
+                        enum announced_old old)
 {
-    actor->generation++;
+    begin_generation(actor);
+    actor->is_kept = false;
+    if (incarnation != actor->incarnation) { /* it may speak another dialect now */
+        actor->stream = 0;
+        actor->has_digest = false;
+    }
     if (actor->is_gone) {
         actor->is_gone = false;
         a->gone_count--;
@@ -345,7 +476,7 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
         a->actors = actor;
         a->actor_count++;
     } else if (*need_bootstrap) {
-        actor_renew(a, actor, old);
+        actor_renew(a, actor, incarnation, old);
     }
     actor->incarnation = incarnation;
     actor->expiry = expiry;
@@ -380,7 +511,7 @@ bool announced_sweep_all(struct announced *a, uint32_t count_max)
     struct announced_actor **at = &a->actors;
 
     while (*at) {
-        if (sweep(a, *at, &count_max))
+        if (!(*at)->is_kept && sweep(a, *at, &count_max))
             return true;
         if ((*at)->is_gone)
             actor_free(a, at);
@@ -399,7 +530,8 @@ uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes)
         if (actor->is_gone || actor->expiry > now)
             continue;
         actor->is_gone = true;
-        actor->generation++;
+        actor->is_kept = false;
+        begin_generation(actor);
         a->actor_count--;
         a->gone_count++;
         *routes += actor->route_count;
@@ -422,7 +554,7 @@ void announced_drop(struct announced *a)
 {
     while (a->actors) {
         while (a->actors->first)
-            route_free(a, a->actors, a->actors->first);
+            held_free(a, a->actors, a->actors->first);
         actor_free(a, &a->actors);
     }
 }
@@ -445,7 +577,7 @@ uint32_t announced_actor_count(const struct announced *a)
 
 uint32_t announced_route_count(const struct announced *a)
 {
-    return a->routes.count;
+    return a->route_count;
 }
 
 uint32_t announced_filter_count(const struct announced *a)

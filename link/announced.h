@@ -10,9 +10,16 @@
  * comes back meanwhile it is a new one: what is left of its routes stays until announced again or
  * swept, like those of an earlier life.
  *
+ * A native peer (link/native.h) announces in a stream with generations. announced_renew begins a
+ * higher one; what the actor had stays until it is announced again, withdrawn, or swept after
+ * announced_end, the end marker. Count and digest of what it announced in the present generation
+ * are kept, to be compared with what the peer believes. Its routes have empty ids.
+ *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
- * Memory   a piece for each route and each distinct filter; bounded by `routes_max`, and each asked
- *          for before it is taken (announced_hold).
+ * Memory   a piece for each distinct filter, 72 bytes and its text, and 8 to 16 bytes of hash
+ *          table; it has room for one route with an empty id or one that is the filter. As much
+ *          again for each further route. Bounded by `routes_max`, and each asked for before it is
+ *          taken (announced_hold).
  */
 #ifndef LINK_ANNOUNCED_H
 #define LINK_ANNOUNCED_H
@@ -103,12 +110,35 @@ MUST_USE enum err announced_add(struct announced *a, struct announced_actor *act
 void announced_delete(struct announced *a, struct announced_actor *actor, struct bytes filter,
                       struct bytes id);
 
-/* Removes up to `count_max` routes that the actor's present incarnation has not announced again.
- * Returns whether some are left. */
+/* Removes up to `count_max` routes that the actor's present incarnation and generation have not
+ * announced again. Returns whether some are left. Of a kept actor nothing is removed. */
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max);
 /* The same for all actors together, and for those that are gone: once their last route is removed
  * they are forgotten. */
 bool announced_sweep_all(struct announced *a, uint32_t count_max);
+
+/* ---- the stream of a native peer ---- */
+
+/* Nothing of the actor is swept until announced_end. To be said right after announced_hello when
+ * the peer is native and must announce: its first frame may take its time. */
+void announced_keep(struct announced_actor *actor);
+
+/* Comes before each element of the stream, with native_digest_key of its generation. A higher one
+ * than before: a new announcement begins, and the actor is kept. ERR_PEER: a lower one. */
+MUST_USE enum err announced_renew(struct announced_actor *actor, uint64_t generation,
+                                  const struct hash_key *digest_key);
+/* The end marker of the present generation: announced_sweep removes what was not heard again. */
+void announced_end(struct announced_actor *actor);
+
+/* Something of the present generation was not taken, as when announced_add has failed: there is
+ * nothing to compare until the next. */
+void announced_refuse(struct announced_actor *actor);
+
+/* Whether what the actor announced in its present generation is not what it believes. False while
+ * it is kept, after a refusal, and before its first generation: there is nothing to compare. */
+bool announced_differs(const struct announced_actor *actor, uint64_t count, uint64_t digest);
+
+/* ---- time, and all of it ---- */
 
 /* Every actor whose expiry is not after `now` is gone. Returns how many; *routes is how many routes
  * announced_sweep_all will remove for it. */

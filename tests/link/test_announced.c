@@ -365,22 +365,180 @@ TEST(announced_filters_can_be_walked)
     announced_destroy(a);
 }
 
+/* ---- the stream of a native peer ---- */
+
+static struct hash_key digest_key(uint64_t generation)
+{
+    return (struct hash_key){{9, 8, 7, generation}};
+}
+
+static enum err renew(struct announced_actor *actor, uint64_t generation)
+{
+    struct hash_key k = digest_key(generation);
+
+    return announced_renew(actor, generation, &k);
+}
+
+/* What a peer believes that has announced these. */
+static bool differs(const struct announced_actor *actor, uint64_t generation, const char *f1,
+                    const char *f2)
+{
+    struct hash_key k = digest_key(generation);
+    uint64_t digest = hash_bytes(&k, bytes_str(f1)) + hash_bytes(&k, bytes_str(f2));
+
+    return announced_differs(actor, 2, digest);
+}
+
+TEST(announced_only_the_end_of_the_newest_generation_sweeps)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 100);
+    struct announced_actor *n = hello(a, "n", 1, 50, true);
+
+    announced_keep(n);
+    assert_false(announced_sweep_all(a, 10));
+    assert_int_equal(renew(n, 1), OK);
+    assert_int_equal(add(a, n, "a", ""), OK);
+    assert_int_equal(add(a, n, "b", ""), OK);
+    assert_int_equal(add(a, n, "c", ""), OK);
+    announced_end(n);
+    assert_int_equal(renew(n, 2), OK);
+    assert_int_equal(add(a, n, "b", ""), OK);
+    assert_int_equal(renew(n, 4), OK);
+    assert_int_equal(add(a, n, "a", ""), OK);
+    assert_int_equal(renew(n, 3), ERR_PEER);
+    assert_int_equal(renew(n, 4), OK);
+    assert_false(announced_sweep(a, n, 10));
+    assert_false(announced_sweep_all(a, 10));
+    assert_int_equal(x.count, 3);
+    announced_end(n);
+    assert_true(announced_sweep(a, n, 1));
+    assert_false(announced_sweep(a, n, 1));
+    assert_int_equal(x.count, 1);
+    assert_true(index_find(&x, "a") >= 0);
+    assert_int_equal(x.reports, 5);
+    announced_destroy(a);
+}
+
+TEST(announced_compares_what_is_complete)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 3);
+    struct announced_actor *n = hello(a, "n", 1, 50, true);
+
+    assert_false(differs(n, 1, "a", "b"));
+    assert_int_equal(renew(n, 1), OK);
+    assert_int_equal(add(a, n, "a", ""), OK);
+    assert_false(differs(n, 1, "a", "b")); /* still being announced */
+    announced_end(n);
+    assert_true(differs(n, 1, "a", "b"));
+    assert_int_equal(add(a, n, "b", ""), OK);
+    assert_int_equal(add(a, n, "b", ""), OK);
+    assert_int_equal(add(a, n, "c", ""), OK);
+    del(a, n, "c", "");
+    del(a, n, "c", "");
+    assert_false(differs(n, 1, "a", "b"));
+    assert_true(differs(n, 1, "a", "c"));
+    assert_true(differs(n, 2, "a", "b"));
+    assert_int_equal(add(a, n, "c", ""), OK);
+    assert_true(differs(n, 1, "a", "b"));
+    assert_int_equal(add(a, n, "d", ""), ERR_FULL);
+    assert_false(differs(n, 1, "a", "b"));
+    assert_int_equal(renew(n, 2), OK); /* what is old is not counted, whatever becomes of it */
+    assert_int_equal(add(a, n, "c", ""), OK);
+    assert_int_equal(add(a, n, "b", ""), OK);
+    announced_end(n);
+    assert_false(differs(n, 2, "b", "c"));
+    assert_false(announced_sweep(a, n, 10));
+    assert_false(differs(n, 2, "b", "c"));
+    announced_refuse(n);
+    assert_false(differs(n, 2, "a", "b"));
+    announced_destroy(a);
+}
+
+TEST(announced_who_is_gone_is_swept_though_kept)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 100);
+    struct announced_actor *n = hello(a, "n", 1, 50, true);
+    uint32_t routes;
+
+    assert_int_equal(renew(n, 7), OK);
+    assert_int_equal(add(a, n, "a", ""), OK);
+    assert_int_equal(announced_expire(a, 50, &routes), 1);
+    assert_false(announced_sweep_all(a, 10));
+    assert_int_equal(x.count, 0);
+    n = hello(a, "n", 2, 90, true);
+    assert_int_equal(renew(n, 1), OK); /* another life counts anew */
+    announced_destroy(a);
+}
+
+TEST(announced_a_route_in_its_filter_is_one_of_many)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 100);
+    struct announced_actor *n = hello(a, "n", 1, 50, true);
+    struct announced_actor *o = hello(a, "o", 1, 50, true);
+    int64_t alone;
+
+    assert_int_equal(add(a, n, "a", ""), OK);
+    alone = x.held;
+    assert_int_equal(add(a, o, "a", ""), OK);
+    assert_true(x.held > alone);
+    assert_int_equal(add(a, n, "a", "a"), OK);
+    assert_int_equal(add(a, n, "a", "i"), OK);
+    assert_int_equal(announced_route_count(a), 4);
+    del(a, n, "a", "");
+    assert_int_equal(add(a, n, "a", "a"), OK);
+    assert_int_equal(announced_route_count(a), 3);
+    del(a, n, "a", "a");
+    del(a, n, "a", "i");
+    assert_int_equal(x.count, 1);
+    del(a, o, "a", "");
+    assert_int_equal(x.count, 0);
+    assert_int_equal(x.held, 0);
+    announced_destroy(a);
+}
+
 /* ---- random: a naive table of routes ---- */
 
 #define ACTORS 3
 #define FILTERS 6
-#define IDS 4
+#define IDS 5
 
 static const char *const filters[FILTERS] = {"a", "a/+", "#", "b/c", "$x", "b"};
-static const char *const ids[IDS] = {"a", "i1", "b", "i2"};
+static const char *const ids[IDS] = {"a", "i1", "b", "i2", ""};
 
 struct model {
     uint64_t incarnation[ACTORS], expiry[ACTORS]; /* 0: absent */
     uint8_t has[ACTORS][FILTERS][IDS];            /* 1: yes, 2: of an earlier incarnation */
+    uint64_t stream[ACTORS];                      /* generation; 0: none of this incarnation */
+    bool is_kept[ACTORS];
     uint64_t now;
 };
 
-static void model_check(const struct model *m, const struct index *x, const struct announced *a)
+static const char *const names[ACTORS] = {"n0", "n1", "n2"};
+
+static void model_check_stream(const struct model *m, struct announced *a, int n)
+{
+    struct announced_actor *actor = announced_find(a, bytes_str(names[n]), m->incarnation[n]);
+    struct hash_key k = digest_key(m->stream[n]);
+    uint64_t count = 0, digest = 0;
+
+    for (int f = 0; f < FILTERS; f++)
+        for (int i = 0; i < IDS; i++)
+            if (m->has[n][f][i] == 1) {
+                count++;
+                digest += hash_bytes(&k, bytes_str(filters[f]));
+            }
+    assert_false(announced_differs(actor, count, digest));
+    assert_int_equal(announced_differs(actor, count, digest + 1),
+                     m->stream[n] > 0 && !m->is_kept[n]);
+    assert_int_equal(announced_differs(actor, count + 1, digest),
+                     m->stream[n] > 0 && !m->is_kept[n]);
+}
+
+static void model_check(const struct model *m, const struct index *x, struct announced *a)
 {
     uint32_t routes = 0, wanted = 0, actors = 0;
 
@@ -395,8 +553,11 @@ static void model_check(const struct model *m, const struct index *x, const stru
         wanted += is_wanted;
         assert_int_equal(index_find(x, filters[f]) >= 0, is_wanted);
     }
-    for (int n = 0; n < ACTORS; n++)
+    for (int n = 0; n < ACTORS; n++) {
         actors += m->incarnation[n] != 0;
+        if (m->incarnation[n])
+            model_check_stream(m, a, n);
+    }
     assert_int_equal(x->count, wanted);
     assert_int_equal(announced_filter_count(a), wanted);
     assert_int_equal(announced_route_count(a), routes);
@@ -406,7 +567,6 @@ static void model_check(const struct model *m, const struct index *x, const stru
 static void model_hello(struct model *m, struct announced *a, int n, uint64_t incarnation,
                         bool stay)
 {
-    const char *const names[ACTORS] = {"n0", "n1", "n2"};
     bool is_new = incarnation > m->incarnation[n], need;
     enum err e = announced_hello(a, bytes_str(names[n]), incarnation, m->now + 20,
                                  stay ? ANNOUNCED_OLD_STAY : ANNOUNCED_OLD_GO, &need);
@@ -418,6 +578,10 @@ static void model_hello(struct model *m, struct announced *a, int n, uint64_t in
     for (int f = 0; f < FILTERS && is_new; f++)
         for (int i = 0; i < IDS; i++)
             m->has[n][f][i] = m->has[n][f][i] && stay ? 2 : 0;
+    if (is_new) {
+        m->stream[n] = 0;
+        m->is_kept[n] = false;
+    }
     m->incarnation[n] = incarnation;
     m->expiry[n] = m->now + 20;
 }
@@ -430,6 +594,8 @@ static void model_expire(struct model *m, struct announced *a)
         if (m->incarnation[n] == 0 || m->expiry[n] > m->now)
             continue;
         m->incarnation[n] = 0;
+        m->stream[n] = 0; /* it may come back with any, and is asked for another */
+        m->is_kept[n] = false;
         memset(m->has[n], 0, sizeof(m->has[n]));
         gone++;
     }
@@ -439,12 +605,23 @@ static void model_expire(struct model *m, struct announced *a)
     for (int n = 0; n < ACTORS; n++)
         for (int f = 0; f < FILTERS; f++)
             for (int i = 0; i < IDS; i++)
-                m->has[n][f][i] &= 1; /* that sweeps what is old, too */
+                if (!m->is_kept[n])
+                    m->has[n][f][i] &= 1; /* that sweeps what is old, too */
+}
+
+static void model_renew(struct model *m, struct announced_actor *actor, int n)
+{
+    struct hash_key k = digest_key(++m->stream[n]);
+
+    assert_int_equal(announced_renew(actor, m->stream[n], &k), OK);
+    m->is_kept[n] = true;
+    for (int f = 0; f < FILTERS; f++)
+        for (int i = 0; i < IDS; i++)
+            m->has[n][f][i] = m->has[n][f][i] ? 2 : 0;
 }
 
 static void model_step(struct model *m, struct announced *a, uint64_t *seed)
 {
-    const char *const names[ACTORS] = {"n0", "n1", "n2"};
     int n = (int)(draw(seed) % ACTORS), f = (int)(draw(seed) % FILTERS);
     int i = (int)(draw(seed) % IDS);
     struct announced_actor *actor = announced_find(a, bytes_str(names[n]), m->incarnation[n]);
@@ -461,9 +638,14 @@ static void model_step(struct model *m, struct announced *a, uint64_t *seed)
         announced_beat(actor, m->expiry[n] = m->now + 20);
     } else if (what == 3) {
         assert_false(announced_sweep(a, actor, UINT32_MAX));
-        for (f = 0; f < FILTERS; f++)
+        for (f = 0; f < FILTERS && !m->is_kept[n]; f++)
             for (i = 0; i < IDS; i++)
                 m->has[n][f][i] &= 1;
+    } else if (what == 4) {
+        model_renew(m, actor, n);
+    } else if (what == 5) {
+        announced_end(actor);
+        m->is_kept[n] = false;
     } else if (what < 12) {
         assert_int_equal(add(a, actor, filters[f], ids[i]), OK);
         m->has[n][f][i] = 1;
