@@ -14,7 +14,7 @@
  * who has failed least, then whose ban ends first. Places are found by a keyed hash, so nobody can
  * aim at one.
  *
- * Threads  bans_failed: any, under a lock; a failure has cost a password hash already. The
+ * Threads  bans_failed: any, under a lock; who fails often is soon not asked any more. The
  *          questions: any, without a lock: while nobody is banned they read one word that nobody
  *          writes. create, destroy: main.
  * Memory   BAN_PLACES places of 32 bytes, touched as they are used.

@@ -1,4 +1,4 @@
-/* net/clock.h -- what time it is; the only clock of the process.
+/* net/clock.h -- what time it is; the broker's only clock, but for a deadline in net/resolver.c.
  *
  * Core is handed these numbers and never asks itself.  Any thread.
  */

@@ -1,11 +1,12 @@
 /* net/conn.h -- the socket of one stream: receive, send, join, close.
  *
  * Before its CONNECT is whole a connection has no stream: single receives gather bytes, then
- * shard_greet says where it belongs. At home (or by way of a hand-off) it gets a client, and its
- * bytes go to stream->ops->input, straight from the shared receive buffer. Only the start of a
- * packet that is not whole is copied, into memory that exists as long as it is needed and grows
- * with what arrives. An idle connection has no buffer. That memory is counted with the shard; where
- * memory_limit is reached, a connection that needs much of it is closed.
+ * shard_greet says where it belongs, and net/auth who it is, for which it may have to wait. At home
+ * (or by way of a hand-off) it gets a client, and its bytes go to stream->ops->input, straight from
+ * the shared receive buffer. Only the start of a packet that is not whole is copied, into memory
+ * that exists as long as it is needed and grows with what arrives. An idle connection has no
+ * buffer. That memory is counted with the shard; where memory_limit is reached, a connection that
+ * needs much of it is closed.
  *
  * Sending: the dirty streams of a turn are walked once; each gives up to 64 vectors of its queue to
  * one send. While that is in flight new output gathers.
@@ -95,7 +96,8 @@ void conn_stop_all(struct worker *w);
 /* Frees what is left when the ring is closed already. Streams are not told. Main. */
 void conn_abandon_all(struct worker *w);
 
-/* The address of the other side as text: "127.0.0.1:49152", in `to` of 64 bytes. */
+/* The other side as text, in `to` of 64 bytes: "127.0.0.1:49152", or the process and the user that
+ * came by a Unix socket. */
 void conn_peer_text(const struct conn *c, char to[64]);
 /* The socket, for getsockopt(2) by the link layer; -1 while there is none. */
 int conn_fd(const struct conn *c);

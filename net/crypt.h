@@ -1,4 +1,5 @@
-/* net/crypt.h -- hashes, password hashes and random bytes; all there is of wolfCrypt and libargon2.
+/* net/crypt.h -- hashes, password hashes and random bytes; all there is of libargon2 and, besides
+ * net/crypt_key.h, of wolfCrypt.
  *
  * Core needs some of these and is handed them as `crypt_passwd` and `crypt_scram`.
  *

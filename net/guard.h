@@ -2,9 +2,9 @@
  *
  * Asked as early as can be: a socket before anything is read of it or its TLS begins, a client
  * behind a balancer when the PROXY header has named it, and once more when its CONNECT is whole and
- * when its password has been checked, since a guesser may open many connections before the first
- * answer comes. What is refused is counted; a denied address is logged each time, a banned one only
- * when its ban begins.
+ * when its password has been checked or a proof of enhanced authentication comes, since a guesser
+ * may open many connections before the first answer comes. What is refused is counted; a denied
+ * address is logged each time, a banned one only when its ban begins.
  *
  * Threads  the worker of the connection.
  */

@@ -1,8 +1,9 @@
 /* net/worker.h -- one worker: a thread, its ring, its connections, and its turn.
  *
- * A turn: completions, mail, timers, what waits to be tried again, the end of the shard's turn, the
- * dirty streams (one send for each), wakes, and one system call that submits all of it and sleeps
- * if there is nothing to do. A worker never waits for anything but the kernel.
+ * A turn: completions, mail, timers, what is the links', what waits to be tried again, handshakes,
+ * the end of the shard's turn, the dirty streams (one send for each), wakes, and one system call
+ * that submits all of it and sleeps if there is nothing to do. A worker never waits for anything
+ * but the kernel.
  *
  * What all workers share stands in struct net; it is made by net/server.c before any worker runs.
  *
@@ -130,7 +131,7 @@ struct acceptor {
     struct worker *worker;
     uint16_t listener;
     bool is_armed;
-    struct timer retry; /* armed while descriptors are short */
+    struct timer retry; /* armed while descriptors are short, or max_connection_rate is used up */
 };
 
 struct worker {
@@ -153,7 +154,7 @@ struct worker {
     uint8_t *plain;             /* LAYERS_PLAIN_BYTES: what the layers have opened */
     struct arena scratch;       /* headers of sends, until the submit */
     struct acceptor *acceptors; /* one for each listener; NULL for link workers */
-    struct uring_op wake_op;    /* the eventfd: stop, resolver, wakes without MSG_RING */
+    struct uring_op wake_op;    /* the eventfd: worker_ring, and wakes without MSG_RING */
     struct uring_op wake_failed_op;
     uint64_t wake_value;
     bool wake_is_armed;

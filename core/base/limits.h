@@ -29,7 +29,8 @@
 #define PACKET_BYTES_MAX 268435460u
 /* Bytes held for a connection before it is authenticated; the buffer grows with what arrived. */
 #define CONNECT_BYTES_DEFAULT (128u << 10)
-/* Time from accept to a whole CONNECT, milliseconds. Beyond: close. */
+/* Time from accept to a whole CONNECT, and of an exchange of AUTH packets, milliseconds. Beyond:
+ * close. */
 #define CONNECT_TIMEOUT_DEFAULT 10000u
 
 /* Outgoing QoS 1 and 2 messages in flight to one client. Beyond: they wait in the session. */
@@ -112,7 +113,7 @@ struct limits {
     uint32_t session_expiry; /* persistent_client_expiration, seconds; UINT32_MAX: never */
     uint32_t sys_interval;   /* seconds; 0: no $SYS */
     uint64_t retained_bytes;
-    uint64_t memory_bytes; /* memory_limit: waiting and retained bytes in all */
+    uint64_t memory_bytes; /* memory_limit: of messages, half-received packets, filters, in all */
     uint8_t max_qos;
     bool retain_available;
     bool queue_qos0;  /* queue_qos0_messages: QoS 0 waits for an absent persistent session */

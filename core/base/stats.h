@@ -1,6 +1,7 @@
 /* core/base/stats.h -- counters of one worker, every loss by its cause.
  *
- * Written by their worker only, read by worker 0 for $SYS; so relaxed atomics without a lock.
+ * Written by their worker only, read by worker 0 for $SYS and by all for the bounds that workers
+ * have together; so relaxed atomics without a lock.
  */
 #ifndef CORE_BASE_STATS_H
 #define CORE_BASE_STATS_H

@@ -5,9 +5,10 @@
  *     completions: stream->ops->input  bytes of connections
  *     shard_run_mail                   what other workers left
  *     shard_run_timers                 keep alive, expiries, wills
- *     shard_end_turn                   work with a cursor, commit, acknowledgements, flush of mail
+ *     shard_end_turn                   work with a cursor, commit, acknowledgements, flush of mail,
+ *                                      quiesce
  *     walk shard_next_dirty            the net sends and closes
- *     quiesce, sleep                   shard_may_sleep, shard_sleep, shard_awake
+ *     sleep                            shard_sleep, shard_awake
  * Handlers change state and queue; only the walk of the dirty list talks to the kernel.
  *
  * Threads  create, destroy: boot.  All else: the worker of that number.
@@ -158,7 +159,7 @@ struct link_packet {
 /* Whether connections of a listener may speak for links: none; as well as for clients; only. */
 enum { LISTENER_LINKS_NO, LISTENER_LINKS_ON, LISTENER_LINKS_ONLY };
 
-/* How client ids find their home, and what a listener lets in. Read by all, written by nobody. */
+/* What a listener lets in. Read by all, written by nobody. */
 struct listener_rules {
     bool allow_anonymous;
     bool is_loopback; /* its clients are on this machine */

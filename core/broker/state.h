@@ -268,7 +268,7 @@ void mail_count(struct shard *s, uint32_t to, int64_t bytes);
 /* The body of a record has been dealt with: a shared one is let go. */
 void body_done(struct shard *s, const struct msg_body *b);
 
-/* ---- index partitions (route.c) ---- */
+/* ---- index partitions (plan.c) ---- */
 uint32_t owner_of_topic(const struct cluster_state *c, uint64_t topic_hash);
 uint32_t owner_of_filter(const struct cluster_state *c, struct bytes filter, uint64_t hash);
 struct index *partition_of_filter(const struct cluster_state *c, struct bytes filter,

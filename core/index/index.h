@@ -1,7 +1,7 @@
 /* core/index/index.h -- which destinations want which topic filters.
  *
  * One partition: filters without a wildcard in a hash table (exact.h), filters with one in a trie
- * of levels (trie.h). A worker also keeps one for itself alone.
+ * of levels (trie.h).
  *
  * Threads  add, remove, walk, count, bytes: the writer, the partition's worker. match and find: any
  *          worker that is online in `epoch`, without a lock and without waiting.

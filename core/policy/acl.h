@@ -18,7 +18,8 @@
  *
  * There are two kinds of object. A `struct acl` is a whole file, never changed and counted, so that
  * workers go on with the old one while a new one is read. A `struct acl_subject` is one client to
- * one such file, made at CONNECT and again after a reload. It allocates nothing.
+ * one such file, made when something is first asked about it and again after a reload. It allocates
+ * nothing.
  *
  * No ACL (NULL) allows everything; an empty file allows nothing (CVE-2018-12550).
  *

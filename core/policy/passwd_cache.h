@@ -23,9 +23,6 @@
 /* Places of a cache; a place takes 24 bytes. */
 #define PASSWD_CACHE_PLACES_DEFAULT 65536u
 #define PASSWD_CACHE_PLACES_MAX (1u << 24)
-/* How long a proof stands. A user whose password was changed elsewhere, by a reload, is not
- * concerned: see above. */
-#define PASSWD_CACHE_MS_DEFAULT (10u * 60 * 1000)
 
 struct passwd_cache; /* opaque: the fields live in passwd_cache.c */
 

@@ -58,7 +58,7 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     void *self;
-    bool keeps; /* false: records are not looked at, only counted */
+    bool keeps; /* false: records are not looked at, only counted; they need not be put at all */
 };
 
 /* The store that keeps nothing. `self` of it is this counter pair. */
