@@ -240,7 +240,8 @@ static enum err begin(struct shard *s, struct login *l, struct bytes message)
                        &l->exchange);
 }
 
-/* One message of the client. The first one may be empty: then we ask for it.  ERR_FULL: as go_on. */
+/* One message of the client. The first one may be empty: then we ask for it.  ERR_FULL: as
+ * go_on. */
 static enum err take(struct client *c, const struct props *props, bool is_first)
 {
     struct shard *s = c->stream.shard;

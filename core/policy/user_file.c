@@ -1,4 +1,4 @@
-/* core/policy/user_file.c -- what the files of users have in common: lines, blanks and sentences. */
+/* core/policy/user_file.c -- what files of users have in common: lines, blanks, sentences. */
 #include "core/policy/user_file.h"
 
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* core/policy/user_file.h -- what the files of users have in common: lines, blanks and sentences.
+/* core/policy/user_file.h -- what files of users have in common: lines, blanks, sentences.
  *
  * A user a line, with a colon behind the name. '#' in the first column begins a comment; blanks
  * around a name do not count; some editors put a byte order mark first. What stands behind the
