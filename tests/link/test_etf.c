@@ -161,6 +161,31 @@ TEST(etf_refuses_counts_that_cannot_be_true)
     }
 }
 
+TEST(etf_reads_pairs_whatever_the_key_is)
+{
+    /* #{a => 7, {1, 2} => <<"x">>, b} cut off behind its last key */
+    struct bytes b, value, text;
+    struct etf_reader r = reader("740000000377016161076802610161026d0000000178770162", &b);
+    struct etf_term key;
+    uint32_t pairs;
+    uint64_t v;
+
+    assert_int_equal(etf_read_map(&r, &pairs), OK);
+    assert_int_equal(pairs, 3);
+    assert_int_equal(etf_read_pair(&r, &key, &value), OK);
+    assert_true(etf_is_atom(&key, "a"));
+    assert_int_equal(etf_uint_of(value, &v), OK);
+    assert_int_equal(v, 7);
+    assert_int_equal(etf_binary_of(value, &text), ERR_PEER);
+    assert_int_equal(etf_read_pair(&r, &key, &value), OK); /* the key's children are passed over */
+    assert_int_equal(key.kind, ETF_TUPLE);
+    assert_int_equal(etf_binary_of(value, &text), OK);
+    assert_true(bytes_eq(text, BYTES_LIT("x")));
+    assert_int_equal(etf_uint_of(value, &v), ERR_PEER);
+    assert_int_equal(etf_read_pair(&r, &key, &value), ERR_PEER);
+    free_bytes(b);
+}
+
 TEST(etf_bounds_depth)
 {
     for (uint32_t depth = ETF_DEPTH_MAX - 1; depth <= ETF_DEPTH_MAX + 1; depth++) {
