@@ -88,12 +88,19 @@ static void draw_correlation(struct announcer *a)
     memcpy(a->correlation, hex, sizeof(a->correlation));
 }
 
+/* The version of our dialect that a link offers and grants. */
+static uint32_t native_offer(const struct cfg_link *link)
+{
+    return link->dialect == DIALECT_EMQX ? 0 : NATIVE_VERSION;
+}
+
 static void introduce(struct announcer *a)
 {
     struct emqx_control c = {.op = EMQX_ACTOR_INIT,
                              .actor = BYTES_LIT(ANNOUNCER_ACTOR),
                              .incarnation = a->incarnation,
                              .version = EMQX_PROTOCOL_VERSION,
+                             .native = native_offer(a->dialer.link),
                              .target = bytes_str(a->dialer.link->name)};
     uint8_t payload[1024], topic[TOPIC_ROOM], props[TOPIC_ROOM + 32];
     struct bytes response = topic_of(a, EMQX_TOPIC_RESP, topic);
@@ -148,19 +155,27 @@ static void on_refusal(struct announcer *a, struct bytes reason)
     dialer_fail(d, text);
 }
 
-static void on_accepted(struct announcer *a, enum emqx_need need)
+static void on_accepted(struct announcer *a, const struct emqx_control *c)
 {
+    bool needs_all = !a->has_announced || c->need_bootstrap != EMQX_NEED_FALSE;
+
+    a->is_native = c->native > 0 && native_offer(a->dialer.link) > 0;
+    if (!a->is_native && a->dialer.link->dialect == DIALECT_NATIVE) {
+        dialer_fail(&a->dialer, "it speaks EMQX's dialect only, and dialect = native");
+        return;
+    }
     a->is_refused = false;
     a->jump_ms = 0;
-    if (!a->has_announced || need != EMQX_NEED_FALSE)
-        interest_forget(a->interest);
     a->has_announced = true;
     a->waits_for = 0; /* the PUBACK of actor_init, should it come yet, means nothing more */
     a->again_ms = 0;
     a->state = ANNOUNCER_ONLINE;
     a->beat_ms = now(a) + ANNOUNCER_BEAT_MS;
-    arm(a, a->beat_ms);
-    a->events->online(a);
+    if (a->is_native)
+        timer_cancel(shard_timers(host_of(a)->shard), &a->timer);
+    else
+        arm(a, a->beat_ms);
+    a->events->online(a, needs_all);
 }
 
 static bool is_our_answer(const struct announcer *a, const struct packet_publish *p)
@@ -170,11 +185,22 @@ static bool is_our_answer(const struct announcer *a, const struct packet_publish
            bytes_eq(p->props.correlation_data, bytes_of(a->correlation, sizeof(a->correlation)));
 }
 
+static bool is_frame(struct bytes topic)
+{
+    struct bytes cluster, actor;
+
+    return emqx_topic_parse(topic, &cluster, &actor) == EMQX_TOPIC_NATIVE;
+}
+
 static void on_publish(struct dialer *d, const struct packet_publish *p)
 {
     struct announcer *a = announcer_of(d);
     struct emqx_control c;
 
+    if (a->state == ANNOUNCER_ONLINE && a->is_native && is_frame(p->topic)) {
+        a->events->frame(a, p->payload);
+        return;
+    }
     if (!is_our_answer(a, p))
         return; /* an answer to an earlier attempt */
     if (emqx_control_decode(p->payload, &c) != OK || c.op != EMQX_ACTOR_INIT_ACK)
@@ -182,7 +208,7 @@ static void on_publish(struct dialer *d, const struct packet_publish *p)
     else if (!c.is_accepted)
         on_refusal(a, c.reason);
     else
-        on_accepted(a, c.need_bootstrap);
+        on_accepted(a, &c);
 }
 
 static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)
@@ -228,8 +254,8 @@ void announcer_run(struct announcer *a)
     struct emqx_batch batch;
     uint32_t room;
 
-    if (a->state != ANNOUNCER_ONLINE || a->dialer.state != DIALER_UP || a->waits_for ||
-        now(a) < a->again_ms)
+    if (a->state != ANNOUNCER_ONLINE || a->is_native || a->dialer.state != DIALER_UP ||
+        a->waits_for || now(a) < a->again_ms)
         return;
     if (interest_state(a->interest).pending == 0 && !interest_state(a->interest).is_walking)
         return;
@@ -346,7 +372,7 @@ static void on_down(struct dialer *d, bool was_up)
 
     (void)was_up;
     timer_cancel(shard_timers(host_of(a)->shard), &a->timer);
-    if (a->waits_for && was_online)
+    if (a->waits_for && was_online && !a->is_native)
         interest_fail(a->interest);
     if (a->is_introduced && d->refusal == REASON_IMPLEMENTATION_SPECIFIC && !was_online)
         raise_incarnation(a);
@@ -371,9 +397,9 @@ static const struct dialer_events dialer_events = {.up = on_up,
 /* ---- life ---- */
 
 enum err announcer_init(struct announcer *a, struct link_host *host, const struct cfg_link *link,
-                        struct interest *interest, const struct announcer_events *events)
+                        const struct announcer_events *events)
 {
-    *a = (struct announcer){.interest = interest, .events = events};
+    *a = (struct announcer){.events = events};
     return dialer_init(&a->dialer, host, link, 0, &dialer_events);
 }
 

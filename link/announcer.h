@@ -1,10 +1,13 @@
-/* link/announcer.h -- tells one remote cluster which messages we want.
+/* link/announcer.h -- introduces us to one remote cluster, and tells it which messages we want.
  *
  * The route connection of a link, in the role of the subscriber: subscribe to the answer, introduce
  * ourselves as an actor, announce all routes when the other side has none of ours, then every
  * change, and say every 8 s that we live. One route PUBLISH is out at a time; what changes
  * meanwhile is gathered by struct interest, so a busy link sends large batches and an idle one at
  * once.
+ *
+ * The introduction offers our own dialect. Where the other side grants it, routes are told by a
+ * struct route_stream instead, over this connection.
  *
  *     IDLE -> SUBSCRIBING -> INTRODUCING -> ONLINE -> (connection lost) IDLE ...
  *
@@ -17,6 +20,7 @@
 
 #include "link/dialer.h"
 #include "link/interest.h"
+#include "link/native.h"
 
 /* Our only actor: a cluster is one process, and the next life of it must find the routes of the
  * last one under the same name. */
@@ -45,14 +49,18 @@ enum announcer_state {
 struct announcer;
 
 struct announcer_events {
-    void (*online)(struct announcer *a);
+    /* The other side has accepted us; a->is_native says what it speaks. `needs_all`: it has none of
+     * our routes. If it is not native, a->interest is what it is told from now on. */
+    void (*online)(struct announcer *a, bool needs_all);
+    /* A frame of our own dialect has come while we are online. */
+    void (*frame)(struct announcer *a, struct bytes payload);
     /* The connection or the attempt has ended for the reason in a->dialer.why. */
     void (*offline)(struct announcer *a, bool was_online);
 };
 
 struct announcer {
-    struct dialer dialer; /* first */
-    struct interest *interest;
+    struct dialer dialer;      /* first */
+    struct interest *interest; /* set by the owner; not used while is_native */
     const struct announcer_events *events;
     struct timer timer;   /* handshake: too late; ONLINE: the next beat or attempt */
     uint64_t incarnation; /* goes back only where all the other side would take were refused */
@@ -64,15 +72,15 @@ struct announcer {
     uint16_t waits_for; /* PUBACK or SUBACK; 0: none */
     uint8_t state;
     uint8_t correlation[16];
+    bool is_native;     /* since it was accepted: it speaks our dialect */
     bool is_introduced; /* actor_init has left on this connection */
     bool has_announced; /* all routes have been offered in this life */
     bool is_refused;    /* the last answer was a refusal: said once */
 };
 
-/* Prepares the route connection of a link; `interest` is the caller's and outlives it.
- * ERR_MEMORY. */
+/* Prepares the route connection of a link. ERR_MEMORY. */
 MUST_USE enum err announcer_init(struct announcer *a, struct link_host *host,
-                                 const struct cfg_link *link, struct interest *interest,
+                                 const struct cfg_link *link,
                                  const struct announcer_events *events);
 void announcer_fini(struct announcer *a);
 

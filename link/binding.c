@@ -52,6 +52,14 @@ struct binding *bindings_find(struct bindings *all, const struct client_name *c)
     return NULL;
 }
 
+void bindings_remove(struct bindings *all, const struct client_name *c)
+{
+    struct binding *b = bindings_find(all, c);
+
+    if (b)
+        forget(all, b);
+}
+
 struct binding *bindings_add(struct bindings *all, const struct client_name *c, struct peer *peer,
                              const struct emqx_control *init)
 {

@@ -1,7 +1,7 @@
 /* link/binding.h -- which client speaks for which actor of a remote cluster.
  *
- * Core does not say when a client goes, so old bindings are forgotten, the one longest silent
- * first.
+ * Core says only of clients on the link worker when they go, so old bindings are forgotten, the
+ * one longest silent first.
  *
  * Threads  the link worker.
  * Memory   a piece for each; bounded by BINDINGS_MAX.
@@ -22,7 +22,7 @@ struct binding {
     struct client_name client;
     struct peer *peer;
     uint64_t incarnation;
-    bool answer_due, need_bootstrap;
+    bool answer_due, need_bootstrap, is_native;
     uint32_t actor_n;
     uint8_t actor[];
 };
@@ -42,6 +42,8 @@ void bindings_fini(struct bindings *all);
 
 /* The binding of a client, which has just spoken; or NULL. */
 struct binding *bindings_find(struct bindings *all, const struct client_name *client);
+/* A client is gone. */
+void bindings_remove(struct bindings *all, const struct client_name *client);
 /* Binds a client, which is not bound, to the actor that it introduces. NULL: no memory. */
 struct binding *bindings_add(struct bindings *all, const struct client_name *client,
                              struct peer *peer, const struct emqx_control *init);

@@ -2,6 +2,7 @@
 #include "link/channel.h"
 
 #include "core/base/check.h"
+#include "link/native.h"
 
 /* `$LINK/cluster/native/` and the name of a cluster. */
 #define TOPIC_ROOM (CFG_NAME_BYTES_MAX + 32u)
@@ -55,7 +56,7 @@ static struct bytes topic_of(const struct channel *c, uint8_t to[TOPIC_ROOM])
 {
     uint32_t size;
 
-    if (emqx_topic_put(EMQX_TOPIC_MSG, c->host->cluster, (struct bytes){0}, to, TOPIC_ROOM,
+    if (emqx_topic_put(EMQX_TOPIC_NATIVE, c->host->cluster, (struct bytes){0}, to, TOPIC_ROOM,
                        &size) != OK)
         CHECK(false);
     return bytes_of(to, size);
@@ -64,12 +65,11 @@ static struct bytes topic_of(const struct channel *c, uint8_t to[TOPIC_ROOM])
 uint32_t channel_frame_max(const struct channel *c)
 {
     uint8_t topic[TOPIC_ROOM];
-    uint32_t packet_max, around;
+    uint32_t packet_max;
 
     if (!stream_of(c, &packet_max))
         return 0;
-    around = 5 + 2 + topic_of(c, topic).n + 1; /* fixed header, topic, no properties */
-    return packet_max > around ? packet_max - around : 0;
+    return native_frame_max(packet_max, topic_of(c, topic).n);
 }
 
 void channel_fail(const struct channel *c, const char *why)

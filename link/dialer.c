@@ -250,9 +250,7 @@ static void on_opened(struct stream *s)
                             .clean_start = true,
                             .keep_alive = (uint16_t)l->keepalive,
                             .client_id = bytes_of(d->client_id, d->client_id_n),
-                            .maximum_packet_size = d->host->limits->packet_bytes,
-                            .user_property_name = BYTES_LIT(LINK_PROPERTY),
-                            .user_property_value = d->host->cluster};
+                            .maximum_packet_size = d->host->limits->packet_bytes};
     uint8_t *to;
 
     if (d->state != DIALER_DIALING)
@@ -261,6 +259,10 @@ static void on_opened(struct stream *s)
         c.username = bytes_str(l->username);
     if (l->password)
         c.password = bytes_str(l->password);
+    if (l->dialect != DIALECT_EMQX) { /* then the connection lives with the link over there */
+        c.user_property_name = BYTES_LIT(LINK_PROPERTY);
+        c.user_property_value = d->host->cluster;
+    }
     become(d, DIALER_GREETING);
     to = dialer_room(d, connect_size(&c));
     if (!to)

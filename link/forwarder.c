@@ -124,8 +124,11 @@ static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
 
 static void on_publish(struct dialer *d, const struct packet_publish *p)
 {
-    (void)d; /* nothing was subscribed to; what comes has been acknowledged */
-    (void)p;
+    struct forwarder *f = forwarder_of(d);
+    struct bytes cluster, actor;
+
+    if (emqx_topic_parse(p->topic, &cluster, &actor) == EMQX_TOPIC_NATIVE)
+        f->events->frame(f, p->payload);
 }
 
 static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)

@@ -17,6 +17,9 @@
  * and its id have at most 65535 and 131086 bytes. Batches are cut at this size too. */
 #define HOST_SCRATCH_BYTES (256u << 10)
 
+/* Room for the filter before, where each is told by how it differs from that one. */
+#define HOST_FILTER_BYTES 65536u
+
 /* Whom a link dials. */
 struct link_target {
     const struct cfg_link *link;
@@ -26,17 +29,25 @@ struct link_target {
     uint32_t timeout_ms;
 };
 
+/* Is told of a local subscription; `group` is empty if it is not shared. */
+typedef void host_local(void *arg, struct bytes group, struct bytes filter);
+
 struct link_host {
     struct shard *shard;
     const struct limits *limits;
     struct bytes cluster; /* our own name */
     struct hash_key key;
+    uint64_t boot;                     /* this life of ours: no other has the same */
     uint8_t suffix[EMQX_SUFFIX_BYTES]; /* of our client ids */
     void *net;                         /* first argument of the functions */
     /* conn_dial with the link's TLS, or what a test has instead. */
     enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
     void (*log)(void *net, const struct log_event *e); /* may be NULL */
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
+    uint8_t *filter;                                   /* HOST_FILTER_BYTES */
+    void *hub;                                         /* first argument of each_local */
+    /* Tells of all local subscriptions; none may come or go meanwhile. */
+    void (*each_local)(void *hub, host_local *tell, void *arg);
 };
 
 /* Says a line about the link of that name. `peer`, `reason` and `detail` may be NULL. Levels as in

@@ -86,6 +86,18 @@ static void on_interest(void *link, struct bytes group, struct bytes filter, boo
     }
 }
 
+static void each_local(void *hub, host_local *tell, void *arg)
+{
+    struct hub *h = hub;
+
+    for (uint32_t i = 0; i < h->locals.bucket_count; i++)
+        for (struct table_node *n = h->locals.buckets[i]; n; n = n->next) {
+            const struct local *l = TABLE_OBJECT(n, struct local, node);
+
+            tell(arg, bytes_of(l->text, l->group_n), bytes_of(l->text + l->group_n, l->filter_n));
+        }
+}
+
 uint32_t hub_local_count(const struct hub *h)
 {
     return h->locals.count;
@@ -177,7 +189,7 @@ static struct message *encode(struct hub *h, const struct publish *p)
 static void look_whether_full(struct hub *h)
 {
     uint64_t now = shard_now_ms(h->host.shard);
-    const struct peer *p = NULL;
+    struct peer *p = NULL;
 
     for (uint32_t i = 0; i < h->peer_count && !p; i++)
         if (h->peers[i] && h->peers[i]->link->enable && peer_blocks(h->peers[i]))
@@ -196,24 +208,59 @@ static void look_whether_full(struct hub *h)
              "on_full = block: who publishes for links of its worker waits for room");
 }
 
+/* The message itself, with its publisher's names, for brokers of ours. NULL: no memory. */
+static struct message *keep(struct hub *h, const struct publish *p)
+{
+    struct publish own = *p;
+
+    own.source = p->from_user.n ? SOURCE_USER : p->from_id.n ? SOURCE_NAMELESS : SOURCE_UNKNOWN;
+    own.message = NULL;
+    return publish_message(&own, shard_waiting(h->host.shard));
+}
+
+/* Those of `links` whose clusters are brokers of ours, or are not. */
+static uint64_t speakers(const struct hub *h, uint64_t links, bool is_native)
+{
+    uint64_t found = 0;
+
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if ((links >> i & 1) && h->peers[i] && h->peers[i]->speaks_native == is_native)
+            found |= 1ull << i;
+    return found;
+}
+
+static void forward_native(struct hub *h, const struct publish *p, uint64_t links)
+{
+    struct message *m = keep(h, p);
+
+    for (; m && links; links &= links - 1)
+        peer_carry(h->peers[__builtin_ctzll(links)], m);
+    message_release(m);
+    STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
+}
+
+static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links)
+{
+    uint64_t publisher = hash_bytes(&h->host.key, p->from_id);
+    struct message *record = encode(h, p);
+
+    for (; record && links; links &= links - 1)
+        peer_forward(h->peers[__builtin_ctzll(links)], record, publisher);
+    message_release(record);
+    STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
+}
+
 static bool on_forward(void *link, const struct publish *p, uint64_t links)
 {
     struct hub *h = link;
-    struct message *record;
-    uint64_t publisher;
+    uint64_t native = speakers(h, links, true), emqx = speakers(h, links, false);
 
     if (p->from_link)
         return true; /* one hop: what came over a link leaves over none */
-    record = encode(h, p);
-    if (!record) {
-        STAT_INC(shard_count(h->host.shard), link_messages_dropped);
-        return true;
-    }
-    publisher = hash_bytes(&h->host.key, p->from_id);
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if ((links >> i & 1) && h->peers[i])
-            peer_forward(h->peers[i], record, publisher);
-    message_release(record);
+    if (native)
+        forward_native(h, p, native);
+    if (emqx)
+        forward_emqx(h, p, emqx);
     if (!h->is_full)
         look_whether_full(h);
     return true;
@@ -226,12 +273,24 @@ static bool on_link_packet(void *link, const struct link_packet *packet)
     return receiver_take(h->receiver, packet);
 }
 
+static void on_gone(void *link, struct client_name who)
+{
+    struct hub *h = link;
+    struct channel channel = channel_of_client(&h->host, who);
+
+    receiver_gone(h->receiver, who);
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i])
+            peer_channel_gone(h->peers[i], &channel);
+}
+
 void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
 {
     hooks->link = h;
     hooks->forward = on_forward;
     hooks->link_packet = on_link_packet;
     hooks->interest = on_interest;
+    hooks->link_gone = on_gone;
 }
 
 /* ---- peers ---- */
@@ -292,8 +351,9 @@ static bool make_parts(struct hub *h, const struct hub_config *config)
     const struct cfg *cfg = config->cfg;
 
     h->host.scratch = malloc(HOST_SCRATCH_BYTES);
+    h->host.filter = malloc(HOST_FILTER_BYTES);
     h->receiver = receiver_create(&h->host, find_peer, h);
-    if (!h->host.scratch || !h->receiver)
+    if (!h->host.scratch || !h->host.filter || !h->receiver)
         return false;
     h->peer_count = cfg->link_count;
     for (uint32_t i = 0; i < cfg->link_count; i++) {
@@ -317,9 +377,12 @@ struct hub *hub_create(const struct hub_config *config)
                                  .limits = &config->cfg->limits,
                                  .cluster = bytes_str(config->cfg->cluster.name),
                                  .key = config->key,
+                                 .boot = shard_random(config->shard) ^ shard_wall_ms(config->shard),
                                  .net = config->net,
                                  .dial = config->dial,
-                                 .log = config->log};
+                                 .log = config->log,
+                                 .hub = h,
+                                 .each_local = each_local};
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
@@ -352,5 +415,6 @@ void hub_destroy(struct hub *h)
     receiver_destroy(h->receiver);
     free_locals(h);
     free(h->host.scratch);
+    free(h->host.filter);
     free(h);
 }

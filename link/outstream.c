@@ -146,35 +146,44 @@ void outstream_sweep(struct outstream *s, uint64_t now_ms)
 
 /* ---- pushing ---- */
 
-static bool is_full(const struct outstream *s, uint32_t cost)
+/* What it may hold now. */
+static uint64_t bound_of(const struct outstream *s)
 {
-    return s->waiting_bytes + s->kept_bytes + cost > s->config.bytes_max;
+    uint64_t held = s->waiting_bytes + s->kept_bytes;
+    uint64_t least = held > OUTSTREAM_LEAST_BYTES ? held : OUTSTREAM_LEAST_BYTES;
+
+    return s->must_not_grow && least < s->config.bytes_max ? least : s->config.bytes_max;
 }
 
-enum err outstream_push(struct outstream *s, struct message *m, uint64_t now_ms)
+bool outstream_is_full(const struct outstream *s)
 {
-    uint32_t cost = message_cost(m);
-    bool can_fit = cost <= s->config.bytes_max;
-    bool can_make_room = s->kept_bytes + cost <= s->config.bytes_max;
+    return s->waiting_bytes + s->kept_bytes >= bound_of(s);
+}
 
-    if (is_full(s, cost))
+static bool lacks_room(const struct outstream *s, uint64_t cost, uint64_t most)
+{
+    return s->waiting_bytes + s->kept_bytes + cost > most;
+}
+
+void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms)
+{
+    uint64_t cost = message_cost(m), most = bound_of(s);
+
+    if (lacks_room(s, cost, most))
         outstream_sweep(s, now_ms);
-    if (s->config.full == OUTSTREAM_DROP_OLDEST && can_make_room)
-        while (is_full(s, cost))
+    if (s->config.full == OUTSTREAM_DROP_OLDEST && s->kept_bytes + cost <= most)
+        while (lacks_room(s, cost, most))
             drop_waiting(s, &s->lost.full);
-    if (is_full(s, cost)) {
-        if (s->config.full == OUTSTREAM_BLOCK && can_fit)
-            return ERR_FULL;
+    if (s->config.full != OUTSTREAM_BLOCK && lacks_room(s, cost, most)) {
         s->lost.full++;
-        return OK;
+        return;
     }
     if (!reserve(&s->waiting)) {
         s->lost.memory++;
-        return OK;
+        return;
     }
     put_last(&s->waiting, (struct outstream_entry){.message = message_ref(m), .since_ms = now_ms});
     s->waiting_bytes += cost;
-    return OK;
 }
 
 /* ---- the connection ---- */

@@ -17,7 +17,8 @@
  * Bound: the cost of all messages in it (message_cost) is at most bytes_max. At the bound
  *   DROP_OLDEST  the oldest that wait go; when that would not be enough, the new one
  *   DROP_NEWEST  the new one goes
- *   BLOCK        the new one is refused with ERR_FULL; only what could never be taken goes
+ *   BLOCK        it is taken all the same: the owner, who asks outstream_is_full, keeps others
+ *                from publishing, and only what was on its way already comes
  * What was sent is never dropped for room: it would free memory, but its arrival is near.
  * Every message lost here is counted once, by cause, in `lost`; QoS 0 in flight when a connection
  * ends is not known to be lost and not counted.
@@ -32,6 +33,8 @@
 
 #include "link/native.h"
 
+/* What it may hold also where memory is short. */
+#define OUTSTREAM_LEAST_BYTES (1u << 20)
 /* Messages in one frame at most. */
 #define OUTSTREAM_FRAME_MESSAGES 256u
 /* Messages in `sent`, whatever the peer grants. At the bound nothing new is sent. */
@@ -79,8 +82,9 @@ struct outstream {
     struct native_window window;   /* granted on it */
     uint32_t frame_max;            /* bytes of a frame the other side takes */
     uint64_t next_sequence;
-    bool is_open;   /* OPENED has come on the present connection */
-    uint64_t again; /* records that were sent again */
+    bool is_open;       /* OPENED has come on the present connection */
+    bool must_not_grow; /* beyond OUTSTREAM_LEAST_BYTES: set by the owner where memory is short */
+    uint64_t again;     /* records that were sent again */
     struct outstream_lost lost;
 };
 
@@ -88,9 +92,10 @@ struct outstream {
 void outstream_init(struct outstream *s, const struct outstream_config *config);
 void outstream_fini(struct outstream *s);
 
-/* Appends a message (takes a reference), or drops by the rule above and counts. ERR_FULL, only with
- * OUTSTREAM_BLOCK: there is no room now, nothing was taken. */
-MUST_USE enum err outstream_push(struct outstream *s, struct message *m, uint64_t now_ms);
+/* Appends a message (takes a reference), or drops by the rule above and counts. */
+void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms);
+/* Whether it is at its bound. */
+bool outstream_is_full(const struct outstream *s);
 
 /* Drops from the front what waits and has expired or is too old, as outstream_next and a full
  * outstream_push do: for now and then, while no connection stands. */

@@ -38,7 +38,7 @@ static void say_state(struct peer *p, const char *text)
 
 static bool is_up(const struct peer *p)
 {
-    if (p->announcer.state != ANNOUNCER_ONLINE)
+    if (p->announcer.state != ANNOUNCER_ONLINE || (p->speaks_native && !carrier_is_up(&p->carrier)))
         return false;
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         if (p->forwarders[i].dialer.state != DIALER_UP)
@@ -48,16 +48,18 @@ static bool is_up(const struct peer *p)
 
 static void look_whether_up(struct peer *p)
 {
-    struct interest_state s = interest_state(p->interest);
     char peer[300], detail[128];
+    uint32_t wanted;
 
     if (p->is_up || !is_up(p))
         return;
     p->is_up = true;
     p->last_why[0] = '\0';
     dialer_peer_text(&p->announcer.dialer, peer);
-    snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters", s.wanted,
-             announced_filter_count(p->announced));
+    wanted =
+        p->tells_native ? wants_state(p->routes.wants).wanted : interest_state(p->interest).wanted;
+    snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters%s", wanted,
+             announced_filter_count(p->announced), p->tells_native ? ", native" : "");
     host_log(p->host, 5, "link up", p->link->name, peer, NULL, detail);
     say_state(p, "1");
 }
@@ -83,10 +85,68 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
         say_state(p, "0");
 }
 
-static void on_online(struct announcer *a)
+/* ---- our routes ---- */
+
+/* Counts a route that was not taken, in either direction, and says the first of each cause. */
+static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err);
+
+void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added)
+{
+    enum err err = OK;
+
+    if (is_added)
+        err = p->tells_native ? wants_add(p->routes.wants, group, filter)
+                              : interest_add(p->interest, group, filter);
+    else if (p->tells_native)
+        wants_remove(p->routes.wants, group, filter, now(p));
+    else
+        interest_remove(p->interest, group, filter);
+    if (err != OK)
+        route_refused(p, "link route not announced", filter, err);
+}
+
+static void tell_local(void *arg, struct bytes group, struct bytes filter)
+{
+    peer_interest(arg, group, filter, true);
+}
+
+/* Keeps what we want in the form in which the other side is told it. false: no memory. */
+static bool tell_native(struct peer *p, bool is_native)
+{
+    struct interest *interest = NULL;
+
+    if (p->tells_native == is_native)
+        return true;
+    if (!is_native) {
+        interest = interest_create(p->link->topics, p->link->topic_count, p->link->max_routes,
+                                   &p->host->key);
+        if (!interest)
+            return false;
+        route_stream_fini(&p->routes);
+    } else if (route_stream_init(&p->routes, p->host, p->link, p->link->max_routes) != OK) {
+        return false;
+    }
+    interest_destroy(p->interest);
+    p->interest = p->announcer.interest = interest;
+    p->tells_native = is_native;
+    p->host->each_local(p->host->hub, tell_local, p);
+    return true;
+}
+
+static void on_online(struct announcer *a, bool needs_all)
 {
     struct peer *p = of_announcer(a);
+    struct channel channel = channel_of_dialer(&a->dialer);
+    bool is_other = p->tells_native != a->is_native;
 
+    if (!tell_native(p, a->is_native)) {
+        dialer_fail(&a->dialer, "no memory");
+        return;
+    }
+    if (a->is_native)
+        route_stream_open(&p->routes, &channel, a->incarnation, needs_all || is_other);
+    else if (needs_all || is_other)
+        interest_forget(p->interest);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         dialer_hurry(&p->forwarders[i].dialer);
     look_whether_up(p);
@@ -94,24 +154,62 @@ static void on_online(struct announcer *a)
 
 static void on_offline(struct announcer *a, bool was_online)
 {
+    struct peer *p = of_announcer(a);
+
     (void)was_online;
-    look_whether_down(of_announcer(a), &a->dialer);
+    if (p->tells_native)
+        route_stream_close(&p->routes);
+    look_whether_down(p, &a->dialer);
 }
 
-static const struct announcer_events announcer_events = {.online = on_online,
-                                                         .offline = on_offline};
+/* A frame on a connection that we opened. */
+static void on_frame(struct peer *p, struct dialer *d, struct bytes payload)
+{
+    struct channel channel = channel_of_dialer(d);
+    const char *fault;
+
+    (void)peer_take_frame(p, &channel, NULL, payload, &fault);
+    if (fault)
+        dialer_fail(d, fault);
+}
+
+static void on_announcer_frame(struct announcer *a, struct bytes payload)
+{
+    on_frame(of_announcer(a), &a->dialer, payload);
+}
+
+static const struct announcer_events announcer_events = {
+    .online = on_online, .frame = on_announcer_frame, .offline = on_offline};
 
 /* ---- messages to them ---- */
 
+/* Our messages to a broker of ours take the first of our connections for messages. */
+static void carry(struct peer *p)
+{
+    struct channel to = channel_of_dialer(&p->forwarders[0].dialer);
+
+    if (p->speaks_native && channel_is_up(&to) && !channel_eq(&p->carrier.to, &to))
+        carrier_up(&p->carrier, &to);
+}
+
 static void on_forwarder_up(struct forwarder *f)
 {
+    carry(f->peer);
     look_whether_up(f->peer);
 }
 
 static void on_forwarder_down(struct forwarder *f, bool was_up)
 {
+    struct channel channel = channel_of_dialer(&f->dialer);
+
     (void)was_up;
+    carrier_down(&f->peer->carrier, &channel);
     look_whether_down(f->peer, &f->dialer);
+}
+
+static void on_forwarder_frame(struct forwarder *f, struct bytes payload)
+{
+    on_frame(f->peer, &f->dialer, payload);
 }
 
 static void on_lost(struct forwarder *f, uint64_t count)
@@ -136,14 +234,16 @@ static void on_lost(struct forwarder *f, uint64_t count)
 }
 
 static const struct forwarder_events forwarder_events = {
-    .up = on_forwarder_up, .down = on_forwarder_down, .lost = on_lost};
+    .up = on_forwarder_up, .frame = on_forwarder_frame, .down = on_forwarder_down, .lost = on_lost};
 
-bool peer_blocks(const struct peer *p)
+bool peer_blocks(struct peer *p)
 {
     bool is_short = p->link->on_full == ON_FULL_BLOCK && shard_memory_is_full(p->host->shard);
 
     if (p->link->on_full != ON_FULL_BLOCK)
         return false;
+    if (carrier_is_full(&p->carrier, is_short))
+        return true;
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         p->forwarders[i].window.must_not_grow = is_short;
         if (window_is_full(&p->forwarders[i].window))
@@ -155,6 +255,11 @@ bool peer_blocks(const struct peer *p)
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash)
 {
     forwarder_push(&p->forwarders[publisher_hash % p->forwarder_count], record);
+}
+
+void peer_carry(struct peer *p, struct message *m)
+{
+    carrier_push(&p->carrier, m);
 }
 
 /* ---- their routes ---- */
@@ -240,7 +345,8 @@ static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
     arm_expiry(p);
 }
 
-enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation, bool *need_bootstrap)
+enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
+                    const struct channel *native, bool *need_bootstrap)
 {
     uint64_t expiry = shard_now_ms(p->host->shard) + ANNOUNCED_TTL_MS;
     enum err err = announced_hello(p->announced, actor, incarnation, expiry, ANNOUNCED_OLD_STAY,
@@ -248,7 +354,15 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation, bo
 
     if (err != OK)
         return err;
-    p->must_sweep |= *need_bootstrap;
+    p->speaks_native = native != NULL;
+    if (native) {
+        if (*need_bootstrap)
+            announced_keep(announced_find(p->announced, actor, incarnation));
+        intake_open(&p->intake, native, incarnation);
+        carry(p);
+    } else {
+        p->must_sweep |= *need_bootstrap; /* a native announcement has an end marker for that */
+    }
     arm_expiry(p);
     dialer_hurry(&p->announcer.dialer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
@@ -274,7 +388,6 @@ static enum peer_refused count_refused(struct stats *stats, enum err err)
     }
 }
 
-/* Counts a route that was not taken, in either direction, and says the first of each cause. */
 static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err)
 {
     enum peer_refused why = count_refused(shard_count(p->host->shard), err);
@@ -327,28 +440,35 @@ static void hold_until(struct peer *p, uint64_t due_ms)
 struct applied {
     struct peer *peer;
     struct announced_actor *actor;
+    struct bytes filter;
     bool is_add;
+    bool is_cut; /* they get less than they asked for */
 };
 
 static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
 {
-    const struct applied *to = arg;
+    struct applied *to = arg;
 
+    to->is_cut |= !bytes_eq(filter, to->filter);
     if (to->is_add)
         return announced_add(to->peer->announced, to->actor, filter, id);
     announced_delete(to->peer->announced, to->actor, filter, id);
     return OK;
 }
 
-static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op)
+static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op,
+                      bool *is_cut)
 {
-    struct applied to = {.peer = p, .actor = actor, .is_add = op->is_add};
+    struct applied to = {.peer = p, .actor = actor, .filter = op->filter, .is_add = op->is_add};
+    enum err err;
 
     if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
         op->id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
-    return exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
-                          apply_part, &to);
+    err = exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
+                         apply_part, &to);
+    *is_cut = to.is_cut;
+    return err;
 }
 
 void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c)
@@ -357,7 +477,8 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
     struct emqx_route_op op;
 
     while (emqx_ops_next(&ops, &op)) {
-        enum err err = apply(p, actor, &op);
+        bool is_cut;
+        enum err err = apply(p, actor, &op, &is_cut);
 
         if (err != OK && op.is_add) /* the others must not suffer for one */
             route_refused(p, "link route not taken", op.filter, err);
@@ -365,23 +486,78 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
     hold_until(p, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
 }
 
+/* ---- a broker of ours ---- */
+
+static bool apply_native(void *arg, struct announced_actor *actor, const struct native_op *op)
+{
+    struct emqx_route_op as = {.is_add = op->is_add, .filter = op->filter};
+    struct peer *p = arg;
+    bool is_cut = false;
+    enum err err = apply(p, actor, &as, &is_cut);
+
+    if (err != OK && op->is_add)
+        route_refused(p, "link route not taken", op->filter, err);
+    return err == OK && !is_cut;
+}
+
+static void on_ended(void *arg)
+{
+    struct peer *p = arg;
+
+    p->must_sweep = true;
+}
+
+static const struct intake_ops intake_ops = {.apply = apply_native, .ended = on_ended};
+
+bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
+                     struct bytes payload, const char **fault)
+{
+    struct native_frame f;
+
+    *fault = NULL;
+    if (native_frame_decode(payload, &f) != OK) {
+        *fault = "a frame that cannot be understood";
+        return true;
+    }
+    switch (f.kind) {
+    case NATIVE_ROUTES:
+    case NATIVE_BEAT:
+        if (!actor || !channel_eq(&p->intake.channel, from))
+            *fault = "routes before an introduction";
+        else if (intake_take(&p->intake, actor, &f) != OK)
+            *fault = "routes that were numbered before";
+        else if (f.kind == NATIVE_ROUTES)
+            hold_until(p, rate_take(&p->ops, f.count, now(p)));
+        return true;
+    case NATIVE_ROUTES_ACK:
+        if (!p->tells_native || !channel_eq(&p->routes.channel, from))
+            return true; /* of an earlier connection */
+        if (route_stream_take(&p->routes, &f) != OK)
+            *fault = "an acknowledgement of routes that were never sent";
+        return true;
+    case NATIVE_OPEN:
+    case NATIVE_OPENED:
+    case NATIVE_MESSAGES:
+    case NATIVE_ACK:
+        if (!carrier_take(&p->carrier, from, &f, fault))
+            return false;
+        look_whether_up(p);
+        return true;
+    case NATIVE_LATER:
+    default:
+        return true;
+    }
+}
+
+void peer_channel_gone(struct peer *p, const struct channel *channel)
+{
+    intake_gone(&p->intake, channel);
+    carrier_down(&p->carrier, channel);
+}
+
 void peer_received(struct peer *p, uint64_t bytes)
 {
     hold_until(p, rate_take(&p->bytes, bytes, now(p)));
-}
-
-/* ---- our routes ---- */
-
-void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added)
-{
-    enum err err = OK;
-
-    if (is_added)
-        err = interest_add(p->interest, group, filter);
-    else
-        interest_remove(p->interest, group, filter);
-    if (err != OK)
-        route_refused(p, "link route not announced", filter, err);
 }
 
 /* Not faster than the route index takes them: what it cannot take waits in memory. */
@@ -397,8 +573,13 @@ bool peer_run(struct peer *p)
     bool more;
 
     announcer_run(&p->announcer);
+    if (p->tells_native)
+        route_stream_run(&p->routes);
+    carrier_run(&p->carrier);
     more = run_due(p);
-    return run_sweep(p) || p->due_first || more;
+    more = run_sweep(p) || p->due_first || more;
+    intake_run(&p->intake, p->due_first != NULL);
+    return more;
 }
 
 /* ---- life ---- */
@@ -438,10 +619,13 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->announced = announced_create(PEER_ACTORS_MAX, link->max_routes, host->limits->topic_levels,
                                     &host->key, &announced_ops, p);
     if (!p->interest || !p->announced || !make_forwarders(p) ||
-        announcer_init(&p->announcer, host, link, p->interest, &announcer_events) != OK) {
+        announcer_init(&p->announcer, host, link, &announcer_events) != OK) {
         peer_destroy(p);
         return NULL;
     }
+    p->announcer.interest = p->interest;
+    intake_init(&p->intake, host, &intake_ops, p);
+    carrier_init(&p->carrier, host, link);
     return p;
 }
 
@@ -461,6 +645,8 @@ void peer_destroy(struct peer *p)
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         forwarder_fini(&p->forwarders[i]);
     free(p->forwarders);
+    carrier_fini(&p->carrier);
+    route_stream_fini(&p->routes);
     interest_destroy(p->interest);
     announced_destroy(p->announced);
     free(p);

@@ -3,6 +3,10 @@
  *     routes    ours to them: announcer (their part: link/receiver.h)   theirs to us: announced
  *     messages  ours to them: forwarders                                theirs to us: receiver
  *
+ * With a broker of ours, announcer and forwarder keep the connections up, and what is said on them
+ * is the native dialect: our routes are told by a route_stream, theirs come by a route_intake, and
+ * messages go and come by a carrier.
+ *
  * A route that the other side announces becomes a destination of the route index here. A link is
  * up when its route connection is accepted and all its message connections stand.
  *
@@ -13,8 +17,11 @@
 
 #include "link/announced.h"
 #include "link/announcer.h"
+#include "link/carrier.h"
 #include "link/forwarder.h"
+#include "link/intake.h"
 #include "link/rate.h"
+#include "link/route_stream.h"
 
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
 #define PEER_ACTORS_MAX 1024u
@@ -47,8 +54,11 @@ struct peer {
     const struct cfg_link *link;
     uint32_t number; /* of the link: its bit among destinations */
     struct announcer announcer;
-    struct interest *interest;   /* what we want from them */
+    struct interest *interest;   /* what we want from them, as EMQX is told it */
+    struct route_stream routes;  /* or as a broker of ours is */
     struct announced *announced; /* what they want from us */
+    struct intake intake;        /* from a broker of ours */
+    struct carrier carrier;      /* messages from and to one */
     struct forwarder *forwarders;
     uint32_t forwarder_count;
     struct timer expiry;                         /* of the actor that is heard of least */
@@ -59,6 +69,8 @@ struct peer {
     uint64_t hold_say_ms;                        /* no line about that before */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
+    bool tells_native;  /* our routes are in `routes`, and `interest` is empty; or the reverse */
+    bool speaks_native; /* they have last introduced themselves as a broker of ours */
     bool is_up, must_sweep; /* an actor is gone, or has routes of an earlier life */
     char last_why[192];     /* the last failure that was said */
 };
@@ -77,15 +89,25 @@ void peer_stop(struct peer *p);
 /* A local subscription has appeared or gone. */
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);
 /* Whether its queue is full and its link says that who publishes waits for room. */
-bool peer_blocks(const struct peer *p);
+bool peer_blocks(struct peer *p);
 /* A record for them, see forwarder_push; messages of one publisher have one hash. */
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
+/* A message for them, as it is: while speaks_native. */
+void peer_carry(struct peer *p, struct message *m);
 
-/* They introduce an actor of theirs: as announced_hello. It also means that they can be reached. */
+/* They introduce an actor of theirs: as announced_hello. It also means that they can be reached.
+ * `native`: the connection on which our dialect is spoken from now on; NULL: EMQX's is. */
 MUST_USE enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
-                             bool *need_bootstrap);
+                             const struct channel *native, bool *need_bootstrap);
 /* Applies the operations of a route payload to an actor of theirs, as far as they may have them. */
 void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c);
+/* Takes a frame of our dialect; `actor` is who was introduced on that connection, or NULL. false:
+ * no room now, offer it again, whole. *fault: NULL, or why the connection must be given up. */
+bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
+                     struct bytes payload, const char **fault);
+/* A connection that lived here as a client is gone. */
+void peer_channel_gone(struct peer *p, const struct channel *channel);
+
 /* A packet of theirs with so many bytes was taken: after too many they are not read for a while. */
 void peer_received(struct peer *p, uint64_t bytes);
 

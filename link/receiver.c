@@ -22,6 +22,7 @@
 #include "link/binding.h"
 #include "link/channel.h"
 #include "link/emqx_message.h"
+#include "link/incoming.h"
 #include "link/waiting.h"
 
 /* A client that is disconnected. */
@@ -143,21 +144,23 @@ static enum err reply(struct receiver *r, const struct link_packet *packet, stru
     return OK; /* or it is gone */
 }
 
-/* Sends an actor_init_ack. false: no room now. */
+/* Sends an actor_init_ack: that of a binding, or a refusal. false: no room now. */
 static bool answer(struct receiver *r, const struct link_packet *packet, struct bytes actor,
-                   struct bytes refusal, bool need_bootstrap)
+                   const struct binding *accepted, struct bytes refusal)
 {
     struct emqx_control c = {.op = EMQX_ACTOR_INIT_ACK,
                              .actor = actor,
                              .version = EMQX_PROTOCOL_VERSION,
-                             .is_accepted = refusal.n == 0,
+                             .is_accepted = accepted != NULL,
                              .reason = refusal};
     uint8_t payload[ANNOUNCED_ACTOR_BYTES_MAX + 256];
     uint32_t size;
     enum err err;
 
-    if (c.is_accepted)
-        c.need_bootstrap = need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
+    if (accepted) {
+        c.need_bootstrap = accepted->need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
+        c.native = accepted->is_native ? NATIVE_VERSION : 0;
+    }
     err = emqx_control_encode(&c, payload, sizeof(payload), &size);
     CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
     err = reply(r, packet, bytes_of(payload, size));
@@ -182,7 +185,7 @@ static bool refuse(struct receiver *r, const struct link_packet *packet, struct 
 {
     char name[CFG_NAME_BYTES_MAX + 1], text[64], client[640], left_out[80];
 
-    if (!answer(r, packet, c->actor, reason, false))
+    if (!answer(r, packet, c->actor, NULL, reason))
         return false;
     if (!count_refusal(r, left_out, sizeof(left_out)))
         return true;
@@ -198,13 +201,27 @@ static bool refuse(struct receiver *r, const struct link_packet *packet, struct 
     return true;
 }
 
+/* Whether our dialect is spoken from now on: it is offered, we want to, and the connection lives
+ * here. */
+static bool grants_native(const struct receiver *r, const struct link_packet *packet,
+                          const struct peer *peer, const struct emqx_control *c)
+{
+    return c->native > 0 && peer->link->dialect != DIALECT_EMQX &&
+           packet->from.worker == shard_number(r->host->shard);
+}
+
 /* An introduction that we accept. */
 static bool accept(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                    struct peer *peer, const struct emqx_control *c)
 {
+    struct channel channel = channel_of_client(r->host, packet->from);
+    bool need_bootstrap, is_native = grants_native(r, packet, peer, c);
     struct binding *b;
-    bool need_bootstrap;
-    enum err err = peer_hello(peer, c->actor, c->incarnation, &need_bootstrap);
+    enum err err;
+
+    if (!is_native && peer->link->dialect == DIALECT_NATIVE)
+        return refuse(r, packet, cluster, c, BYTES_LIT("dialect_not_spoken"));
+    err = peer_hello(peer, c->actor, c->incarnation, is_native ? &channel : NULL, &need_bootstrap);
 
     if (err == ERR_FULL)
         return refuse(r, packet, cluster, c, BYTES_LIT("too_many_actors"));
@@ -214,7 +231,8 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
     if (!b)
         return kick(r, packet, "no memory for its introduction");
     b->need_bootstrap = need_bootstrap;
-    b->answer_due = !answer(r, packet, c->actor, (struct bytes){0}, need_bootstrap);
+    b->is_native = is_native;
+    b->answer_due = !answer(r, packet, c->actor, b, (struct bytes){0});
     return !b->answer_due;
 }
 
@@ -225,7 +243,7 @@ static bool on_init(struct receiver *r, const struct link_packet *packet, struct
     enum handshake h;
 
     if (b && b->answer_due) { /* this very packet, offered again */
-        b->answer_due = !answer(r, packet, c->actor, (struct bytes){0}, b->need_bootstrap);
+        b->answer_due = !answer(r, packet, c->actor, b, (struct bytes){0});
         return !b->answer_due;
     }
     if (b)
@@ -301,18 +319,6 @@ static bool on_route(struct receiver *r, const struct link_packet *packet, struc
 
 /* ---- messages ---- */
 
-static bool is_asked_for(const struct peer *peer, const struct emqx_message *m)
-{
-    static const char own[] = "$LINK/";
-
-    if (m->topic.n >= sizeof(own) - 1 && memcmp(m->topic.p, own, sizeof(own) - 1) == 0)
-        return false;
-    for (uint32_t i = 0; i < peer->link->topic_count; i++)
-        if (topic_matches(peer->link->topics[i], m->topic))
-            return true;
-    return false;
-}
-
 /* When it expires, on our monotonic clock; 0: never. Its age is counted from the publisher's clock,
  * as EMQX counts it; a clock that is ahead of ours makes no message younger than new. false: it
  * has expired. */
@@ -343,20 +349,16 @@ static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t e
                         .protocol = MQTT_5,
                         .from_id = m->from,
                         .from_user = m->username};
-    bool matched;
-    enum err err = ERR_MEMORY;
+    bool is_done = true;
 
-    if (props || !m->properties.n) {
-        if (props)
-            p.props = bytes_of(props, emqx_props_put(m, props));
-        err = shard_publish(s, &p, &matched);
-    }
-    free(props);
-    if (err == OK)
-        STAT_INC(shard_count(s), link_messages_received);
-    else if (err != ERR_FULL)
+    if (props)
+        p.props = bytes_of(props, emqx_props_put(m, props));
+    if (props || !m->properties.n)
+        is_done = incoming_publish(s, &p);
+    else
         STAT_INC(shard_count(s), dropped_memory);
-    return err != ERR_FULL;
+    free(props);
+    return is_done;
 }
 
 /* Of a cluster that we have an enabled link with. A broker that is not strict passes on what its
@@ -369,8 +371,7 @@ static bool on_message(struct receiver *r, const struct link_packet *packet, str
 
     if (emqx_message_decode(plain, &m) != OK && !m.is_unfit)
         return kick(r, packet, "a message that cannot be understood");
-    if (m.is_unfit || !is_asked_for(r->sender, &m) ||
-        !topic_name_valid(m.topic, r->host->limits->topic_levels)) {
+    if (m.is_unfit || !incoming_may_come(r->host, r->sender->link, m.topic)) {
         STAT_INC(stats, link_messages_dropped);
         return true;
     }
@@ -381,12 +382,38 @@ static bool on_message(struct receiver *r, const struct link_packet *packet, str
     return publish(r, &m, expires_ms);
 }
 
+/* ---- our own dialect ---- */
+
+static bool on_native(struct receiver *r, const struct link_packet *packet)
+{
+    struct channel channel = channel_of_client(r->host, packet->from);
+    const struct binding *b = bindings_find(&r->bindings, &packet->from);
+    struct announced_actor *actor = NULL;
+    const char *fault;
+
+    if (packet->from.worker != shard_number(r->host->shard) ||
+        r->sender->link->dialect == DIALECT_EMQX)
+        return kick(r, packet, "a frame of a dialect that was not granted");
+    if (b && b->peer == r->sender)
+        actor = announced_find(b->peer->announced, bytes_of(b->actor, b->actor_n), b->incarnation);
+    if (b && !actor)
+        return kick(r, packet, "its actor has expired, or came again elsewhere");
+    if (!peer_take_frame(r->sender, &channel, actor, packet->payload, &fault))
+        return false;
+    return !fault || kick(r, packet, fault);
+}
+
+void receiver_gone(struct receiver *r, struct client_name who)
+{
+    bindings_remove(&r->bindings, &who);
+}
+
 /* ---- packets ---- */
 
 /* A packet whose topic is understood. */
 struct addressed {
     const struct link_packet *packet;
-    enum emqx_topic kind; /* ROUTE or MSG */
+    enum emqx_topic kind; /* ROUTE, MSG or NATIVE */
     struct bytes cluster;
 };
 
@@ -438,12 +465,14 @@ static bool take_addressed(struct receiver *r, const struct addressed *a)
     uint32_t room;
     enum err err;
 
-    if (a->kind == EMQX_TOPIC_MSG && a->packet->is_impostor)
+    if (a->kind != EMQX_TOPIC_ROUTE && a->packet->is_impostor)
         return on_impostor(r, a->packet, a->cluster, NULL);
-    if (a->kind == EMQX_TOPIC_MSG && (!r->sender || !r->sender->link->enable)) {
+    if (a->kind != EMQX_TOPIC_ROUTE && (!r->sender || !r->sender->link->enable)) {
         STAT_INC(shard_count(r->host->shard), link_messages_dropped);
         return true;
     }
+    if (a->kind == EMQX_TOPIC_NATIVE)
+        return on_native(r, a->packet);
     err = inflate_room(a->packet->payload, r->host->limits->packet_bytes, &room);
     if (err == ERR_FULL)
         return kick(r, a->packet, "a compressed payload larger than max_packet_size");
@@ -478,7 +507,7 @@ static bool take(struct receiver *r, const struct link_packet *packet)
         STAT_INC(shard_count(r->host->shard), link_packets_refused);
         return true;
     }
-    if (a.kind != EMQX_TOPIC_ROUTE && a.kind != EMQX_TOPIC_MSG)
+    if (a.kind == EMQX_TOPIC_NONE || a.kind == EMQX_TOPIC_RESP)
         return kick(r, packet, "not a topic of the link protocol");
     if (!take_addressed(r, &a))
         return false;

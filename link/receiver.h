@@ -51,6 +51,9 @@ void receiver_destroy(struct receiver *r); /* NULL is fine */
  * `link_packet`. */
 bool receiver_take(struct receiver *r, const struct link_packet *packet);
 
+/* A client that lived on this link worker is gone. */
+void receiver_gone(struct receiver *r, struct client_name who);
+
 /* Takes what waits, a packet of each client after the other, and ends the turn. True: packets wait
  * for the next one. */
 bool receiver_turn(struct receiver *r);

@@ -456,11 +456,8 @@ static void drained(struct stream *st)
     struct client *c = client_of(st);
 
     c->answer_bytes = 0;
-    if (!c->session || c->state != CLIENT_CONNECTED)
-        return;
-    deliver_waiting(st->shard, c->session);
-    if (st->shard->hooks.link_drained)
-        st->shard->hooks.link_drained(st->shard->hooks.link, client_name(c));
+    if (c->session && c->state == CLIENT_CONNECTED)
+        deliver_waiting(st->shard, c->session);
 }
 
 /* ---- life ---- */

@@ -140,10 +140,8 @@ struct shard_hooks {
     bool (*link_packet)(void *link, const struct link_packet *packet);
     /* A local filter (group empty: not shared) got its first subscriber or lost its last one. */
     void (*interest)(void *link, struct bytes group, struct bytes filter, bool is_added);
-    /* A client that lives on this link worker (shard_link_stream) is gone, or much of what waited
-     * for it has left. */
+    /* A client that lives on this link worker (shard_link_stream) is gone. */
     void (*link_gone)(void *link, struct client_name who);
-    void (*link_drained)(void *link, struct client_name who);
 };
 
 /* A `$LINK/` publish on its way to the link worker. */

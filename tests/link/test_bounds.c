@@ -72,7 +72,7 @@ static struct wire *reader_of(struct world *w, const char *filter)
 
 /* ---- what waits ---- */
 
-TEST(link_drops_what_has_waited_longer_than_queue_age)
+LINK_TEST(link_drops_what_has_waited_longer_than_queue_age)
 {
     struct world *a, *b;
     struct cfg_link *of_b;
@@ -100,7 +100,7 @@ TEST(link_drops_what_has_waited_longer_than_queue_age)
     worlds_end();
 }
 
-TEST(link_drops_at_queue_bytes_as_on_full_says)
+LINK_TEST(link_drops_at_queue_bytes_as_on_full_says)
 {
     for (int i = 0; i < 2; i++) {
         struct world *a, *b;
@@ -151,7 +151,7 @@ static void die(struct world *w, const char *topic)
     worlds_settle();
 }
 
-TEST(link_that_blocks_makes_its_publishers_wait_and_nobody_else)
+LINK_TEST(link_that_blocks_makes_its_publishers_wait_and_nobody_else)
 {
     struct world *a, *b;
     struct cfg_link *of_b, *of_a = two(&a, &b, &of_b);
@@ -198,7 +198,7 @@ TEST(link_that_blocks_makes_its_publishers_wait_and_nobody_else)
     worlds_end();
 }
 
-TEST(link_that_blocks_holds_up_its_publishers_for_queue_age_at_most)
+LINK_TEST(link_that_blocks_holds_up_its_publishers_for_queue_age_at_most)
 {
     struct world *a, *b;
     struct cfg_link *of_b, *of_a = two(&a, &b, &of_b);
@@ -226,7 +226,7 @@ TEST(link_that_blocks_holds_up_its_publishers_for_queue_age_at_most)
     worlds_end();
 }
 
-TEST(links_that_block_both_ways_do_not_lock_each_other)
+LINK_TEST(links_that_block_both_ways_do_not_lock_each_other)
 {
     struct world *a, *b;
     struct cfg_link *of_b, *of_a = two(&a, &b, &of_b);
@@ -263,7 +263,7 @@ TEST(links_that_block_both_ways_do_not_lock_each_other)
 
 /* ---- what they may have ---- */
 
-TEST(link_gives_only_what_it_exports)
+LINK_TEST(link_gives_only_what_it_exports)
 {
     static const struct bytes exports[] = {{(const uint8_t *)"pub/#", 5},
                                            {(const uint8_t *)"+/y", 3}};
@@ -288,10 +288,13 @@ TEST(link_gives_only_what_it_exports)
     expect_publish(reader, "pub/y/z", "pub/y/z");
     assert_null(wire_next(reader));
     assert_int_equal(WORLD_COUNT(a, link_messages_sent), 3);
-    assert_int_equal(WORLD_COUNT(a, link_routes_not_exported), 1); /* secret */
-    assert_true(world_said(a, "4 link route not taken|beta|export of the link has nothing of it|"
-                              "filter secret"));
+    if (worlds_dialect == DIALECT_EMQX) { /* else `#` covers it, and it is never asked for */
+        assert_int_equal(WORLD_COUNT(a, link_routes_not_exported), 1);
+        assert_true(world_said(a, "4 link route not taken|beta|export of the link has nothing of "
+                                  "it|filter secret"));
+    }
     unsubscribe(reader, "#");
+    worlds_pass(40000);
     publish(writer, "pub/x", "x", 1);
     publish(writer, "other/y", "y", 1);
     expect_publish(reader, "other/y", "y"); /* the route of the other filter is still there */
@@ -302,7 +305,7 @@ TEST(link_gives_only_what_it_exports)
     worlds_end();
 }
 
-TEST(link_gives_no_dollar_topics_unless_they_are_named)
+LINK_TEST(link_gives_no_dollar_topics_unless_they_are_named)
 {
     static const struct bytes exports[] = {{(const uint8_t *)"#", 1},
                                            {(const uint8_t *)"$app/#", 6}};
@@ -326,7 +329,7 @@ TEST(link_gives_no_dollar_topics_unless_they_are_named)
     }
 }
 
-TEST(link_that_exports_nothing_only_wants)
+LINK_TEST(link_that_exports_nothing_only_wants)
 {
     struct world *a, *b;
     struct cfg_link *of_b, *of_a = two(&a, &b, &of_b);
@@ -347,7 +350,7 @@ TEST(link_that_exports_nothing_only_wants)
 
 /* ---- what they may send ---- */
 
-TEST(link_takes_as_many_routes_as_max_routes)
+LINK_TEST(link_takes_as_many_routes_as_max_routes)
 {
     struct world *a, *b;
     struct cfg_link *of_b;
@@ -389,7 +392,7 @@ static uint32_t routes_of(struct world *w, const char *cluster)
     return announced_route_count(world_peer(w, cluster)->announced);
 }
 
-TEST(link_holds_back_who_sends_more_than_max_route_ops)
+LINK_TEST(link_holds_back_who_sends_more_than_max_route_ops)
 {
     struct world *a, *b;
     struct cfg_link *of_b;
@@ -413,7 +416,7 @@ TEST(link_holds_back_who_sends_more_than_max_route_ops)
     worlds_end();
 }
 
-TEST(link_holds_back_who_sends_more_than_max_rate)
+LINK_TEST(link_holds_back_who_sends_more_than_max_rate)
 {
     struct world *a, *b;
     struct cfg_link *of_b;

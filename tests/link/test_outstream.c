@@ -34,18 +34,17 @@ static void acked(struct outstream *s, uint64_t last)
     assert_int_equal(ack_to(s, last, WIDE), OK);
 }
 
-static enum err push_at(struct outstream *s, uint32_t number, uint8_t qos, uint64_t now_ms)
+static void push_at(struct outstream *s, uint32_t number, uint8_t qos, uint64_t now_ms)
 {
     struct message *m = numbered(number, qos, 10, 0);
-    enum err e = outstream_push(s, m, now_ms);
 
+    outstream_push(s, m, now_ms);
     message_release(m);
-    return e;
 }
 
 static void push(struct outstream *s, uint32_t number, uint8_t qos)
 {
-    assert_int_equal(push_at(s, number, qos, 0), OK);
+    push_at(s, number, qos, 0);
 }
 
 /* The cost of a message of `push`. */
@@ -174,7 +173,7 @@ TEST(outstream_frames_end_before_64_kib_unless_one_record_is_larger)
     assert_int_equal(rewind_to(&s, 0, (struct native_window){UINT64_MAX, UINT64_MAX}), OK);
     for (uint32_t i = 0; i < 7; i++) {
         m = numbered(i, 1, i == 3 ? 100000 : 20000, 0);
-        assert_int_equal(outstream_push(&s, m, 0), OK);
+        outstream_push(&s, m, 0);
         message_release(m);
     }
     expect(&s, 1, 0, 3);
@@ -304,7 +303,7 @@ TEST(outstream_drops_the_oldest_that_waits_at_its_bound)
     for (uint32_t i = 1; i < 6; i++)
         push(&s, i, 1);
     assert_int_equal(s.lost.full, 2);
-    assert_int_equal(outstream_push(&s, large, 0), OK); /* never fits: nobody goes for it */
+    outstream_push(&s, large, 0); /* never fits: nobody goes for it */
     assert_int_equal(s.lost.full, 3);
     message_release(large);
     expect(&s, 2, 3, 3);
@@ -329,7 +328,7 @@ TEST(outstream_does_not_empty_its_queue_for_what_will_not_fit_beside_what_was_se
     push(&s, 1, 1);
     expect(&s, 1, 0, 2);
     push(&s, 2, 1);
-    assert_int_equal(outstream_push(&s, large, 0), OK);
+    outstream_push(&s, large, 0);
     message_release(large);
     assert_int_equal(s.lost.full, 1);
     expect(&s, 3, 2, 1);
@@ -349,25 +348,41 @@ TEST(outstream_drops_the_newest_when_told_to)
     end(&s);
 }
 
-TEST(outstream_blocks_when_told_to_except_for_what_never_fits)
+TEST(outstream_that_blocks_says_so_and_takes_what_comes_all_the_same)
 {
-    struct message *large = numbered(99, 1, 5000, 0);
     struct outstream s;
 
     start(&s, 2ull * cost(), OUTSTREAM_BLOCK);
     push(&s, 0, 1);
+    assert_false(outstream_is_full(&s));
     push(&s, 1, 1);
-    assert_int_equal(push_at(&s, 2, 1, 0), ERR_FULL);
-    assert_int_equal(outstream_push(&s, large, 0), OK);
-    message_release(large);
-    assert_int_equal(outstream_lost_sum(&s), 1);
+    assert_true(outstream_is_full(&s));
+    push(&s, 2, 1); /* was on its way */
+    assert_int_equal(outstream_lost_sum(&s), 0);
     opened(&s, 0);
-    expect(&s, 1, 0, 2);
-    assert_int_equal(push_at(&s, 2, 1, 0), ERR_FULL);
-    acked(&s, 1);
-    push(&s, 2, 1);
-    expect(&s, 3, 2, 1);
+    expect(&s, 1, 0, 3);
+    assert_true(outstream_is_full(&s));
+    acked(&s, 2);
+    assert_false(outstream_is_full(&s));
+    end(&s);
+}
+
+TEST(outstream_does_not_grow_where_memory_is_short)
+{
+    struct message *large = numbered(0, 1, OUTSTREAM_LEAST_BYTES, 0);
+    struct outstream s;
+
+    start(&s, 4ull * OUTSTREAM_LEAST_BYTES, OUTSTREAM_DROP_NEWEST);
+    outstream_push(&s, large, 0);
+    assert_false(outstream_is_full(&s));
+    s.must_not_grow = true;
+    assert_true(outstream_is_full(&s));
+    push(&s, 1, 1);
     assert_int_equal(s.lost.full, 1);
+    s.must_not_grow = false;
+    push(&s, 2, 1);
+    assert_int_equal(s.waiting.count, 2);
+    message_release(large);
     end(&s);
 }
 
@@ -380,7 +395,7 @@ TEST(outstream_drops_what_has_expired_also_when_it_was_sent_before)
     for (uint32_t i = 0; i < 6; i++) {
         struct message *m = numbered(i, 1, 10, i % 4 == 1 ? 1000 : 0);
 
-        assert_int_equal(outstream_push(&s, m, 0), OK);
+        outstream_push(&s, m, 0);
         message_release(m);
     }
     assert_int_equal(rewind_to(&s, 0, (struct native_window){1u << 20, 3}), OK);
@@ -401,7 +416,7 @@ TEST(outstream_drops_what_is_too_old_and_says_how_old_the_oldest_is)
     outstream_init(&s, &c);
     assert_int_equal(outstream_age_ms(&s, 100), 0);
     for (uint32_t i = 0; i < 4; i++)
-        assert_int_equal(push_at(&s, i, 1, 100 * i), OK);
+        push_at(&s, i, 1, 100 * i);
     assert_int_equal(outstream_age_ms(&s, 500), 500);
     outstream_sweep(&s, 500);
     assert_int_equal(s.lost.aged, 0);
@@ -419,18 +434,21 @@ TEST(outstream_drops_what_is_too_old_and_says_how_old_the_oldest_is)
     end(&s);
 }
 
-TEST(outstream_a_full_queue_sheds_what_is_too_old_before_it_blocks)
+TEST(outstream_a_full_queue_sheds_what_is_too_old_before_it_drops_what_comes)
 {
     struct outstream_config c = {
-        .boot = BOOT, .bytes_max = 2ull * cost(), .age_max_ms = 500, .full = OUTSTREAM_BLOCK};
+        .boot = BOOT, .bytes_max = 2ull * cost(), .age_max_ms = 500, .full = OUTSTREAM_DROP_NEWEST};
     struct outstream s;
 
     outstream_init(&s, &c);
-    assert_int_equal(push_at(&s, 0, 1, 0), OK);
-    assert_int_equal(push_at(&s, 1, 1, 300), OK);
-    assert_int_equal(push_at(&s, 2, 1, 500), ERR_FULL);
-    assert_int_equal(push_at(&s, 2, 1, 501), OK);
+    push_at(&s, 0, 1, 0);
+    push_at(&s, 1, 1, 300);
+    push_at(&s, 2, 1, 500);
+    assert_int_equal(s.lost.full, 1);
+    push_at(&s, 2, 1, 501);
+    assert_int_equal(s.lost.full, 1);
     assert_int_equal(s.lost.aged, 1);
+    assert_int_equal(s.waiting.count, 2);
     end(&s);
 }
 
@@ -443,7 +461,7 @@ TEST(outstream_one_too_large_for_the_peer_holds_up_nobody)
 
     start(&s, 1u << 20, OUTSTREAM_DROP_OLDEST);
     push(&s, 0, 1);
-    assert_int_equal(outstream_push(&s, m, 0), OK);
+    outstream_push(&s, m, 0);
     push(&s, 2, 1);
     assert_int_equal(outstream_rewind(&s, &f, bytes), OK); /* just fits */
     expect(&s, 1, 0, 1);
@@ -454,7 +472,7 @@ TEST(outstream_one_too_large_for_the_peer_holds_up_nobody)
     expect(&s, 3, 2, 1);
     nothing(&s);
     assert_int_equal(s.lost.too_large, 1);
-    assert_int_equal(outstream_push(&s, m, 0), OK);
+    outstream_push(&s, m, 0);
     push(&s, 3, 1);
     expect(&s, 4, 3, 1);
     assert_int_equal(s.lost.too_large, 2);

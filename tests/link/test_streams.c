@@ -39,7 +39,7 @@ struct model {
     /* what was pushed, by number */
     uint32_t pushed, taken, taken_qos_0, pushed_qos_0;
     uint8_t qos_of[NUMBERS_MAX];
-    struct message *parked; /* refused by OUTSTREAM_BLOCK */
+    struct message *parked; /* its publisher waits: OUTSTREAM_BLOCK */
     int64_t last_taken;
     /* sizes of records by sequence, where they are in flight on the newest connection */
     uint32_t flying[NUMBERS_MAX];
@@ -148,9 +148,11 @@ static void push(struct model *w)
         m = numbered(number, qos, size,
                      w->is_lossy && !pick(w, 4) ? w->now_ms + pick(w, 3000) + 1 : 0);
     }
-    w->parked = outstream_push(&w->out, m, w->now_ms) == OK ? NULL : m;
-    if (!w->parked)
-        message_release(m);
+    w->parked = w->out.config.full == OUTSTREAM_BLOCK && outstream_is_full(&w->out) ? m : NULL;
+    if (w->parked)
+        return;
+    outstream_push(&w->out, m, w->now_ms);
+    message_release(m);
 }
 
 /* What flies, counted from what was written and what was acknowledged. */

@@ -20,6 +20,21 @@
 
 #define WORLDS_MAX 4
 #define WIRES_MAX 256
+/* Defines a test that is run in both dialects. */
+#define LINK_TEST(name)                                                                            \
+    static void name##_spoken(void);                                                               \
+    TEST(name##_in_emqx)                                                                           \
+    {                                                                                              \
+        worlds_dialect = DIALECT_EMQX;                                                             \
+        name##_spoken();                                                                           \
+    }                                                                                              \
+    TEST(name##_natively)                                                                          \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        name##_spoken();                                                                           \
+    }                                                                                              \
+    static void name##_spoken(void)
+
 #define WORLD_CLIENTS 0u
 #define WORLD_LINKS 1u
 
@@ -57,6 +72,9 @@ struct world {
     uint16_t port; /* 0: nobody listens */
     struct logged log;
 };
+
+/* What the links that are made speak. */
+static enum cfg_dialect worlds_dialect;
 
 /* All there is. */
 static struct worlds {
@@ -139,10 +157,13 @@ static inline void end_side(struct wire *k, int side, enum close_reason why)
 /* Where the connection of a dial lives in `w`: a broker of ours says in its CONNECT whose it is. */
 static inline uint32_t home_of_dial(const struct wire *k, const struct world *w)
 {
-    const char *from = k->world[0]->cfg.cluster.name;
+    const struct cfg *from = &k->world[0]->cfg;
 
+    for (uint32_t i = 0; i < from->link_count; i++)
+        if (from->links[i].servers[0].port == k->port && from->links[i].dialect == DIALECT_EMQX)
+            return WORLD_CLIENTS; /* then it does not say so */
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
-        if (strcmp(w->cfg.links[i].name, from) == 0)
+        if (strcmp(w->cfg.links[i].name, from->cluster.name) == 0)
             return WORLD_LINKS;
     return WORLD_CLIENTS;
 }
@@ -343,6 +364,7 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
                            .servers = w->servers[i],
                            .server_count = 1,
                            .clientid = w->cfg.cluster.name,
+                           .dialect = worlds_dialect,
                            .topics = w->topics[i],
                            .keepalive = 60,
                            .exports = &world_everything,
@@ -464,6 +486,17 @@ static inline bool world_said(const struct world *w, const char *text)
 static inline struct peer *world_peer(struct world *w, const char *name)
 {
     return hub_peer(w->hub, bytes_str(name));
+}
+
+/* Messages that wait for the cluster of a link. */
+static inline uint32_t world_waiting(struct world *w, const char *name)
+{
+    const struct peer *p = world_peer(w, name);
+    uint32_t n = p->carrier.out.waiting.count;
+
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        n += p->forwarders[i].window.waiting.count;
+    return n;
 }
 
 /* ---- a side that the test plays: a client of a world (side 0), or the script (side 1) ---- */

@@ -260,20 +260,31 @@ void cables_look(struct linked *l)
                 look(l, i, j);
 }
 
+static const char *interest_unrest(struct interest_state in)
+{
+    return in.pending || in.out || in.is_walking ? "routes are pending" : NULL;
+}
+
+static const char *wants_unrest(struct wants_state w)
+{
+    return w.pending || w.frames || w.is_announcing ? "native routes are pending" : NULL;
+}
+
 static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
 {
     struct peer *p = peer_of(l, from, to);
-    struct interest_state in;
+    const char *why;
 
     if (!p)
         return "a cluster is down";
-    in = interest_state(p->interest);
     if (p->announcer.state != ANNOUNCER_ONLINE)
         return "routes are not online";
     if (!stream_is_healthy(l, &p->announcer.dialer.stream))
         return "the route connection is dead";
-    if (in.pending || in.out || in.is_walking)
-        return "routes are pending";
+    why = p->tells_native ? wants_unrest(wants_state(p->routes.wants))
+                          : interest_unrest(interest_state(p->interest));
+    if (why)
+        return why;
     if (p->due_first)
         return "routes wait for the index";
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
@@ -284,6 +295,8 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         if (window_count(&p->forwarders[i].window))
             return "messages wait";
     }
+    if (p->carrier.out.waiting.count || p->carrier.out.sent.count)
+        return "messages wait to be carried";
     return p->is_up ? NULL : "a link does not say that it is up";
 }
 

@@ -42,6 +42,7 @@ static void add_link(struct cluster *c, uint32_t to)
 {
     static const struct bytes everything = {(const uint8_t *)"#", 1};
     static const uint32_t inflights[] = {1, 2, 32, 1024};
+    static const uint64_t windows[] = {1, 200, 64u << 10, 16u << 20};
     struct sim *s = c->all->sim;
     struct cfg_link *link = &c->cfg.links[c->cfg.link_count++];
     uint32_t first = chance(s, 20) ? 1 : 0; /* a server that is not there comes first */
@@ -60,7 +61,8 @@ static void add_link(struct cluster *c, uint32_t to)
                               .connections = draw(s, 4),
                               .exports = &everything,
                               .export_count = 1,
-                              .window_bytes = 16u << 20,
+                              .dialect = chance(s, 30) ? DIALECT_EMQX : DIALECT_AUTO,
+                              .window_bytes = windows[draw(s, 4)],
                               .queue_bytes = 64u << 20,
                               .queue_age = 86400,
                               .max_routes = 1u << 20,
@@ -303,7 +305,8 @@ static void check_no_routes(struct linked *l)
         for (uint32_t j = 0; j < l->count; j++) {
             struct peer *p = peer_of(l, i, j);
 
-            if (p && interest_state(p->interest).held)
+            if (p && (p->tells_native ? wants_state(p->routes.wants).wanted
+                                      : interest_state(p->interest).held))
                 differ(l->sim, "%s still wants routes of %s", names[i], names[j]);
             if (p && announced_route_count(p->announced))
                 differ(l->sim, "%s still has routes of %s", names[i], names[j]);

@@ -238,6 +238,8 @@ static void check_order(struct arrival *a)
 
     if (a->subs[0]->group != NONE || a->m->is_will || *copies_of(c->all, a->m, false, c->life) > 1)
         return;
+    if (a->m->cluster != c->cluster && a->m->again[c->cluster])
+        return; /* for who subscribed meanwhile, the second copy over the link is the first */
     while (i < c->order_count &&
            (c->orders[i].publisher != a->m->life || c->orders[i].published_qos != a->m->qos ||
             c->orders[i].qos != a->p->qos || strcmp(c->orders[i].topic, a->m->topic) != 0))

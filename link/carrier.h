@@ -1,0 +1,69 @@
+/* link/carrier.h -- messages from and to one broker of ours: a stream each way.
+ *
+ *     ours     outstream -> MESSAGES -> their instream -> ACK, with what they grant
+ *     theirs   MESSAGES -> instream -> published here -> ACK, once per turn
+ *
+ * A stream outlives its connection. OPEN and its answer say where to go on: what the other side
+ * has is not sent again, what it has not is, in order. So each message is published there once,
+ * as long as both processes live.
+ *
+ * Threads  the link worker.
+ * Memory   what link/outstream.h takes, bounded by the link's queue_bytes.
+ */
+#ifndef LINK_CARRIER_H
+#define LINK_CARRIER_H
+
+#include "link/channel.h"
+#include "link/instream.h"
+#include "link/outstream.h"
+
+/* Messages that may be in flight to us, beside the link's window_bytes. */
+#define CARRIER_WINDOW_MESSAGES 65536u
+/* Payloads of at least this size are sent from where they are. */
+#define CARRIER_REFER_BYTES 1024u
+/* How often what waits is looked through for what waits too long. */
+#define CARRIER_AGING_MS 1000u
+/* Pause between two lines about lost messages of one link. */
+#define CARRIER_SAY_MS 10000u
+
+struct carrier {
+    struct link_host *host;
+    const struct cfg_link *link;
+    struct outstream out;
+    struct instream in;
+    struct channel to;    /* where ours goes; none: it waits */
+    struct channel from;  /* where theirs was opened last */
+    uint64_t from_boot;   /* of their process, as its OPEN said */
+    uint64_t taken_first; /* of the frame that found no room: what it began with, */
+    uint64_t taken_below; /* and what was dealt with before there was none; 0: no such frame */
+    struct timer aging;   /* while something waits */
+    uint64_t lost_told, say_ms;
+};
+
+/* Prepares both streams of a link. */
+void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_link *link);
+/* Lets go of what waits. One that was never prepared is fine. */
+void carrier_fini(struct carrier *c);
+
+/* A message for them; takes a reference. What happens at queue_bytes is the link's on_full to say.
+ */
+void carrier_push(struct carrier *c, struct message *m);
+/* Whether what waits is at its bound, which is lower where the memory of the process is short. */
+bool carrier_is_full(struct carrier *c, bool is_memory_short);
+
+/* A connection stands on which ours shall go, instead of the one before. */
+void carrier_up(struct carrier *c, const struct channel *to);
+/* A connection is gone; if ours went there, it waits for the next. */
+void carrier_down(struct carrier *c, const struct channel *gone);
+/* Whether ours goes: the other side has answered our OPEN. */
+bool carrier_is_up(const struct carrier *c);
+
+/* Takes an OPEN, OPENED, MESSAGES or ACK that came on a connection. false: no room now, offer it
+ * again, whole. *fault: NULL, or why the connection must be given up. */
+bool carrier_take(struct carrier *c, const struct channel *from, const struct native_frame *f,
+                  const char **fault);
+
+/* Sends what may be sent: once per turn. */
+void carrier_run(struct carrier *c);
+
+#endif

@@ -1,0 +1,28 @@
+/* link/incoming.c -- what came over a link and is published here. */
+#include "link/incoming.h"
+
+#include "core/mqtt/topic.h"
+
+bool incoming_may_come(const struct link_host *host, const struct cfg_link *link,
+                       struct bytes topic)
+{
+    if (bytes_begin(topic, BYTES_LIT("$LINK/")) ||
+        !topic_name_valid(topic, host->limits->topic_levels))
+        return false;
+    for (uint32_t i = 0; i < link->topic_count; i++)
+        if (topic_matches(link->topics[i], topic))
+            return true;
+    return false;
+}
+
+bool incoming_publish(struct shard *s, struct publish *p)
+{
+    bool matched;
+    enum err err = shard_publish(s, p, &matched);
+
+    if (err == OK)
+        STAT_INC(shard_count(s), link_messages_received);
+    else if (err != ERR_FULL)
+        STAT_INC(shard_count(s), dropped_memory);
+    return err != ERR_FULL;
+}
