@@ -198,6 +198,7 @@ static struct held *held_find(const struct announced *a, const struct announced_
 {
     struct table_node *n;
 
+    CHECK(actor); /* as an empty place of a filter has none */
     if (f->own.actor == actor && has_id(&f->own, id))
         return &f->own;
     if (a->routes.count == 0)
@@ -253,7 +254,7 @@ static void held_free(struct announced *a, struct announced_actor *actor, struct
 
     held_unlink(actor, h);
     a->route_count--;
-    if (h->is_own) {
+    if (h == &f->own) {
         h->actor = NULL;
     } else {
         table_remove(&a->routes, &route_of(h)->node);

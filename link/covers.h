@@ -42,7 +42,7 @@ struct covers {
     const struct hash_key *key;
 };
 
-/* An empty one; `key` outlives it. covers_fini frees the nodes: the places must not be used then. */
+/* An empty one; `key` outlives it. covers_fini frees the nodes: no place may be used any more. */
 void covers_init(struct covers *c, const struct hash_key *key);
 void covers_fini(struct covers *c);
 

@@ -453,6 +453,9 @@ TEST(announced_compares_what_is_complete)
     assert_false(differs(n, 2, "b", "c"));
     announced_refuse(n);
     assert_false(differs(n, 2, "a", "b"));
+    assert_int_equal(renew(n, 3), OK);
+    announced_end(n);
+    assert_true(differs(n, 3, "a", "b"));
     announced_destroy(a);
 }
 
