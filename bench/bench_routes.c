@@ -3,7 +3,9 @@
  * Filters of about 20 bytes without a wildcard, subscribed to in no order. BM_wants_*: subscribing,
  * and announcing all of them into frames. BM_announced_bootstrap: those frames decoded and taken by
  * the other side, with the digest. An item is a route; `bytes` is memory for each, `wire` what it
- * takes in a frame. `hidden` puts all filters under a hundred covers.
+ * takes in a frame. `hidden` puts all filters under a hundred covers. BM_covers_find looks for the
+ * cover of a filter among a million with a wildcard, in four shapes and random order; half of the
+ * filters have one.
  */
 #include "bench/shim.h"
 
@@ -13,6 +15,7 @@
 #include "core/base/check.h"
 #include "core/base/limits.h"
 #include "link/announced.h"
+#include "link/covers.h"
 #include "link/native.h"
 #include "link/wants.h"
 #include "net/heap.h"
@@ -229,10 +232,55 @@ static void bench_bootstrap(struct bench *b, int64_t routes)
     wants_destroy(w);
 }
 
+/* ---- covers ---- */
+
+/* A filter with a wildcard, or a topic that it matches. */
+static struct bytes shape_text(char text[2 * TEXT_MAX], uint32_t i, bool is_filter)
+{
+    size_t room = 2 * TEXT_MAX;
+    uint32_t site = i % 1000;
+    int n;
+
+    if (i % 4 == 0)
+        n = snprintf(text, room, "site/%03u/device/%08u/%s", site, i, is_filter ? "#" : "a/b");
+    else if (i % 4 == 1)
+        n = snprintf(text, room, "site/%03u/device/%08u/%s", site, i, is_filter ? "+" : "a");
+    else if (i % 4 == 2)
+        n = snprintf(text, room, "site/%s/meter/%08u/temp", is_filter ? "+" : "any", i);
+    else
+        n = snprintf(text, room, "line%08u/%s/machine/state", i, is_filter ? "+" : "any");
+    return bytes_of(text, (size_t)n);
+}
+
+static void bench_find(struct bench *b, int64_t filters)
+{
+    uint32_t count = count_of(filters), i = 0;
+    struct cover *places = calloc(count, sizeof(*places));
+    struct covers covers;
+    char text[2 * TEXT_MAX];
+    int64_t before = heap_bytes();
+    uint64_t found = 0, asked = 0;
+
+    CHECK(places);
+    covers_init(&covers, &key);
+    for (uint32_t k = 0; k < count; k++)
+        CHECK(covers_add(&covers, shape_text(text, k, true), &places[k]));
+    bench_counter(b, "bytes", (double)(heap_bytes() - before) / count);
+    while (bench_next(b)) {
+        i = (i + 611953) % (2 * count);
+        found += covers_find(&covers, shape_text(text, i, false)) != NULL;
+        asked++;
+    }
+    bench_counter(b, "found", (double)found / (double)asked);
+    covers_fini(&covers);
+    free(places);
+}
+
 __attribute__((constructor)) static void register_routes(void)
 {
     bench_register("BM_wants_subscribe/routes:1000000", bench_subscribe, 1000000);
     bench_register("BM_wants_subscribe/routes:1000000/hidden", bench_hidden, 1000000);
     bench_register("BM_wants_announce/routes:1000000", bench_announce, 1000000);
     bench_register("BM_announced_bootstrap/routes:1000000", bench_bootstrap, 1000000);
+    bench_register("BM_covers_find/filters:1000000", bench_find, 1000000);
 }

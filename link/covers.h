@@ -7,7 +7,8 @@
  * a first level that begins with `$`.
  *
  * Threads  the worker that made it; pure.
- * Memory   a node for each prefix that is part of a filter in it, 64 bytes and the level.
+ * Memory   a node for each prefix of its filters, 56 bytes and the level, and 8 to 16 bytes of hash
+ *          table.
  * Bounds   a search visits at most COVERS_VISITS_MAX nodes and remembers COVERS_WAITING_MAX ways
  *          not yet gone; then it gives up and finds nothing.
  */
@@ -18,7 +19,7 @@
 #include "core/base/hash.h"
 #include "core/base/table.h"
 
-#define COVERS_VISITS_MAX 4096u
+#define COVERS_VISITS_MAX 256u
 #define COVERS_WAITING_MAX 256u
 
 /* A filter's place; part of the caller's object. All zero: it is not in. */

@@ -101,7 +101,7 @@ TEST(covers_nothing_is_left_of_what_was_taken_out)
  * gone last, and the search has given up before. */
 TEST(covers_search_is_bounded)
 {
-    enum { LEVELS = 12, WAYS = 1 << LEVELS };
+    enum { LEVELS = 12, WAYS = 1 << LEVELS }; /* more than COVERS_VISITS_MAX */
     struct cover *places = calloc(WAYS, sizeof(*places));
     struct covers covers;
     char f[64];
