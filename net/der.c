@@ -1,6 +1,8 @@
 /* net/der.c -- the elements of DER, and a certificate as its parts (RFC 5280). */
 #include "net/der.h"
 
+#include <time.h>
+
 #define OID_ALTERNATIVE BYTES_LIT("\x55\x1d\x11")
 
 bool der_next(struct bytes *in, struct der *out)
@@ -30,10 +32,46 @@ bool der_next(struct bytes *in, struct der *out)
     return true;
 }
 
-/* Takes the next element, which must have this tag. */
-static bool take(struct bytes *in, uint8_t tag, struct der *out)
+bool der_take(struct bytes *in, uint8_t tag, struct der *out)
 {
     return der_next(in, out) && out->tag == tag;
+}
+
+/* Two digits, or -1. */
+static int two_digits(const uint8_t *p)
+{
+    bool good = p[0] >= '0' && p[0] <= '9' && p[1] >= '0' && p[1] <= '9';
+
+    return good ? (p[0] - '0') * 10 + p[1] - '0' : -1;
+}
+
+/* YYMMDDhhmmssZ before 2050, YYYYMMDDhhmmssZ from then on (RFC 5280, 4.1.2.5). */
+bool der_time(struct der time, int64_t *seconds)
+{
+    const uint8_t *p = time.body.p;
+    struct tm tm = {0};
+    int parts[7] = {19};
+    int first = 0;
+
+    if (time.tag == DER_UTC_TIME && time.body.n == 13)
+        first = 1;
+    else if (time.tag != DER_TIME || time.body.n != 15)
+        return false;
+    for (int i = first; i < 7; i++, p += 2) {
+        parts[i] = two_digits(p);
+        if (parts[i] < 0)
+            return false;
+    }
+    if (first == 1 && parts[1] < 50)
+        parts[0] = 20;
+    tm.tm_year = parts[0] * 100 + parts[1] - 1900;
+    tm.tm_mon = parts[2] - 1;
+    tm.tm_mday = parts[3];
+    tm.tm_hour = parts[4];
+    tm.tm_min = parts[5];
+    tm.tm_sec = parts[6];
+    *seconds = timegm(&tm);
+    return true;
 }
 
 static bool read_subject(struct certificate *c, struct bytes subject)
@@ -41,13 +79,13 @@ static bool read_subject(struct certificate *c, struct bytes subject)
     struct der set, pair, oid;
 
     for (uint32_t sets = 0; subject.n > 0; sets++) {
-        if (!take(&subject, DER_SET, &set))
+        if (!der_take(&subject, DER_SET, &set))
             return false;
         while (set.body.n > 0) {
             struct subject_part *part = &c->parts[c->part_count];
 
-            if (c->part_count == SUBJECT_PARTS_MAX || !take(&set.body, DER_SEQUENCE, &pair) ||
-                !take(&pair.body, DER_OID, &oid) || !der_next(&pair.body, &part->value))
+            if (c->part_count == SUBJECT_PARTS_MAX || !der_take(&set.body, DER_SEQUENCE, &pair) ||
+                !der_take(&pair.body, DER_OID, &oid) || !der_next(&pair.body, &part->value))
                 return false;
             part->oid = oid.body;
             part->set = sets;
@@ -62,8 +100,8 @@ static bool read_extensions(struct certificate *c, struct bytes extensions)
     struct der extension, oid, value, names;
 
     while (extensions.n > 0) {
-        if (!take(&extensions, DER_SEQUENCE, &extension) || !take(&extension.body, DER_OID, &oid) ||
-            !der_next(&extension.body, &value))
+        if (!der_take(&extensions, DER_SEQUENCE, &extension) ||
+            !der_take(&extension.body, DER_OID, &oid) || !der_next(&extension.body, &value))
             return false;
         if (value.tag == DER_BOOLEAN && !der_next(&extension.body, &value))
             return false;
@@ -71,7 +109,7 @@ static bool read_extensions(struct certificate *c, struct bytes extensions)
             return false;
         if (!bytes_eq(oid.body, OID_ALTERNATIVE))
             continue;
-        if (c->alternatives.p || !take(&value.body, DER_SEQUENCE, &names))
+        if (c->alternatives.p || !der_take(&value.body, DER_SEQUENCE, &names))
             return false;
         c->alternatives = names.body;
     }
@@ -83,24 +121,28 @@ bool der_read_certificate(struct certificate *c, struct bytes der)
     struct der whole, inner, one;
 
     *c = (struct certificate){.part_count = 0};
-    if (!take(&der, DER_SEQUENCE, &whole) || !take(&whole.body, DER_SEQUENCE, &inner) ||
+    if (!der_take(&der, DER_SEQUENCE, &whole) || !der_take(&whole.body, DER_SEQUENCE, &inner) ||
         !der_next(&inner.body, &one))
         return false;
     if (one.tag == DER_VERSION && !der_next(&inner.body, &one)) /* else: it was the serial */
         return false;
-    for (int skip = 0; skip < 3; skip++) { /* signature, issuer, validity */
-        if (!take(&inner.body, DER_SEQUENCE, &one))
-            return false;
-    }
+    c->serial = one.body;
+    if (!der_take(&inner.body, DER_SEQUENCE, &one)) /* the algorithm of the signature */
+        return false;
+    if (!der_take(&inner.body, DER_SEQUENCE, &one))
+        return false;
+    c->issuer = one.whole;
+    if (!der_take(&inner.body, DER_SEQUENCE, &one))
+        return false;
     c->validity = one.body;
-    if (!take(&inner.body, DER_SEQUENCE, &one) || !read_subject(c, one.body) ||
-        !take(&inner.body, DER_SEQUENCE, &one)) /* subject, key */
+    if (!der_take(&inner.body, DER_SEQUENCE, &one) || !read_subject(c, one.body) ||
+        !der_take(&inner.body, DER_SEQUENCE, &one)) /* subject, key */
         return false;
     while (inner.body.n > 0) {
         if (!der_next(&inner.body, &one))
             return false;
         if (one.tag == DER_EXTENSIONS)
-            return take(&one.body, DER_SEQUENCE, &inner) && read_extensions(c, inner.body);
+            return der_take(&one.body, DER_SEQUENCE, &inner) && read_extensions(c, inner.body);
     }
     return true;
 }

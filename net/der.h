@@ -9,11 +9,13 @@
 
 #include "core/base/bytes.h"
 
-/* The tags that certificates have. */
+/* The tags that certificates have, and what is said of certificates. */
 enum der_tag {
     DER_BOOLEAN = 0x01,
+    DER_INTEGER = 0x02,
     DER_OCTETS = 0x04,
     DER_OID = 0x06,
+    DER_ENUMERATED = 0x0a,
     DER_UTF8 = 0x0c,
     DER_NUMERIC = 0x12,
     DER_PRINTABLE = 0x13,
@@ -57,10 +59,17 @@ struct certificate {
     uint32_t part_count;
     struct bytes alternatives; /* GeneralNames one after the other */
     struct bytes validity;     /* not before, not after */
+    struct bytes serial;       /* the body of the number */
+    struct bytes issuer;       /* the whole name */
 };
 
 /* Takes the next element from the front. false: there is none, or it is cut short. */
 bool der_next(struct bytes *in, struct der *out);
+/* The same; it must have this tag. */
+bool der_take(struct bytes *in, uint8_t tag, struct der *out);
+
+/* A time in seconds since 1970, UTC, in one of the two forms that RFC 5280 allows. */
+bool der_time(struct der time, int64_t *seconds);
 
 /* Takes a certificate apart. false: its DER makes no sense, or its subject has too many parts. */
 bool der_read_certificate(struct certificate *c, struct bytes der);

@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <time.h>
 
 #include "core/mqtt/topic.h"
 #include "net/der.h"
@@ -441,50 +440,13 @@ bool tls_names_match(struct bytes der, const char *host)
 
 /* ---- how long? ---- */
 
-/* Two digits, or -1. */
-static int two_digits(const uint8_t *p)
-{
-    bool good = p[0] >= '0' && p[0] <= '9' && p[1] >= '0' && p[1] <= '9';
-
-    return good ? (p[0] - '0') * 10 + p[1] - '0' : -1;
-}
-
-/* YYMMDDhhmmssZ before 2050, YYYYMMDDhhmmssZ from then on (RFC 5280, 4.1.2.5). */
-static bool read_time(struct der time, int64_t *seconds)
-{
-    const uint8_t *p = time.body.p;
-    struct tm tm = {0};
-    int parts[7] = {19};
-    int first = 0;
-
-    if (time.tag == DER_UTC_TIME && time.body.n == 13)
-        first = 1;
-    else if (time.tag != DER_TIME || time.body.n != 15)
-        return false;
-    for (int i = first; i < 7; i++, p += 2) {
-        parts[i] = two_digits(p);
-        if (parts[i] < 0)
-            return false;
-    }
-    if (first == 1 && parts[1] < 50)
-        parts[0] = 20;
-    tm.tm_year = parts[0] * 100 + parts[1] - 1900;
-    tm.tm_mon = parts[2] - 1;
-    tm.tm_mday = parts[3];
-    tm.tm_hour = parts[4];
-    tm.tm_min = parts[5];
-    tm.tm_sec = parts[6];
-    *seconds = timegm(&tm);
-    return true;
-}
-
 enum err tls_names_expiry(struct bytes der, int64_t *seconds)
 {
     struct certificate c;
     struct der before, after;
 
     if (!der_read_certificate(&c, der) || !der_next(&c.validity, &before) ||
-        !der_next(&c.validity, &after) || !read_time(after, seconds))
+        !der_next(&c.validity, &after) || !der_time(after, seconds))
         return ERR_PEER;
     return OK;
 }
