@@ -377,19 +377,63 @@ static enum err make_bans(struct server *s)
     return ERR_MEMORY;
 }
 
-/* SIGHUP. */
-static void reload(struct server *s)
+/* A text that lines are put to, as many as there is room for. */
+struct answer {
+    struct server *server;
+    char *text;
+    size_t room, n;
+};
+
+static void put_line(struct answer *a, const char *line)
 {
+    int n = snprintf(a->text + a->n, a->room - a->n, "%s%s", a->n ? "\n" : "", line);
+
+    if (n > 0)
+        a->n += (size_t)n < a->room - a->n ? (size_t)n : a->room - a->n - 1;
+}
+
+static void log_and_answer(void *context, bool is_mistake, const char *text)
+{
+    struct answer *a = context;
+
+    log_secret(a->server, is_mistake, text);
+    put_line(a, text);
+}
+
+enum err server_reload(struct server *s, char *text, size_t text_bytes)
+{
+    static const char undone[] = "certificates, users and rules stay as they were";
+    struct answer a = {.server = s, .text = text, .room = text_bytes};
     struct secrets fresh;
 
-    if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), log_secret, s, &fresh) != OK) {
-        say(s, 3, "nothing reloaded", "certificates, users and rules stay as they were");
-        return;
+    CHECK(text_bytes > 0);
+    text[0] = 0;
+    if (!reload_is_main(&s->reload))
+        return reload_ask(&s->reload, text, text_bytes);
+    if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), log_and_answer, &a, &fresh) != OK) {
+        say(s, 3, "nothing reloaded", undone);
+        put_line(&a, undone);
+        return ERR_PEER;
     }
     use_secrets(s, &fresh);
+    s->watch_ms = 0; /* all has been said just now; when next, watch_certificates finds out */
     for (uint32_t i = 0; i < s->net.worker_count; i++)
         worker_ring(s->net.workers[i]);
     say(s, 5, "reloaded", "certificates, users and rules");
+    put_line(&a, "reloaded: certificates, users and rules");
+    return OK;
+}
+
+/* Reads anew for other threads, where one waits for it. */
+static void reload_for_others(struct server *s)
+{
+    char text[SERVER_RELOAD_BYTES];
+    enum err err;
+
+    if (!reload_take(&s->reload))
+        return;
+    err = server_reload(s, text, sizeof(text));
+    reload_answer(&s->reload, err, text);
 }
 
 enum err server_init(struct server *s, const struct server_options *options)
@@ -402,6 +446,10 @@ enum err server_init(struct server *s, const struct server_options *options)
     s->signal_fd = -1;
     s->net.cfg = cfg;
     s->net.link_ops = options->link_ops;
+    if (reload_init(&s->reload) != OK) {
+        snprintf(s->why, sizeof(s->why), "no descriptor: %s", strerror(errno));
+        return ERR_SYSTEM;
+    }
     count_workers(s);
     s->net.log = log_create(&cfg->log, s->net.worker_count, s->why, sizeof(s->why));
     if (!s->net.log)
@@ -450,6 +498,7 @@ void server_fini(struct server *s)
     if (s->has_tls)
         tls_fini();
     log_destroy(net->log);
+    reload_fini(&s->reload);
     if (s->signal_fd >= 0)
         close(s->signal_fd);
 }
@@ -564,27 +613,29 @@ static int next_signal(struct server *s)
     return (int)info.ssi_signo;
 }
 
-/* Takes one round of signals and log lines; returns whether to stop. */
-static bool serve_once(struct server *s, int timeout_ms)
+bool server_serve(struct server *s, int timeout_ms)
 {
     struct pollfd fds[] = {
         {.fd = s->signal_fd, .events = POLLIN},
         {.fd = log_wait_fd(s->net.log), .events = POLLIN},
+        {.fd = s->reload.fd, .events = POLLIN},
     };
+    char text[SERVER_RELOAD_BYTES];
     bool must_stop = false;
     int signo;
 
-    (void)poll(fds, 2, timeout_ms);
+    (void)poll(fds, sizeof(fds) / sizeof(fds[0]), timeout_ms);
     while ((signo = next_signal(s)) != 0) {
         if (signo == SIGUSR1) {
             log_reopen(s->net.log);
             say(s, 5, "log files reopened", NULL);
         } else if (signo == SIGHUP) {
-            reload(s);
+            server_reload(s, text, sizeof(text)); /* the log has all of it */
         } else {
             must_stop = true;
         }
     }
+    reload_for_others(s);
     log_drain(s->net.log);
     return must_stop;
 }
@@ -611,10 +662,11 @@ void server_stop(struct server *s)
     say(s, 5, "stopping", text);
     set_phase(s, NET_STOPPING);
     do {
-        if (serve_once(s, STOP_POLL_MS))
+        if (server_serve(s, STOP_POLL_MS))
             break;
     } while (open_connections(s) > 0 && clock_mono_ms() < until);
     set_phase(s, NET_STOPPED);
+    reload_close(&s->reload);
     for (uint32_t i = 0; i < s->net.worker_count; i++)
         worker_join(s->net.workers[i]);
     say(s, 5, "stopped", NULL);
@@ -651,7 +703,7 @@ int server_run(const struct server_options *options)
     if (err == OK) {
         do
             watch_certificates(&s);
-        while (!serve_once(&s, SERVE_WAIT_MS));
+        while (!server_serve(&s, SERVE_WAIT_MS));
         server_stop(&s);
         if (load_acquire(&s.net.has_failed)) /* pairs with store_release in worker.c */
             err = ERR_SYSTEM;

@@ -6,15 +6,18 @@
  * and INT stop cleanly (once more: at once), USR1 reopens log files, HUP reads certificates, users
  * and rules anew, all or none of them.
  *
- * Threads  main.
+ * Threads  main, but for server_reload.
  */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
 
 #include "core/base/hash.h"
+#include "net/reload.h"
 #include "net/secrets.h"
 #include "net/worker.h"
 
+/* Room for what server_reload has to say. Beyond: its last lines are cut off; the log has all. */
+#define SERVER_RELOAD_BYTES 4096u
 /* How long clients may take to go at a clean stop. Beyond: they are cut. */
 #define SERVER_STOP_MS 5000u
 
@@ -41,6 +44,7 @@ struct server {
     struct secrets secrets;
     uint64_t watch_ms;   /* wall clock: when certificates are looked at next */
     struct hash_key key; /* of the tables in the secrets */
+    struct reload reload;
     int signal_fd;
     bool has_pid_file;
     bool has_tls;  /* tls_init went well */
@@ -50,6 +54,15 @@ struct server {
 /* Makes everything up to the workers, without threads. ERR_SYSTEM: `s->why`, and what was made is
  * to be given to server_fini. */
 MUST_USE enum err server_init(struct server *s, const struct server_options *options);
+/* Takes one round of signals, wishes of other threads and log lines, waiting for some at most so
+ * long. Returns whether to stop. */
+bool server_serve(struct server *s, int timeout_ms);
+/* Reads certificates, keys, CRLs, OCSP responses, users and rules anew: what SIGHUP does, and what
+ * an administrator may ask for. All of them are replaced, or, when there is a mistake in one, none.
+ * `text` then says which and why, a line for each mistake; after OK it has the warnings, if any,
+ * and what was reloaded. ERR_PEER: there were mistakes, or no memory. ERR_SYSTEM: the broker stops.
+ * Any thread but a worker's: another than main waits until main has done it. */
+enum err server_reload(struct server *s, char *text, size_t text_bytes);
 /* Stops workers that run in their threads: tells the clients, waits for them to go, at most
  * SERVER_STOP_MS or until a signal comes, and joins the threads. */
 void server_stop(struct server *s);

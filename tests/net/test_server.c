@@ -23,16 +23,20 @@ struct world {
     uint16_t port;
 };
 
+#define FILES "build/test_server."
+
+static const char *more_text = ""; /* of the configuration */
+
 static struct cfg *configure(uint32_t workers, uint16_t port)
 {
-    char text[256];
+    char text[512];
     struct cfg_errors errs;
     struct cfg *cfg = NULL;
 
     snprintf(text, sizeof(text),
              "[broker]\nworkers = %u\nsys_interval = 0\n[log]\nlog_dest = none\n"
-             "[listener t]\nbind = 127.0.0.1:%u\n",
-             workers, port);
+             "[listener t]\nbind = 127.0.0.1:%u\n%s",
+             workers, port, more_text);
     cfg_errors_init(&errs);
     if (cfg_load_memory("test", bytes_str(text), &cfg, &errs) != OK)
         fail_msg("%s", errs.count ? errs.items[0].text : "configuration");
@@ -317,6 +321,124 @@ TEST(server_refuses_an_address_that_is_taken)
     assert_non_null(strstr(second.why, "is another broker running on 127.0.0.1:"));
     server_fini(&second);
     world_end(w);
+}
+
+/* ---- reading anew ---- */
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static struct world *with_files_begin(void)
+{
+    struct world *w;
+
+    write_file(FILES "users", "");
+    write_file(FILES "acl", "topic read a\n");
+    more_text = "allow_anonymous = true\n"
+                "[auth]\nacl_file = " FILES "acl\npassword_file = " FILES "users\n";
+    w = world_begin(NULL, 2);
+    more_text = "";
+    return w;
+}
+
+TEST(server_reload_says_what_it_came_to)
+{
+    struct world *w = with_files_begin();
+    const struct acl *before = w->server.secrets.acl;
+    char text[SERVER_RELOAD_BYTES];
+
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), OK);
+    assert_string_equal(text, "reloaded: certificates, users and rules");
+    assert_ptr_not_equal(w->server.secrets.acl, before);
+    before = w->server.secrets.acl;
+    write_file(FILES "users", "nothing\n");
+    write_file(FILES "acl", "topic read a\ntopik read b\n");
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
+    assert_non_null(strstr(text, FILES "users:1: "));
+    assert_non_null(strstr(text, "\n" FILES "acl:2: "));
+    assert_non_null(strstr(text, "\ncertificates, users and rules stay as they were"));
+    assert_ptr_equal(w->server.secrets.acl, before);
+    assert_int_equal(server_reload(&w->server, text, 10), ERR_PEER); /* little room: cut */
+    assert_int_equal(strlen(text), 9);
+    world_end(w);
+}
+
+/* Another thread that has everything read anew, over and over. */
+struct asker {
+    struct server *server;
+    pthread_t thread;
+    uint32_t rounds;
+    enum err last;
+    char text[SERVER_RELOAD_BYTES];
+    _Atomic uint32_t done; /* rounds */
+};
+
+static void *ask(void *user)
+{
+    struct asker *a = user;
+
+    for (uint32_t i = 0; i < a->rounds; i++) {
+        a->last = server_reload(a->server, a->text, sizeof(a->text));
+        store_release(&a->done, i + 1); /* pairs with load_acquire in the test */
+    }
+    return NULL;
+}
+
+static void asker_start(struct asker *a, struct world *w, uint32_t rounds)
+{
+    *a = (struct asker){.server = &w->server, .rounds = rounds};
+    assert_int_equal(pthread_create(&a->thread, NULL, ask, a), 0);
+}
+
+static void serve_until_done(struct asker *a)
+{
+    uint64_t until_ms = clock_mono_ms() + 20000;
+
+    while (load_acquire(&a->done) < a->rounds && clock_mono_ms() < until_ms)
+        assert_false(server_serve(a->server, 10));
+    assert_int_equal(pthread_join(a->thread, NULL), 0);
+}
+
+TEST(server_reload_by_other_threads_is_done_by_main)
+{
+    enum { ASKERS = 3, ROUNDS = 20 };
+    struct world *w = with_files_begin();
+    struct asker askers[ASKERS], bad;
+
+    for (uint32_t i = 0; i < ASKERS; i++)
+        asker_start(&askers[i], w, ROUNDS);
+    for (uint32_t i = 0; i < ASKERS; i++) {
+        serve_until_done(&askers[i]);
+        assert_int_equal(askers[i].last, OK);
+        assert_string_equal(askers[i].text, "reloaded: certificates, users and rules");
+    }
+    write_file(FILES "acl", "topik read b\n");
+    asker_start(&bad, w, 1);
+    serve_until_done(&bad);
+    assert_int_equal(bad.last, ERR_PEER);
+    assert_non_null(strstr(bad.text, FILES "acl:1: "));
+    world_end(w);
+}
+
+TEST(server_reload_of_a_broker_that_stops_is_refused)
+{
+    struct world *w = with_files_begin();
+    struct asker a;
+
+    asker_start(&a, w, 100); /* in the middle of it when the broker stops */
+    while (load_acquire(&a.done) < 2)
+        assert_false(server_serve(&w->server, 10));
+    server_stop(&w->server);
+    assert_int_equal(pthread_join(a.thread, NULL), 0);
+    assert_int_equal(a.last, ERR_SYSTEM);
+    assert_string_equal(a.text, "the broker stops");
+    world_free(w);
 }
 
 static uint64_t connected_count(struct world *w)
