@@ -65,6 +65,7 @@ struct cfg_tls {
     enum cfg_tls_version version;
     const char *certfile, *keyfile;
     const char *cafile, *capath, *crlfile;
+    const char *ocsp_file; /* listeners */
     const char *ciphers, *ciphers_tls1_3;
     const char *psk_file, *psk_hint; /* listeners */
     const char *server_name;         /* links: instead of the host of `server` */

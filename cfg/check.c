@@ -117,6 +117,7 @@ static void finish_listener_tls(struct draft *draft, struct draft_section *s,
     check_tls_files(draft, s, tls);
     for (size_t i = 0; i < sizeof(of_tls) / sizeof(of_tls[0]); i++)
         check_needs(draft, s, of_tls[i], tls->is_on, "certfile and keyfile");
+    check_needs(draft, s, "ocsp_file", tls->certfile, "certfile and keyfile");
     check_needs(draft, s, "psk_hint", tls->psk_file, "psk_file");
     if (tls->psk_file && tls->certfile)
         draft_error(

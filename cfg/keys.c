@@ -286,6 +286,12 @@ const struct key keys[] = {
     {LISTENER(tls.crlfile), .name = "crlfile", .type = KEY_STRING,
      .example = "/etc/causeway/ca.crl", .unset = "none: nothing is revoked",
      .help = "Revoked certificates of clients, in PEM. Read anew on SIGHUP."},
+    {LISTENER(tls.ocsp_file), .name = "ocsp_file", .type = KEY_STRING,
+     .example = "/etc/causeway/server.ocsp", .unset = "none: nothing is stapled",
+     .help = "What the CA says of the certificate: an OCSP response in DER, sent to clients that "
+             "ask for it (stapling). Something else fetches it (openssl ocsp -respout) and sends "
+             "SIGHUP. One that has expired is refused when it is read, and not sent any more when "
+             "its time has come."},
     {LISTENER(tls.require_certificate), .name = "require_certificate", .type = KEY_BOOL,
      .preset = "false",
      .help = "Whether clients must show a certificate of cafile. TLS 1.3 is then the least, unless "

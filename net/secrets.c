@@ -219,6 +219,24 @@ static void warn(struct load *l, const struct tls_context *context, const char *
             days_text(days, left));
 }
 
+/* Warns where a response is not stapled any more, or a newer one should be there. */
+static void warn_of_staple(struct load *l, const struct tls_context *context,
+                           const struct cfg_listener *c, uint64_t wall_ms)
+{
+    int64_t now = (int64_t)(wall_ms / 1000);
+    int64_t ends = tls_context_staple_ends(context);
+    char days[DAYS_TEXT_BYTES];
+
+    if (ends == 0)
+        return;
+    if (now > ends)
+        say(l, false, "[listener %s]: OCSP response %s expired %s ago and is not stapled any more",
+            c->name, c->tls.ocsp_file, days_text(days, now - ends));
+    else if (now >= tls_context_staple_due(context))
+        say(l, false, "[listener %s]: OCSP response %s expires in %s; fetch a newer one", c->name,
+            c->tls.ocsp_file, days_text(days, ends - now));
+}
+
 static struct tls_context *load_tls(struct load *l, const struct tls_settings *settings,
                                     const char *section, const char *name)
 {
@@ -230,7 +248,8 @@ static struct tls_context *load_tls(struct load *l, const struct tls_settings *s
     return context;
 }
 
-static struct tls_context *load_listener(struct load *l, const struct cfg_listener *c)
+static struct tls_context *load_listener(struct load *l, const struct cfg_listener *c,
+                                         uint64_t wall_ms)
 {
     const struct cfg_tls *t = &c->tls;
     struct tls_settings settings = {
@@ -240,6 +259,8 @@ static struct tls_context *load_listener(struct load *l, const struct cfg_listen
         .ca_file = t->cafile,
         .ca_path = t->capath,
         .crl_file = t->crlfile,
+        .ocsp_file = t->ocsp_file,
+        .now_ms = wall_ms,
         .require_certificate = t->require_certificate,
         .version_min = version_of(t->version),
         .ciphers = t->ciphers,
@@ -280,7 +301,7 @@ enum err secrets_load(const struct cfg *cfg, const struct hash_key *key, uint64_
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < cfg->listener_count; i++) {
         if (cfg->listeners[i].tls.is_on)
-            out->listeners[i] = load_listener(&l, &cfg->listeners[i]);
+            out->listeners[i] = load_listener(&l, &cfg->listeners[i], wall_ms);
     }
     for (uint32_t i = 0; i < cfg->link_count; i++) {
         if (cfg->links[i].enable && cfg->links[i].tls.is_on)
@@ -317,6 +338,23 @@ int64_t secrets_end(const struct secrets *s)
     return first;
 }
 
+uint64_t secrets_staple_ms(const struct secrets *s, uint64_t wall_ms)
+{
+    int64_t now = (int64_t)(wall_ms / 1000);
+    int64_t first = INT64_MAX;
+
+    for (uint32_t i = 0; i < LISTENERS_MAX; i++) {
+        int64_t due = s->listeners[i] ? tls_context_staple_due(s->listeners[i]) : 0;
+        int64_t ended = s->listeners[i] ? tls_context_staple_ends(s->listeners[i]) + 1 : 0;
+
+        if (due > now && due < first)
+            first = due;
+        if (ended > now && ended < first)
+            first = ended;
+    }
+    return first == INT64_MAX ? UINT64_MAX : (uint64_t)first * 1000;
+}
+
 void secrets_warn(const struct cfg *cfg, const struct secrets *s, uint64_t wall_ms,
                   secrets_say *say_fn, void *context)
 {
@@ -326,6 +364,8 @@ void secrets_warn(const struct cfg *cfg, const struct secrets *s, uint64_t wall_
         if (s->listeners[i])
             warn(&l, s->listeners[i], "listener", cfg->listeners[i].name,
                  cfg->listeners[i].tls.certfile, wall_ms);
+        if (s->listeners[i])
+            warn_of_staple(&l, s->listeners[i], &cfg->listeners[i], wall_ms);
     }
     for (uint32_t i = 0; i < cfg->link_count; i++) {
         if (s->links[i])

@@ -1,5 +1,5 @@
 /* net/secrets.h -- what a configuration names but keeps in files of their own: certificates, keys,
- * revocations, users, rules and keys for tokens.
+ * revocations, OCSP responses, users, rules and keys for tokens.
  *
  * They are read at start, for `causeway -t`, and again on SIGHUP: all of them or none. What is
  * wrong is said with its file (and line, where there is one), all mistakes at once.
@@ -36,7 +36,10 @@ MUST_USE enum err secrets_load(const struct cfg *cfg, const struct hash_key *key
                                secrets_say *say, void *context, struct secrets *out);
 /* When the first of the certificates ends: seconds since 1970, UTC; 0: there is none. */
 int64_t secrets_end(const struct secrets *s);
-/* Warns of certificates that have ended or will soon. */
+/* When secrets_warn has something new to say of an OCSP response, behind `wall_ms`: it should be
+ * replaced, or is stapled no more. Milliseconds since 1970; UINT64_MAX: never. */
+uint64_t secrets_staple_ms(const struct secrets *s, uint64_t wall_ms);
+/* Warns of certificates and OCSP responses that have ended or will soon. */
 void secrets_warn(const struct cfg *cfg, const struct secrets *s, uint64_t wall_ms,
                   secrets_say *say, void *context);
 /* Lets go of all; zeroes it. */

@@ -348,16 +348,22 @@ static enum err read_secrets(struct server *s)
     return OK;
 }
 
-/* Once a day: a certificate that is forgotten ends on a Sunday. */
-static void watch_certificates(struct server *s)
+/* Once a day, since a certificate that is forgotten ends on a Sunday, and whenever there is
+ * something new to say of an OCSP response. Returns how long nothing needs to be looked at. */
+static int watch_certificates(struct server *s)
 {
     uint64_t now_ms = clock_wall_ms();
+    uint64_t staple_ms;
 
-    if (now_ms < s->watch_ms)
-        return;
-    if (s->watch_ms)
-        secrets_warn(s->options->cfg, &s->secrets, now_ms, log_secret, s);
-    s->watch_ms = now_ms + CERTIFICATE_WATCH_MS;
+    if (now_ms >= s->watch_ms) {
+        if (s->watch_ms)
+            secrets_warn(s->options->cfg, &s->secrets, now_ms, log_secret, s);
+        staple_ms = secrets_staple_ms(&s->secrets, now_ms);
+        s->watch_ms = now_ms + CERTIFICATE_WATCH_MS;
+        if (staple_ms < s->watch_ms)
+            s->watch_ms = staple_ms;
+    }
+    return now_ms + SERVE_WAIT_MS < s->watch_ms ? SERVE_WAIT_MS : (int)(s->watch_ms - now_ms);
 }
 
 static enum err make_bans(struct server *s)
@@ -701,9 +707,8 @@ int server_run(const struct server_options *options)
         err = start_workers(&s);
     }
     if (err == OK) {
-        do
-            watch_certificates(&s);
-        while (!server_serve(&s, SERVE_WAIT_MS));
+        while (!server_serve(&s, watch_certificates(&s)))
+            continue;
         server_stop(&s);
         if (load_acquire(&s.net.has_failed)) /* pairs with store_release in worker.c */
             err = ERR_SYSTEM;

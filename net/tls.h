@@ -67,6 +67,11 @@ struct tls_settings {
     const char *ca_file, *ca_path;
     const char *crl_file; /* revoked certificates, PEM; NULL: not checked */
 
+    /* Server: what its CA says of its certificate (OCSP, DER), for clients that ask; NULL: nothing.
+     * It must hold at `now_ms` (clock_wall_ms). */
+    const char *ocsp_file;
+    uint64_t now_ms;
+
     bool require_certificate; /* server: every client must prove one of a CA we trust */
     bool accept_any;          /* client: do not verify the server at all */
 
@@ -115,6 +120,11 @@ int64_t tls_context_expires(const struct tls_context *context);
 /* Whole days from `now_ms` (clock_wall_ms) until then, rounded down: 0 on the last day, -1 on the
  * first day behind it. INT32_MAX: we have no certificate. */
 int32_t tls_context_days_left(const struct tls_context *context, uint64_t now_ms);
+
+/* When what is stapled holds no more, and from when on a newer response should be there: a quarter
+ * of its time is left. Seconds since 1970, UTC; 0: nothing is stapled. */
+int64_t tls_context_staple_ends(const struct tls_context *context);
+int64_t tls_context_staple_due(const struct tls_context *context);
 
 /* ---- connections ---- */
 

@@ -18,6 +18,7 @@
 #include <wolfssl/error-ssl.h>
 
 #include "core/base/check.h"
+#include "net/clock.h"
 
 /* What a client trusts when nothing else is said. */
 #define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt"
@@ -39,12 +40,17 @@
     "ECDHE-PSK-AES128-GCM-SHA256:ECDHE-PSK-CHACHA20-POLY1305:ECDHE-PSK-AES128-CBC-SHA256:"         \
     "PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384:PSK-CHACHA20-POLY1305"
 
+/* A response may come from a clock that goes so much before ours. */
+#define STAPLE_EARLY_SECONDS 300
+
 /* What is being made, and where the reason goes. */
 struct making {
     const struct tls_settings *settings;
     struct tls_context *context;
     char *why;
     size_t why_bytes;
+    uint32_t der_count; /* of our certificate */
+    uint8_t der[CERTIFICATE_BYTES_MAX];
 };
 
 struct file {
@@ -105,12 +111,12 @@ static bool file_read(const struct making *m, const char *path, struct file *f)
 
 static bool use_chain(struct making *m, const char *path, const struct file *f)
 {
-    uint8_t der[CERTIFICATE_BYTES_MAX];
-    int n = wc_CertPemToDer(f->p, (int)f->n, der, sizeof(der), CERT_TYPE);
+    int n = wc_CertPemToDer(f->p, (int)f->n, m->der, sizeof(m->der), CERT_TYPE);
     int code;
 
-    if (n <= 0 || tls_names_expiry(bytes_of(der, (size_t)n), &m->context->expires) != OK)
+    if (n <= 0 || tls_names_expiry(bytes_of(m->der, (size_t)n), &m->context->expires) != OK)
         return fail(m, "%s: has no certificate in PEM", path);
+    m->der_count = (uint32_t)n;
     code = wolfSSL_CTX_use_certificate_chain_buffer(m->context->ctx, f->p, f->n);
     if (code != WOLFSSL_SUCCESS)
         return fail(m, "%s: cannot be used: %s", path, tls_error_words(code));
@@ -154,6 +160,92 @@ static bool use_certificate(struct making *m)
         return fail(m, "%s: is not the key of the certificate in %s", s->key_file,
                     s->certificate_file);
     return good;
+}
+
+/* ---- what our CA says of it ---- */
+
+#ifdef WOLFSSL_STAPLE_GIVEN
+/* The library, our build of it, sends these bytes as they are. */
+static int on_status_request(void *user, const char *url, int url_count,
+                             unsigned char *request, /* NOLINT: of the library's type */
+                             int request_count, unsigned char **response)
+{
+    struct bytes staple = tls_context_staple(user, clock_wall_ms());
+
+    (void)url, (void)url_count, (void)request, (void)request_count;
+    *response = (unsigned char *)(uintptr_t)staple.p; /* it is only read */
+    return (int)staple.n;
+}
+
+static bool staple(struct making *m)
+{
+    if (wolfSSL_CTX_EnableOCSPStapling(m->context->ctx) != WOLFSSL_SUCCESS ||
+        wolfSSL_CTX_SetOCSP_Cb(m->context->ctx, on_status_request, NULL, m->context) !=
+            WOLFSSL_SUCCESS)
+        return fail(m, "no memory");
+    return true;
+}
+#else
+static bool staple(struct making *m)
+{
+    return fail(m,
+                "%s: this wolfSSL cannot staple an OCSP response; one that was built for "
+                "Causeway can (make without WOLFSSL=system)",
+                m->settings->ocsp_file);
+}
+#endif
+
+static bool staple_is_good(struct making *m, const char *path, struct bytes response)
+{
+    struct tls_staple_times *times = &m->context->staple_times;
+    int64_t now = (int64_t)(m->settings->now_ms / 1000);
+    const char *wrong = tls_staple_read(response, bytes_of(m->der, m->der_count), times);
+
+    if (wrong)
+        return fail(m, "%s: %s", path, wrong);
+    if (times->from > now + STAPLE_EARLY_SECONDS)
+        return fail(m, "%s: the OCSP response does not hold yet", path);
+    if (times->until < now)
+        return fail(m, "%s: the OCSP response has expired; fetch a newer one", path);
+    return true;
+}
+
+static bool use_staple(struct making *m)
+{
+    const char *path = m->settings->ocsp_file;
+    struct tls_context *c = m->context;
+    struct file f;
+
+    if (!path)
+        return true;
+    if (m->der_count == 0)
+        return fail(m, "%s: a response without a certificate (certfile)", path);
+    if (!file_read(m, path, &f))
+        return false;
+    c->staple = f.p; /* released with the context */
+    c->staple_count = (uint32_t)f.n;
+    if (f.n > (long)TLS_STAPLE_BYTES_MAX)
+        return fail(m, "%s: it has %ld bytes, and may have %u", path, f.n, TLS_STAPLE_BYTES_MAX);
+    return staple_is_good(m, path, bytes_of(c->staple, c->staple_count)) && staple(m);
+}
+
+struct bytes tls_context_staple(const struct tls_context *context, uint64_t now_ms)
+{
+    if ((int64_t)(now_ms / 1000) > context->staple_times.until)
+        return bytes_of(NULL, 0);
+    return bytes_of(context->staple, context->staple_count);
+}
+
+int64_t tls_context_staple_ends(const struct tls_context *context)
+{
+    return context->staple_times.until;
+}
+
+int64_t tls_context_staple_due(const struct tls_context *context)
+{
+    const struct tls_staple_times *t = &context->staple_times;
+
+    return t->until - (t->until - t->from) / 4;
 }
 
 /* ---- whom we trust ---- */
@@ -413,7 +505,8 @@ static bool fill(struct making *m)
     if (!c->ctx)
         return fail(m, "no memory");
     use_checks(m);
-    return use_psk(m) && use_versions(m) && use_ciphers(m) && use_certificate(m) && use_trust(m);
+    return use_psk(m) && use_versions(m) && use_ciphers(m) && use_certificate(m) && use_staple(m) &&
+           use_trust(m);
 }
 
 struct tls_context *tls_context_create(const struct tls_settings *settings, char *why,
@@ -454,6 +547,7 @@ void tls_context_release(struct tls_context *context)
     if (before > 1)
         return;
     wolfSSL_CTX_free(context->ctx);
+    free(context->staple);
     tls_psks_destroy(context->psks);
     if (context->psk)
         explicit_bzero(context->psk, sizeof(*context->psk));

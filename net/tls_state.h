@@ -2,7 +2,8 @@
  *
  * tls.c is the connection, tls_known.c what can be asked of it, tls_context.c reads settings into
  * contexts, tls_psk.c holds pre-shared keys, tls_ticket.c the keys of tickets, tls_error.c has the
- * words for what went wrong. tls_hello.c, tls_names.c and der.c do not know the library.
+ * words for what went wrong. tls_hello.c, tls_names.c, tls_staple.c and der.c do not know the
+ * library.
  */
 #ifndef NET_TLS_STATE_H
 #define NET_TLS_STATE_H
@@ -11,6 +12,7 @@
 #include "net/tls.h"
 #include "net/tls_hello.h"
 #include "net/tls_names.h"
+#include "net/tls_staple.h"
 
 /* The library's, which only the .c files know. */
 struct WOLFSSL;
@@ -42,6 +44,9 @@ struct tls_context {
     struct tls_psks *psks; /* a server's */
     struct tls_psk *psk;   /* a client's */
     int64_t expires;
+    uint8_t *staple; /* a server's, an OCSP response; NULL: none */
+    uint32_t staple_count;
+    struct tls_staple_times staple_times;
     char alpn[TLS_ALPN_BYTES_MAX + 1];
 };
 
@@ -79,6 +84,11 @@ struct tls_session {
     struct tls_context *context; /* whose rules it was made by */
     char *server_name;           /* or NULL */
 };
+
+/* ---- tls_context.c ---- */
+
+/* What is stapled at that time; empty: nothing. It lives as long as the context. */
+struct bytes tls_context_staple(const struct tls_context *context, uint64_t now_ms);
 
 /* ---- tls_psk.c ---- */
 

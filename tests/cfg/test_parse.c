@@ -701,6 +701,8 @@ TEST(parse_refuses_keys_of_tls_that_mean_nothing_alone)
     check_mistake("[listener a]\nport = 1\nciphers = X\n",
                   "f:3: ciphers needs certfile and keyfile");
     check_mistake("[listener a]\nport = 1\n" TLS "crlfile = c\n", "f:5: crlfile needs cafile");
+    check_mistake("[listener a]\nport = 1\npsk_file = p\nocsp_file = o\n",
+                  "f:4: ocsp_file needs certfile and keyfile");
     check_mistake("[listener a]\nport = 1\n" TLS "require_certificate = true\n",
                   "f:5: require_certificate needs cafile");
     check_mistake("[listener a]\nport = 1\n" TLS "use_identity_as_username = true\n",

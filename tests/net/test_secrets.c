@@ -277,6 +277,48 @@ TEST(secrets_say_how_long_without_rounding_up)
     }
 }
 
+TEST(secrets_warn_of_responses_that_expire)
+{
+    static const char text[] =
+        LISTENER("a", "2001", CERTS "server.crt", CERTS "server.key") "ocsp_file = " CERTS
+                                                                      "server_week.ocsp\n";
+    static const char lead[] = "? [listener a]: OCSP response " CERTS "server_week.ocsp ";
+    const int64_t day = 86400, week = 7 * day;
+    struct cfg_errors errs;
+    struct cfg *cfg;
+    struct secrets s;
+    int64_t ends;
+
+    if (strstr(tls_library(), "OpenSSL layer"))
+        return; /* it staples nothing */
+    cfg_errors_init(&errs);
+    assert_int_equal(cfg_load_memory("test", bytes_str(text), &cfg, &errs), OK);
+    cfg_errors_fini(&errs);
+    assert_int_equal(load(text, &s), OK);
+    assert_string_equal(said, "");
+    ends = tls_context_staple_ends(s.listeners[0]);
+    assert_int_equal(secrets_staple_ms(&s, (uint64_t)(ends - week) * 1000),
+                     (uint64_t)(ends - week / 4) * 1000);
+    assert_int_equal(secrets_staple_ms(&s, (uint64_t)(ends - week / 4) * 1000),
+                     (uint64_t)(ends + 1) * 1000);
+    assert_int_equal(secrets_staple_ms(&s, (uint64_t)(ends + 1) * 1000), UINT64_MAX);
+    secrets_warn(cfg, &s, (uint64_t)(ends - week / 4 - 1) * 1000, say, said);
+    assert_string_equal(said, "");
+    secrets_warn(cfg, &s, (uint64_t)(ends - week / 4) * 1000, say, said);
+    assert_said(lead);
+    assert_said("expires in 1 day; fetch a newer one\n");
+    said[0] = 0;
+    secrets_warn(cfg, &s, (uint64_t)(ends + 1) * 1000, say, said);
+    assert_said(lead);
+    assert_said("expired less than a day ago and is not stapled any more\n");
+    release(&s);
+    cfg_free(cfg);
+    assert_int_equal(load_at(text, (uint64_t)(ends + 2 * day) * 1000, &s), ERR_PEER);
+    assert_said("! [listener a]: " CERTS "server_week.ocsp: the OCSP response has expired");
+    assert_empty(&s);
+    tls_fini();
+}
+
 TEST(secrets_of_links_are_loaded_where_they_are_enabled)
 {
     struct secrets s;

@@ -1138,6 +1138,67 @@ TEST(tls_says_when_the_certificate_expires)
     tls_context_release(c);
 }
 
+static struct tls_settings stapling(const char *response, uint64_t now_ms)
+{
+    struct tls_settings s = server_settings();
+
+    s.ocsp_file = response;
+    s.now_ms = now_ms;
+    return s;
+}
+
+TEST(tls_staples_until_the_response_has_expired)
+{
+    uint64_t now = clock_wall_ms(), end;
+    struct tls_context *c;
+
+    if (!is_our_library()) {
+        refuses_settings(stapling(CERTS "server_week.ocsp", now), "cannot staple");
+        return;
+    }
+    start_library();
+    now = clock_wall_ms();
+    c = make(stapling(CERTS "server_week.ocsp", now));
+    end = (uint64_t)tls_context_staple_ends(c) * 1000;
+    assert_in_range(end - now, 6 * 86400000ull, 7 * 86400000ull);
+    assert_in_range(end - (uint64_t)tls_context_staple_due(c) * 1000, 7 * 86400000ull / 4 - 1000,
+                    7 * 86400000ull / 4);
+    assert_in_range(tls_context_staple(c, now).n, 300, 1000);
+    assert_int_equal(tls_context_staple(c, end).n, tls_context_staple(c, now).n);
+    assert_int_equal(tls_context_staple(c, end + 1000).n, 0);
+    tls_context_release(c);
+    c = make(stapling(CERTS "server_week.ocsp", end)); /* the last second */
+    tls_context_release(c);
+    refuses_settings(stapling(CERTS "server_week.ocsp", end + 1000), "has expired");
+    refuses_settings(stapling(CERTS "server_week.ocsp", now - 86400000), "does not hold yet");
+    c = make(server_settings());
+    assert_int_equal(tls_context_staple_ends(c), 0);
+    assert_int_equal(tls_context_staple(c, now).n, 0);
+    tls_context_release(c);
+}
+
+TEST(tls_responses_that_are_wrong_are_explained)
+{
+    uint64_t now;
+    struct tls_settings s;
+    FILE *f;
+
+    start_library();
+    now = clock_wall_ms();
+    refuses_settings(stapling(CERTS "no_such.ocsp", now), "no_such.ocsp: cannot be read");
+    refuses_settings(stapling(CERTS "server_rsa.ocsp", now), "server_rsa.ocsp: is about another");
+    refuses_settings(stapling(CERTS "server.crt", now), "server.crt: is no OCSP response in DER");
+    f = fopen(CERTS "large.ocsp", "w");
+    assert_non_null(f);
+    for (uint32_t i = 0; i <= TLS_STAPLE_BYTES_MAX; i++)
+        fputc(0x30, f);
+    assert_int_equal(fclose(f), 0);
+    refuses_settings(stapling(CERTS "large.ocsp", now), "large.ocsp: it has 8193 bytes");
+    s = psk_server();
+    s.ocsp_file = CERTS "server.ocsp";
+    refuses_settings(s, "a response without a certificate");
+}
+
 TEST(tls_trusts_a_folder_of_certificates)
 {
     struct tls_settings c = client_settings();

@@ -10,6 +10,10 @@
 #   server               EC, localhost, *.example.com, broker.test, 127.0.0.1 and ::1
 #   server_rsa, server_ed25519, cn_server (a common name and nothing else), wrong_host, expired,
 #   other_server (of other_ca)
+#   server.ocsp, server_rsa.ocsp, chain_server.ocsp, revoked_server.ocsp
+#                        what their CAs say of them for ten years, in DER; server_week.ocsp for a
+#                        week, server_endless.ocsp without an end, server_sha256.ocsp by another
+#                        hash
 #   client, client_rsa, client_ed25519, client_odd (a subject that needs escapes), revoked,
 #   other_client (of other_ca), expired_client
 set -euo pipefail
@@ -112,7 +116,23 @@ sign other_client ec other_ca '/CN=pump 1' "$client"
     openssl ca -config ca.cnf -name ca -keyfile ca.key -cert ca.crt -gencrl -crldays 3650 \
         -out ca.crl
 } 2>crl.log || { cat crl.log >&2; exit 1; }
+
+# respond RESPONSE CA CERTIFICATE HASH OPTIONS...
+respond() {
+    openssl ocsp "-$4" -issuer "$2.crt" -cert "$3.crt" -no_nonce -reqout "$3.ask"
+    openssl ocsp -index "$2.db/index" -CA "$2.crt" -rsigner "$2.crt" -rkey "$2.key" \
+        -reqin "$3.ask" -respout "$1.ocsp" "${@:5}"
+}
+{
+    for name in server server_rsa revoked_server; do
+        respond $name ca $name sha1 -ndays 3650
+    done
+    respond chain_server middle chain_server sha1 -ndays 3650
+    respond server_sha256 ca server sha256 -ndays 3650
+    respond server_week ca server sha1 -ndays 7
+    respond server_endless ca server sha1
+} >ocsp.log 2>&1 || { cat ocsp.log >&2; exit 1; }
 cp ca.crt both_ca.crt
 cat other_ca.crt >>both_ca.crt
-cp -- *.crt *.key ca.crl ..
+cp -- *.crt *.key *.ocsp ca.crl ..
 touch ../.stamp
