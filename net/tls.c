@@ -197,6 +197,7 @@ int tls_on_send(struct WOLFSSL *ssl, char *from, int bytes, void *user)
     }
     memcpy(t->gather.p + t->gather.end, from, n);
     t->gather.end += n;
+    t->has_spoken = true;
     return bytes;
 }
 
@@ -349,11 +350,26 @@ void tls_destroy(struct tls *t)
 
 /* ---- bytes in ---- */
 
+/* To a client of TLS 1.2 with which it shares nothing the library says nothing, against RFC 5246
+ * (7.4.1.3). Nothing was agreed on yet, so an alert is not sealed. */
+static void tell_nothing_is_shared(struct tls *t, int code)
+{
+    static const uint8_t record[] = {0x15, 3, 3, 0, 2, alert_fatal, handshake_failure};
+
+    if (t->has_spoken || t->context->side != TLS_SERVER ||
+        (code != MATCH_SUITE_ERROR && code != UNSUPPORTED_SUITE && code != ECC_CURVE_ERROR) ||
+        !buffer_reserve(&t->gather, sizeof(record)))
+        return;
+    memcpy(t->gather.p + t->gather.end, record, sizeof(record));
+    t->gather.end += (uint32_t)sizeof(record);
+}
+
 /* Says why the library gave up. What our own functions said comes first. */
 static void fail_by_library(struct tls *t, int code)
 {
     WOLFSSL_ALERT_HISTORY alerts = {.last_rx = {-1, -1}};
 
+    tell_nothing_is_shared(t, code);
     (void)wolfSSL_get_alert_history(t->ssl, &alerts);
     if (code == FATAL_ERROR && alerts.last_rx.level == alert_fatal)
         fail(t, tls_alert_words(alerts.last_rx.code));

@@ -68,6 +68,7 @@ struct tls {
     uint16_t quiet_records;
     uint8_t phase;           /* enum tls_phase */
     bool was_open;           /* the handshake was done */
+    bool has_spoken;         /* the library had something to send */
     bool has_closed;         /* we sent close_notify */
     bool saw_certificate;    /* the peer's own, and it was good */
     bool is_out_of_memory;   /* the output could not grow */

@@ -579,6 +579,7 @@ TEST(tls_refuses_where_nothing_is_shared)
     begin(s, c, "localhost");
     talk();
     assert_failed(&server, "no shared cipher");
+    assert_failed(&client, tls_alert_words(40)); /* handshake_failure */
     finish();
     s.version_min = TLS_VERSION_1_3;
     c.ciphers = NULL;
