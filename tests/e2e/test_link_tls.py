@@ -63,7 +63,7 @@ def use(side, name):
 
 
 IDENTITY = {"us": "pump 1", "eu": "pump ed25519"}  # the common names
-OURS = "certfile = {folder}/{me}.crt\nkeyfile = {folder}/{me}.key\n"
+OURS = "certfile = {folder}/{me}.crt\nkeyfile = {folder}/{me}.key\ncrlfile = {folder}/ca.crl\n"
 
 
 class Pair:
@@ -245,6 +245,11 @@ def an_expired_server_is_refused():
     refused("client", "server", "certificate expired", "certificate expired")
 
 
+def a_revoked_server_is_refused():
+    use("eu-server", "revoked_server")
+    refused("client", "server", "certificate revoked", "peer refused")
+
+
 def server_name_stands_for_the_host():
     side = dict(MUTUAL_SIDE, link=MUTUAL_SIDE["link"] + "server_name = pumps.example.com\n")
     with Pair(us=side, eu=side, host="127.0.0.1") as pair:
@@ -328,6 +333,6 @@ else:
         a_certificate_of_an_unknown_ca_is_refused, an_expired_certificate_is_refused,
         a_revoked_certificate_is_refused, a_server_of_an_unknown_ca_is_refused,
         a_server_with_another_name_is_refused, an_expired_server_is_refused,
-        server_name_stands_for_the_host, another_identity_than_the_links_is_refused,
-        one_cluster_does_not_speak_for_another, acl_does_not_judge_links, links_are_asymmetric,
-        links_come_back_over_tls)])
+        a_revoked_server_is_refused, server_name_stands_for_the_host,
+        another_identity_than_the_links_is_refused, one_cluster_does_not_speak_for_another,
+        acl_does_not_judge_links, links_are_asymmetric, links_come_back_over_tls)])
