@@ -320,6 +320,7 @@ e2e: $(programs) node-modules ## end-to-end tests against the broker of one kind
 bench: deps $(bench) $(programs) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
 	@$(bench) $(if $(T),--benchmark_filter=$(T))
 	@$(if $(T),true,bench/compare.sh)
+	@$(if $(T),true,BUILD=$(abspath $B) bench/reconnect.py)
 
 soak: deps ## 10,000 simulated seeds and 60 s for each parser
 	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim' 'SECONDS=60 fuzz'
