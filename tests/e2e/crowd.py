@@ -1,5 +1,5 @@
-# tests/e2e/crowd.py -- thousands of clients that connect at once, in one thread, and one client that
-# is connected already and measures what it notices of them, in a process of its own.
+# tests/e2e/crowd.py -- thousands of clients that connect at once, in one thread, and one client
+# that is connected already and measures what it notices of them, in a process of its own.
 
 import base64
 import hashlib
