@@ -70,7 +70,7 @@ def banned_lines(broker):
     return re.findall(r"event=\"(?:address|client) banned\".*", broker.said())
 
 
-def an_address_is_banned_after_its_last_failure():
+def an_address_is_banned_after_its_last_failure():  # mosq#2076
     broker = start(listener="proxy_protocol = on")
     for i in range(4):
         equal(attempt(broker, "wrong", f"g{i}", "203.0.113.7"), BAD)

@@ -232,7 +232,8 @@ def a_kept_message_is_delivered_at_the_qos_of_a_wildcard(t):  # EMQX 6.2.2
 # ---- session and client id ----
 
 @test(versions=(3, 4, 5))
-def a_second_client_with_the_id_gets_all_and_the_first_nothing(t, v):  # codepr/sol#17
+def a_second_client_with_the_id_gets_all_and_the_first_nothing(t, v):
+    # codepr/sol#17, LabOverWire/mqtt-lib#147
     pub = t.connect(5)
     first = t.connect(v, client_id="victim")
     first.subscribe(t.topic(), 1)

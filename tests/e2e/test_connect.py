@@ -411,7 +411,7 @@ def packets_only_a_broker_sends_end_the_connection(t, v):  # CVE-2021-28166
 
 
 @test
-def a_half_closed_connection_is_closed(t):
+def a_half_closed_connection_is_closed(t):  # mosq#2807
     c = t.connect(5)
     c.sock.shutdown(socket.SHUT_WR)
     c.closed()

@@ -97,7 +97,7 @@ NAMES = ('x" peer=9.9.9.9:1 reason="not authorized"', 'x","peer":"9.9.9.9:1","re
          "9.9.9.9", ' peer=9.9.9.9:1 reason="bad user name or password')
 
 
-def each_failure_is_found(t):
+def each_failure_is_found(t):  # emq-dashboard#59, mosq#2329
     said, wanted = Lines(t), []
     for i, name in enumerate(NAMES):
         for source in (f"203.0.113.{i}", f"2001:db8:{i + 1:x}::7"):

@@ -274,7 +274,7 @@ def dropping_the_oldest_spares_what_is_in_flight(t):
 
 
 @test(**limits(max_queued_bytes="64KB", max_packet_size="32KB", max_connect_size="16KB"))
-def the_bytes_of_a_queue_are_bounded(t):
+def the_bytes_of_a_queue_are_bounded(t):  # mosq#2455
     sub = t.subscriber(t.topic(), 1, props=KEEP)
     found = waiting(t, sub, t.topic(), [bytes(10000)] * 20)
     true(4 <= len(found) <= 6, f"{len(found)} of 20 messages of 10,000 bytes in 64 KB")
@@ -453,7 +453,7 @@ def no_more_sessions_are_kept_than_allowed(t):
 
 @test(**limits(memory_limit="16MB", max_retained_bytes="16MB", max_queued_bytes="16MB",
                max_packet_size="1MB"))
-def the_memory_of_all_messages_is_bounded(t):
+def the_memory_of_all_messages_is_bounded(t):  # mosq#888, moquette#141
     pub = t.connect(5)
     subs = [t.subscriber(t.topic(str(i)), 1, props=KEEP) for i in range(8)]
     for sub in subs:
@@ -471,7 +471,7 @@ def the_memory_of_all_messages_is_bounded(t):
 
 
 @test(**limits(max_outq_bytes="64KB"))
-def qos_0_to_a_slow_reader_is_dropped_at_the_bound(t):
+def qos_0_to_a_slow_reader_is_dropped_at_the_bound(t):  # emqx#860, emqx#2048
     pub = t.connect(5)
     slow = t.subscriber([(t.topic("0"), 0), (t.topic("1"), 1)], receive_buffer=4096)
     for i in range(3000):

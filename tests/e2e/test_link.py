@@ -592,7 +592,7 @@ def several(links):
     return world, by_name
 
 
-def three_in_a_full_mesh_get_one_copy_each():
+def three_in_a_full_mesh_get_one_copy_each():  # mosq#1263, mosq#1467, verne#753
     world, brokers = several([{a, b} for a in NAMES for b in NAMES if a != b])
     try:
         subs = {n: world.subscribe(b, "mesh/#", 1) for n, b in brokers.items()}
@@ -615,7 +615,7 @@ def three_in_a_full_mesh_get_one_copy_each():
         world.stop()
 
 
-def messages_cross_one_link_only():
+def messages_cross_one_link_only():  # mosq#3011, emqx#4619, emqx#11672
     world, brokers = several([{"north", "south"}, {"south", "east"}])
     try:
         subs = {n: world.subscribe(b, "chain", 1) for n, b in brokers.items()}
@@ -705,7 +705,7 @@ def other_numbers_of_workers_link_too():
             world.stop()
 
 
-def an_idle_link_costs_nothing():
+def an_idle_link_costs_nothing():  # mosq#1979
     world = pair()
     try:
         sub, pub = world.subscribe(world.eu, "idle"), world.connect(world.us)

@@ -317,6 +317,13 @@ def links_come_back_over_tls():
         both_ways(pair, "second")
 
 
+def links_go_on_after_pauses_over_tls():  # emqx#17617: stalled after short traffic
+    with mutual() as pair:
+        for turn in range(4):
+            both_ways(pair, f"turn{turn}")
+            time.sleep(0.5)
+
+
 def each(f):
     def run():
         make_certificates()
@@ -333,6 +340,7 @@ else:
         a_certificate_of_an_unknown_ca_is_refused, an_expired_certificate_is_refused,
         a_revoked_certificate_is_refused, a_server_of_an_unknown_ca_is_refused,
         a_server_with_another_name_is_refused, an_expired_server_is_refused,
-        a_revoked_server_is_refused, server_name_stands_for_the_host,
-        another_identity_than_the_links_is_refused, one_cluster_does_not_speak_for_another,
-        acl_does_not_judge_links, links_are_asymmetric, links_come_back_over_tls)])
+         a_revoked_server_is_refused, server_name_stands_for_the_host,
+         another_identity_than_the_links_is_refused, one_cluster_does_not_speak_for_another,
+         acl_does_not_judge_links, links_are_asymmetric, links_come_back_over_tls,
+         links_go_on_after_pauses_over_tls)])

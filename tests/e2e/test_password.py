@@ -242,7 +242,7 @@ def start(text):
 
 
 @test
-def a_listener_for_others_needs_authentication(t):
+def a_listener_for_others_needs_authentication(t):  # mosquitto 2.0
     for address in ("0.0.0.0", "[::]", "192.0.2.1"):
         said, path = start(f"[listener open]\nbind = {address}:{free_port()}\n")
         true(f"{path}:2: [listener open] is open to other machines" in said, said)

@@ -59,7 +59,7 @@ def a_fleet_that_nobody_knows_yet_costs_one_hash_for_each_user(t):
 
 
 @test(text=TEXT)
-def ten_thousand_clients_that_are_known_are_back_without_a_hash(t):
+def ten_thousand_clients_that_are_known_are_back_without_a_hash(t):  # mosq#2095
     clients = 2000 if t.broker.is_sanitized else 10000
     true(may_open(clients + 200), "this process may not open enough files")
     one = one_hash(t)

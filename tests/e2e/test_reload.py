@@ -68,7 +68,7 @@ def der_of(name):
 # -------------------------------------------------------------------------------- certificates ---
 
 @test
-def a_new_certificate_is_shown_to_new_connections(t):
+def a_new_certificate_is_shown_to_new_connections(t):  # mosq#1877, mosq#2037
     files = with_certificate("server")
     b = start(t, files)
     tls = context()
@@ -135,6 +135,51 @@ def a_revocation_counts_for_new_connections(t):
     files.write("crl", revocations(files.folder))
     reload(b)
     at(t, MUTUAL, 5, context(identity="client"), b).login(t.new_id()).ping()
+
+
+def certificates_decide(files):
+    return (f"[broker]\nworkers = {os.environ.get('WORKERS', '2')}\n[listener mutual]\n"
+            f"bind = 127.0.0.1:{{port}}\n{server_keys()}cafile = {files.path('ca')}\n"
+            "require_certificate = true\nuse_identity_as_username = true\n"
+            "[listener plain]\nbind = 127.0.0.1:{port2}\nallow_anonymous = true\n")
+
+
+@test
+def another_ca_counts_for_new_connections(t):  # mosq#3568, mosq#524
+    files = Files()
+    files.take("ca", "ca.crt")
+    b = t.other(text=certificates_decide(files))
+    ours, theirs = context(identity="client"), context(identity="other_client")
+    first = at(t, 0, 5, ours, b).login(t.new_id())
+    tls_refused(t, 0, theirs, b)
+    files.take("ca", "other_ca.crt")
+    reload(b)
+    at(t, 0, 5, theirs, b).login(t.new_id()).ping()
+    tls_refused(t, 0, ours, b)
+    first.ping()  # who is in stays
+    files.write("ca", text_of(cert("ca.crt")) + text_of(cert("other_ca.crt")))
+    reload(b)
+    for tls in (ours, theirs):
+        at(t, 0, 5, tls, b).login(t.new_id()).ping()
+
+
+@test
+def a_reload_puts_out_nobody_whose_rights_stand(t):  # mosq#1402, mosq#2029, mosq#657
+    files = Files(acl="topic readwrite #\npattern readwrite #\n")
+    files.take("ca", "ca.crt")
+    files.hash("passwd", "alice", "first", "-I", "500")
+    b = t.other(text=certificates_decide(files) + "[auth]\n"
+                f"password_file = {files.path('passwd')}\nacl_file = {files.path('acl')}\n")
+    clients = [at(t, 0, v, context(identity="client"), b).login(t.new_id()) for v in ALL]
+    clients += [at(t, 1, v, broker=b).login(t.new_id()) for v in ALL]
+    clients += [at(t, 1, v, broker=b).login(t.new_id(), username="alice", password="first")
+                for v in ALL]
+    for i in range(5):
+        files.hash("passwd", f"another{i}", "x", "-I", "500")
+        reload(b)
+        for c in clients:
+            c.ping()
+    equal([x for x in b.said().split("\n") if 'event="client disconnected"' in x], [])
 
 
 @test
@@ -324,7 +369,7 @@ def text_of(path):
 
 
 @test
-def a_mistake_in_any_file_keeps_everything_as_it_was(t):
+def a_mistake_in_any_file_keeps_everything_as_it_was(t):  # mosq#2038
     files = everything()
     b = start(t, files)
     alice = at(t, PLAIN, broker=b).login(t.new_id(), username="alice", password="first")

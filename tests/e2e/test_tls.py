@@ -375,7 +375,7 @@ def shake_hands(tls, address, count):
 
 
 @test
-def a_storm_of_300_gets_in_and_disturbs_nobody(t):
+def a_storm_of_300_gets_in_and_disturbs_nobody(t):  # mosq#2095, mosq#2094
     fork = multiprocessing.get_context("fork")
     stop, answer = fork.Event(), fork.Queue()
     watcher = fork.Process(target=watch_latency,
