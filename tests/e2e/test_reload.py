@@ -423,6 +423,7 @@ def all_mistakes_are_logged_in_one_go(t):
 def many_reloads_under_traffic_lose_nothing(t):
     files = everything()
     b = start(t, files)
+    reload(b)  # now every listener is open too
     before = b.open_files()
     alice = at(t, TLS, 5, context(), b).login(t.new_id(), username="alice", password="first")
     alice.subscribe("a/#", 1)
