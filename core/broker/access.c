@@ -1,8 +1,11 @@
-/* core/broker/access.c -- what the ACL lets a session read and write.
+/* core/broker/access.c -- what the ACL, and rules of its own, let a session read and write.
  *
- * Where there is an ACL, a session has a `struct access`: it to that file, and the last verdicts.
+ * Rules that a client has brought (core/policy/acl_claim.h) are asked first; they stay with the
+ * session until the next CONNECT. What they do not judge is the net's and the ACL's.
+ *
+ * Where there is an ACL or are such rules, a session has a `struct access`: it to that file, and the last verdicts.
  * It is made when first something is asked and lives beside the session (by its slot), so that a
- * broker without an ACL pays nothing. Most deliveries do not ask: a subscription whose filter is
+ * broker without them pays nothing. Most deliveries do not ask: a subscription whose filter is
  * covered by what its session may read is marked SUB_COVERED.
  *
  * All of that is true as long as the session's acl_version is the worker's. A new ACL changes the
@@ -18,17 +21,24 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 #include "core/policy/acl.h"
+#include "core/policy/acl_claim.h"
 
 /* Verdicts that one session keeps, a power of two. */
 #define VERDICTS 8u
 /* Told apart from what a session reads. */
 #define WRITE_MARK 0x5851F42D4C957F2Dull
+/* The same for what the rules of a session say. */
+#define CLAIM_MARK 0x9E3779B97F4A7C15ull
+/* Of a verdict: what it says, 1 for yes. */
+#define SAID 3ull
 /* Subscriptions looked at in one turn. */
 #define RENEW_BUDGET 1024u
 
 struct access {
-    struct acl_subject subject;
-    /* The hash of topic and access, with the verdict in its lowest bit; 0: none. The hash is keyed,
+    struct acl_subject subject; /* zeroed where there is no ACL */
+    struct acl_claim *claim;    /* or NULL */
+    uint64_t claim_end_ms; /* from then on it lets nothing be published or subscribed; 0: never */
+    /* The hash of topic and access, with the verdict in its lowest bits; 0: none. The hash is keyed,
      * so nobody can look for two topics with the same. */
     uint64_t verdicts[VERDICTS];
 };
@@ -68,6 +78,12 @@ void access_drop(struct shard *s, struct session *x)
     if (!a)
         return;
     s->access[slab_handle(&s->sessions, x).slot] = NULL;
+    if (a->claim) {
+        STAT_ADD(&s->stats, filter_bytes_held, -(int64_t)acl_claim_bytes(a->claim));
+        acl_claim_destroy(a->claim);
+        s->claim_count--;
+    }
+    x->has_claim = false;
     acl_subject_fini(&a->subject);
     free(a);
 }
@@ -103,11 +119,12 @@ static struct access *make(struct shard *s, struct session *x)
     if (a)
         acl_subject_fini(&a->subject);
     else
-        a = malloc(sizeof *a);
+        a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
-    memset(a, 0, sizeof *a);
-    acl_subject_init(&a->subject, s->acl, x->has_user ? &user : NULL, session_id(x));
+    memset(a->verdicts, 0, sizeof a->verdicts);
+    if (s->acl)
+        acl_subject_init(&a->subject, s->acl, x->has_user ? &user : NULL, session_id(x));
     *place = a;
     return a;
 }
@@ -128,10 +145,15 @@ static bool is_link(struct bytes topic)
 static uint8_t covers(const struct shard *s, const struct session *x, struct bytes filter)
 {
     const struct access *a = access_of(s, x);
+    enum acl_claim_verdict claim = ACL_CLAIM_PASS;
     bool is_covered;
 
+    if (x->has_claim && !is_link(filter))
+        claim = acl_claim_covers(a->claim, filter);
     if (is_link(filter))
         is_covered = true;
+    else if (claim != ACL_CLAIM_PASS)
+        is_covered = claim == ACL_CLAIM_ALLOW;
     else if (is_sys(filter) && (x->is_local || !s->acl))
         is_covered = x->is_local;
     else
@@ -155,7 +177,7 @@ static void mark_subscriptions(const struct shard *s, const struct session *x)
 /* false: no memory; nothing is allowed then. */
 static bool renew(struct shard *s, struct session *x)
 {
-    if (!s->acl) {
+    if (!s->acl && !x->has_claim) {
         access_drop(s, x);
     } else if (!make(s, x)) {
         STAT_INC(&s->stats, dropped_memory);
@@ -204,12 +226,112 @@ bool access_run(struct shard *s)
             return true;
     }
     s->access_cursor = UINT32_MAX;
-    if (!s->acl) { /* all have been dropped */
+    if (!s->acl && s->claim_count == 0) { /* all have been dropped */
         free(s->access);
         s->access = NULL;
         s->access_capacity = 0;
     }
     return false;
+}
+
+/* ---- rules of a session ---- */
+
+enum reason access_bind_claim(struct client *c, struct bytes id, const struct bytes *user,
+                              struct acl_claim **claim)
+{
+    struct admission *a = c->admission;
+
+    *claim = NULL;
+    if (!a || a->rules_count == 0)
+        return REASON_SUCCESS;
+    switch (acl_claim_bind(admission_rules(a), user, id, claim, &a->why)) {
+    case OK:
+        return REASON_SUCCESS;
+    case ERR_MEMORY:
+        return REASON_SERVER_UNAVAILABLE;
+    default:
+        return REASON_NOT_AUTHORIZED;
+    }
+}
+
+bool access_set_claim(struct shard *s, struct session *x, struct acl_claim *claim, uint64_t end_ms)
+{
+    struct access *a;
+
+    if (!claim && !x->has_claim)
+        return true;
+    access_forget(s, x);
+    if (!claim)
+        return true;
+    a = memory_is_full(s) ? NULL : make(s, x);
+    if (!a) {
+        acl_claim_destroy(claim);
+        return false;
+    }
+    a->claim = claim;
+    a->claim_end_ms = end_ms;
+    x->has_claim = true;
+    s->claim_count++;
+    STAT_ADD(&s->stats, filter_bytes_held, acl_claim_bytes(claim));
+    return true;
+}
+
+static bool claim_has_ended(const struct shard *s, const struct access *a)
+{
+    return a->claim_end_ms && s->now_ms >= a->claim_end_ms;
+}
+
+static enum access_answer answer_of(enum acl_claim_verdict v)
+{
+    if (v == ACL_CLAIM_PASS)
+        return ACCESS_FILE;
+    return v == ACL_CLAIM_ALLOW ? ACCESS_YES : ACCESS_NO;
+}
+
+/* The place where the verdict on a topic is kept, under a hash that becomes *hash. */
+static uint64_t *claim_place(const struct shard *s, struct access *a, struct bytes topic,
+                             uint32_t kind, uint64_t *hash)
+{
+    if (!*hash)
+        *hash = hash_of(s, topic);
+    *hash = (*hash ^ CLAIM_MARK * (kind + 1)) & ~SAID;
+    return &a->verdicts[(*hash >> 2) % VERDICTS];
+}
+
+enum access_answer access_ask_claim(struct shard *s, struct session *x, const struct publish *p,
+                                    uint8_t qos)
+{
+    struct access *a = access_of(s, x);
+    uint64_t hash = p->topic_hash;
+    uint64_t *place = claim_place(s, a, p->topic, 1u + qos + (p->retain ? 4u : 0), &hash);
+
+    if (claim_has_ended(s, a))
+        return ACCESS_NO;
+    if (!*place || (*place & ~SAID) != hash)
+        *place = hash | (uint64_t)acl_claim_publish(a->claim, p->topic, qos, p->retain);
+    return answer_of((enum acl_claim_verdict)(*place & SAID));
+}
+
+static enum acl_claim_verdict claim_lets_read(const struct shard *s, const struct session *x,
+                                              const struct publish *p)
+{
+    struct access *a = access_of(s, x);
+    uint64_t hash = p->topic_hash;
+    uint64_t *place = claim_place(s, a, p->topic, 0, &hash);
+
+    if (!*place || (*place & ~SAID) != hash)
+        *place = hash | (uint64_t)acl_claim_read(a->claim, p->topic);
+    return (enum acl_claim_verdict)(*place & SAID);
+}
+
+static enum access_answer claim_lets_subscribe(const struct shard *s, const struct session *x,
+                                               struct bytes filter, uint8_t qos)
+{
+    const struct access *a = access_of(s, x);
+
+    if (claim_has_ended(s, a))
+        return ACCESS_NO;
+    return answer_of(acl_claim_subscribe(a->claim, filter, qos));
 }
 
 /* ---- questions ---- */
@@ -239,7 +361,12 @@ enum access_answer access_ask_filter(const struct client *c, struct bytes filter
                                 .topic = filter,
                                 .is_subscribe = true,
                                 .qos = qos};
+    enum access_answer answer = ACCESS_FILE;
 
+    if (x->has_claim && !is_link(filter))
+        answer = claim_lets_subscribe(c->stream.shard, x, filter, qos);
+    if (answer != ACCESS_FILE)
+        return answer;
     if (is_link(filter) || (is_sys(filter) && (x->is_local || !c->stream.shard->acl)))
         return ACCESS_FILE;
     return access_ask_net(c, &q);
@@ -267,9 +394,9 @@ static bool ask(const struct shard *s, const struct session *x, enum acl_access 
     CHECK(a);
     if (!hash)
         hash = hash_of(s, topic);
-    hash = (access == ACL_WRITE ? hash ^ WRITE_MARK : hash) & ~1ull;
-    verdict = &a->verdicts[(hash >> 1) % VERDICTS];
-    if (*verdict && (*verdict & ~1ull) == hash)
+    hash = (access == ACL_WRITE ? hash ^ WRITE_MARK : hash) & ~SAID;
+    verdict = &a->verdicts[(hash >> 2) % VERDICTS];
+    if (*verdict && (*verdict & ~SAID) == hash)
         return *verdict & 1;
     is_allowed = acl_check(&a->subject, access, topic);
     *verdict = hash | is_allowed;
@@ -282,6 +409,12 @@ bool access_may_read(struct shard *s, struct session *x, const struct publish *p
         return false;
     if (is_link(p->topic))
         return true;
+    if (x->has_claim) {
+        enum acl_claim_verdict claim = claim_lets_read(s, x, p);
+
+        if (claim != ACL_CLAIM_PASS)
+            return claim == ACL_CLAIM_ALLOW;
+    }
     if (is_sys(p->topic) && (x->is_local || !s->acl))
         return x->is_local;
     return !s->acl || ask(s, x, ACL_READ, p->topic, p->topic_hash);

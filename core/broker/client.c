@@ -305,6 +305,19 @@ static void turn_away(struct client *c, enum close_reason why)
     c->state = CLIENT_CLOSING;
 }
 
+/* The session has the rules of the admission now, which stays for its end. */
+static void forget_rules(struct client *c)
+{
+    struct admission *a = c->admission;
+
+    if (a->rules_count == 0)
+        return;
+    a->rules_count = 0;
+    a = realloc(a, sizeof(*a) + a->user_count);
+    if (a)
+        c->admission = a;
+}
+
 /* The first packet is CONNECT. ERR_FULL: park. */
 static enum err on_first(struct client *c, const struct frame *f)
 {
@@ -329,6 +342,8 @@ static enum err on_first(struct client *c, const struct frame *f)
         return ERR_FULL;
     if (!c->admission || !c->admission->expires_ms)
         login_forget(c);
+    else
+        forget_rules(c);
     return OK;
 }
 

@@ -6,6 +6,7 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 #include "core/mqtt/topic.h"
+#include "core/policy/acl_claim.h"
 
 /* ---- sessions ---- */
 
@@ -310,10 +311,11 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
     return REASON_SUCCESS;
 }
 
-/* Whether it may leave its will: the net is asked now, and its word holds until the will is
+/* Whether it may leave its will: its own rules and the net are asked now, and its word holds until the will is
  * published; the ACL is asked again then.  ERR_FULL: it is not known yet. */
 static enum err judge_will(struct client *c, const struct packet_connect *p, struct bytes id,
-                           const struct bytes *user, enum reason *reason)
+                           const struct bytes *user, const struct acl_claim *claim,
+                           enum reason *reason)
 {
     struct access_question q = {.client_id =
                                     p->client_id, /* an assigned one is another each time */
@@ -321,11 +323,17 @@ static enum err judge_will(struct client *c, const struct packet_connect *p, str
                                 .topic = p->will_topic,
                                 .qos = p->will_qos,
                                 .retain = p->will_retain};
+    enum acl_claim_verdict by_claim = ACL_CLAIM_PASS;
     enum access_answer answer;
 
     if (!p->has_will)
         return OK;
-    answer = access_ask_net(c, &q);
+    if (claim)
+        by_claim = acl_claim_publish(claim, p->will_topic, p->will_qos, p->will_retain);
+    if (by_claim == ACL_CLAIM_PASS)
+        answer = access_ask_net(c, &q);
+    else
+        answer = by_claim == ACL_CLAIM_ALLOW ? ACCESS_YES : ACCESS_NO;
     if (answer == ACCESS_WAIT)
         return ERR_FULL;
     c->has_granted_will = answer == ACCESS_YES;
@@ -561,9 +569,10 @@ static bool user_of(const struct client *c, const struct packet_connect *p, stru
     return (a && a->has_user) || p->has_username;
 }
 
-/* Joins connection and session, answers, and goes on where the session stopped. */
+/* Joins connection and session, answers, and goes on where the session stopped. Takes the rules
+ * that the client has brought; or NULL. */
 static void welcome(struct client *c, struct session *x, const struct packet_connect *p,
-                    bool is_present, struct bytes assigned)
+                    bool is_present, struct bytes assigned, struct acl_claim *claim)
 {
     struct shard *s = c->stream.shard;
     struct connack_out o = {.session_present = is_present,
@@ -585,7 +594,8 @@ static void welcome(struct client *c, struct session *x, const struct packet_con
     STAT_INC(&s->stats, clients_accepted);
     STAT_INC(&s->stats, clients_connected);
     negotiate(c, p, &o);
-    if (p->has_will && !set_will(s, x, p)) {
+    if (!access_set_claim(s, x, claim, c->admission ? c->admission->rules_end_ms : 0) ||
+        (p->has_will && !set_will(s, x, p))) {
         client_refuse(c, p, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
         client_leave_session(c, false);
         return;
@@ -608,6 +618,7 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
     struct bytes id = p->client_id, assigned = {0}, name;
     const struct bytes *user = user_of(c, p, &name) ? &name : NULL;
     enum reason reason;
+    struct acl_claim *claim = NULL;
     struct session *x;
     bool is_present;
     char fresh[ASSIGNED_ID_BYTES];
@@ -626,17 +637,21 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason == REASON_SUCCESS && !speaker_may_be_here(c, p))
         reason = REASON_NOT_AUTHORIZED;
-    if (reason == REASON_SUCCESS && judge_will(c, p, id, user, &reason) == ERR_FULL)
+    if (reason == REASON_SUCCESS)
+        reason = access_bind_claim(c, id, user, &claim);
+    if (reason == REASON_SUCCESS && judge_will(c, p, id, user, claim, &reason) == ERR_FULL) {
+        acl_claim_destroy(claim);
         return ERR_FULL;
-    if (reason != REASON_SUCCESS) {
-        client_refuse(c, p, reason, close_for(reason));
-        return OK;
     }
-    x = open_session(c, p, id, user, &is_present);
+    x = reason == REASON_SUCCESS ? open_session(c, p, id, user, &is_present) : NULL;
     if (!x) {
-        client_refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
+        acl_claim_destroy(claim);
+        if (reason == REASON_SUCCESS)
+            client_refuse(c, p, REASON_SERVER_UNAVAILABLE, CLOSE_MEMORY);
+        else
+            client_refuse(c, p, reason, close_for(reason));
         return OK;
     }
-    welcome(c, x, p, is_present, assigned);
+    welcome(c, x, p, is_present, assigned, claim);
     return OK;
 }

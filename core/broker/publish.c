@@ -149,7 +149,7 @@ static enum access_answer ask_net(const struct client *c, const struct packet_pu
     return access_ask_net(c, &q);
 }
 
-/* Whether it is allowed, by the net or the ACL. ERR_FULL: that is not known yet. */
+/* Whether it is allowed, by rules of its own, the net or the ACL. ERR_FULL: that is not known yet. */
 static enum err judge(struct client *c, const struct packet_publish *p, struct publish *out,
                       bool *is_allowed)
 {
@@ -159,7 +159,9 @@ static enum err judge(struct client *c, const struct packet_publish *p, struct p
     *is_allowed = false;
     if (!client_may_publish(c, out->topic))
         return OK;
-    if (s->hooks.may)
+    if (c->session->has_claim)
+        answer = access_ask_claim(s, c->session, out, p->qos);
+    if (s->hooks.may && answer == ACCESS_FILE)
         answer = ask_net(c, p, out->topic);
     if (answer == ACCESS_WAIT)
         return ERR_FULL;
@@ -192,7 +194,7 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
     *reason = REASON_SUCCESS;
     if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
         return pass_to_link(c, p, topic);
-    if (s->acl)
+    if (s->acl || c->session->has_claim)
         out.topic_hash = hash_of(s, topic);
     err = judge(c, p, &out, &is_allowed);
     if (err != OK)

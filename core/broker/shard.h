@@ -42,9 +42,17 @@ struct admission {
     uint64_t credential; /* stands for what was proven; see shard_judge_all; 0: nothing to judge */
     uint64_t expires_ms; /* by the clock of shard_begin_turn: what was proven ends; 0: never */
     struct login *login; /* core's own: enhanced authentication; NULL */
-    uint16_t user_count; /* bytes of `user` */
-    char user[];         /* not NUL-terminated */
+    uint64_t rules_end_ms; /* by the same clock: its rules allow nothing from then on; 0: never */
+    uint16_t user_count;   /* bytes of `user` */
+    uint16_t rules_count;  /* bytes behind it: rules for this client (core/policy/acl_claim.h) */
+    char user[];           /* not NUL-terminated */
 };
+
+/* The rules of an admission; empty: it brings none. */
+static inline struct bytes admission_rules(const struct admission *a)
+{
+    return bytes_of(a->user + a->user_count, a->rules_count);
+}
 
 /* A connection on its way to its home: one object, the receiver owns it. The net fills it. */
 struct handoff {

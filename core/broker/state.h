@@ -150,6 +150,7 @@ struct shard {
     struct acl *acl;        /* one reference, or NULL */
     struct access **access; /* by slot of the session; NULL: none there, or there is no ACL */
     uint32_t access_capacity;
+    uint32_t claim_count;   /* sessions with rules of their own */
     uint32_t access_cursor; /* slot of the next session to be judged anew; UINT32_MAX: none */
     uint16_t acl_version;   /* other than this: what is known about a session's rights is old */
     /* enhanced authentication (login.c) */
@@ -382,6 +383,8 @@ void removed_run(struct shard *s);
 
 /* ---- who may read and write what (access.c) ---- */
 
+struct acl_claim;
+
 /* With the ACL of the configuration. */
 void access_init(struct shard *s);
 /* After the sessions have gone. */
@@ -400,10 +403,21 @@ bool access_may_subscribe(struct shard *s, struct session *x, struct bytes filte
 /* Asks the net, where there is somebody to ask (hooks.may). ACCESS_FILE only where there is an ACL,
  * or nobody to ask. */
 enum access_answer access_ask_net(const struct client *c, struct access_question *q);
-/* What the net says of a filter that is subscribed to; ACCESS_FILE also for what is not its. */
+/* What the session's own rules, and then the net, say of a filter that is subscribed to;
+ * ACCESS_FILE also for what is not theirs. */
 enum access_answer access_ask_filter(const struct client *c, struct bytes filter, uint8_t qos);
 /* Whether messages of p->topic may go to the session. */
 bool access_may_read(struct shard *s, struct session *x, const struct publish *p);
+/* Makes the rules that a client's admission brings, for its names; NULL: it brings none. Another
+ * reason than success: it must not be let in, and its admission says why. */
+enum reason access_bind_claim(struct client *c, struct bytes id, const struct bytes *user,
+                              struct acl_claim **claim);
+/* From now on the session has these rules, or none (NULL); takes them over. false: no memory, and
+ * nobody may be let in. */
+bool access_set_claim(struct shard *s, struct session *x, struct acl_claim *claim, uint64_t end_ms);
+/* What the rules say of a publish, of a session that has some; ACCESS_FILE: others decide. */
+enum access_answer access_ask_claim(struct shard *s, struct session *x, const struct publish *p,
+                                    uint8_t qos);
 /* access_may_write, where there is an ACL. */
 bool access_ask_write(struct shard *s, struct session *x, struct bytes topic, uint64_t hash);
 /* The same for somebody who needs no session; `user` NULL: without a user name. */

@@ -351,7 +351,8 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
     return e->options & SUB_QOS;
 }
 
-/* What a filter may not be, apart from its form. `answer` is what the net says of it. */
+/* What a filter may not be, apart from its form. `answer` is what the session's own rules and the
+ * net say of it. */
 static uint8_t refuse_filter(struct client *c, struct bytes filter, enum access_answer answer)
 {
     struct shard *s = c->stream.shard;
@@ -406,6 +407,9 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
         e->reason = REASON_TOPIC_FILTER_INVALID;
         return;
     }
+    if (c->session->has_claim &&
+        !c->stream.shard->hooks.may) /* else it has been asked with the net */
+        answer = access_ask_filter(c, filter, r->qos);
     e->reason = refuse_filter(c, filter, answer);
     if (e->reason == REASON_SUCCESS) {
         uint8_t reason;

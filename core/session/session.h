@@ -87,6 +87,7 @@ struct session {
     bool has_user : 1;       /* its client gave a user name; an empty one is a name */
     bool is_local : 1;       /* its client's listener is on a loopback address */
     bool is_queue_stale : 1; /* some of what waits was judged by other rights */
+    bool has_claim : 1;      /* its client has brought rules of its own: see there, too */
 };
 
 /* Gives it its client identifier, before anything else. false: no memory. */
