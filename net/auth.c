@@ -10,6 +10,7 @@
 
 #include "net/auth_http.h"
 #include "net/auth_state.h"
+#include "net/auth_token.h"
 #include "net/clock.h"
 #include "net/crypt.h"
 #include "net/worker.h"
@@ -40,8 +41,7 @@ struct admission *auth_refusal(enum reason reason)
     return a;
 }
 
-/* The same with words for the log, a fixed text. */
-static struct admission *refuse(enum reason reason, const char *why)
+struct admission *auth_refuse(enum reason reason, const char *why)
 {
     struct admission *a = auth_refusal(reason);
 
@@ -118,23 +118,6 @@ static struct admission *check_password(struct auth *a, const struct auth_questi
     return auth_admit(q->entry->name, credential_of(a, q->entry));
 }
 
-static struct admission *check_token(const struct auth_question *q)
-{
-    struct bytes token = bytes_of(q->password, q->password_count);
-    uint64_t wall_ms = clock_wall_ms();
-    struct jwt_identity identity;
-    struct admission *admission;
-    const char *why;
-    enum err e = jwt_verify(q->jwt, token, wall_ms, &identity, &why);
-
-    if (e != OK)
-        return refuse(e == ERR_MEMORY ? REASON_SERVER_BUSY : REASON_BAD_USER_NAME_OR_PASSWORD, why);
-    admission = auth_admit(bytes_of(identity.user, identity.user_count), 0);
-    if (admission && identity.ends_connection)
-        admission->expires_ms = clock_mono_ms() + (identity.expires_ms - wall_ms);
-    return admission;
-}
-
 static void check(struct auth *a, struct auth_question *q)
 {
     if (load_relaxed(&q->is_in_vain)) /* a hint: nothing depends on it */
@@ -143,7 +126,7 @@ static void check(struct auth *a, struct auth_question *q)
         q->admission = check_password(a, q);
         return;
     }
-    q->admission = check_token(q);
+    q->admission = auth_token_check(a, q);
     if (q->entry && q->admission && q->admission->is_refused)
         free(check_password(a, q)); /* for its time: nobody knows this user */
 }
@@ -232,7 +215,8 @@ struct auth *auth_create(uint32_t threads, uint32_t cache_ms, char *why, size_t 
     pthread_cond_init(&a->changed, NULL);
     a->cache_ms = cache_ms;
     a->cache = passwd_cache_create(PASSWD_CACHE_PLACES_DEFAULT);
-    if (!a->cache || crypt_random(a->key, sizeof(a->key)) != OK ||
+    a->tokens = jwt_cache_create(JWT_CACHE_PLACES, JWT_CACHE_BYTES);
+    if (!a->cache || !a->tokens || crypt_random(a->key, sizeof(a->key)) != OK ||
         crypt_random(&a->hash_key, sizeof(a->hash_key)) != OK)
         goto failed;
     if (!start_threads(a, thread_count(threads))) {
@@ -272,6 +256,7 @@ void auth_destroy(struct auth *a)
     passwd_release(a->passwd);
     jwt_release(a->jwt);
     passwd_cache_destroy(a->cache);
+    jwt_cache_destroy(a->tokens);
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->lock);
     crypt_wipe(a->key, sizeof(a->key));
@@ -286,6 +271,7 @@ void auth_use_http(struct auth *a, struct http_pool *pool, const char *url)
 
 void auth_replace(struct auth *a, struct passwd *passwd, struct jwt *jwt)
 {
+    struct jwt_cache *tokens = jwt_cache_create(JWT_CACHE_PLACES, JWT_CACHE_BYTES);
     struct passwd *old_passwd;
     struct jwt *old_jwt;
 
@@ -294,7 +280,16 @@ void auth_replace(struct auth *a, struct passwd *passwd, struct jwt *jwt)
     old_jwt = a->jwt;
     a->passwd = passwd ? passwd_ref(passwd) : NULL;
     a->jwt = jwt_ref(jwt);
+    if (tokens) { /* other keys may judge them otherwise */
+        struct jwt_cache *old = a->tokens;
+
+        a->tokens = tokens;
+        tokens = old;
+    } else {
+        jwt_cache_clear(a->tokens);
+    }
     pthread_mutex_unlock(&a->lock);
+    jwt_cache_destroy(tokens);
     passwd_release(old_passwd);
     jwt_release(old_jwt);
 }
@@ -385,8 +380,8 @@ static enum auth_verdict by_nobody(const struct auth_asking *asking, struct admi
 
     if (auth_is_silent(asking))
         return AUTH_NONE;
-    *admission =
-        refuse(REASON_BAD_USER_NAME_OR_PASSWORD, has_tokens ? "the password is no token" : NULL);
+    *admission = auth_refuse(REASON_BAD_USER_NAME_OR_PASSWORD,
+                             has_tokens ? "the password is no token" : NULL);
     return *admission ? AUTH_KNOWN : AUTH_MEMORY;
 }
 
@@ -394,7 +389,12 @@ static enum auth_verdict by_helper(struct auth *a, const struct auth_asking *ask
                                    struct admission **admission, struct auth_question **question)
 {
     const struct packet_connect *connect = asking->connect;
+    bool is_known = false;
 
+    if (is_token)
+        *admission = auth_token_find(a, password_of(connect), &is_known);
+    if (is_known)
+        return *admission ? AUTH_KNOWN : AUTH_MEMORY;
     if (!is_token && is_remembered(a, asking->entry, password_of(connect))) {
         *admission = auth_admit(connect->username, credential_of(a, asking->entry));
         return *admission ? AUTH_KNOWN : AUTH_MEMORY;

@@ -2,7 +2,8 @@
  * what an HTTP server says of it.
  *
  * A worker asks when a CONNECT is whole. What is known at once is answered at once: the identity of
- * TLS, a listener without passwords, a password that was right not long ago (its proof is cached).
+ * TLS, a listener without passwords, a password or a token that was right not long ago (its proof is
+ * cached).
  * Anything else is a hash that takes up to a second to compute: helper threads do that, in the
  * order of asking, and put the answer on the worker's list. So no worker ever computes one, and
  * clients that stand notice nothing of a storm of those that come.

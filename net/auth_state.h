@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "net/auth.h"
+#include "net/jwt_cache.h"
 
 #define AUTH_THREADS_MAX 64u
 
@@ -20,6 +21,7 @@ struct auth {
     struct passwd *passwd;              /* NULL: no passwords */
     struct jwt *jwt;                    /* NULL: no tokens */
     struct passwd_cache *cache;
+    struct jwt_cache *tokens; /* of `jwt` */
     bool must_end;
     /* fixed */
     struct http_pool *http; /* NULL: no server is asked */
@@ -49,6 +51,9 @@ enum auth_decider { BY_NOBODY, BY_PASSWORD, BY_TOKEN, BY_HTTP };
 /* An admission of a user whose entry in the password file has that credential (0: he has none).
  * NULL: no memory. Any thread. */
 struct admission *auth_admit(struct bytes user, uint64_t credential);
+
+/* auth_refusal with words for the log, a fixed text. */
+struct admission *auth_refuse(enum reason reason, const char *why);
 
 /* Whether what a proof stands for was right not long ago. Any thread. */
 bool auth_has_proof(struct auth *a, const struct passwd_proof *proof);

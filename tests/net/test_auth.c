@@ -413,13 +413,19 @@ TEST(auth_stops_while_asked)
 static const struct cfg_jwt token_rules = {.disconnect_after_expire = true};
 
 /* With users and keys, and these methods. */
-static void begin_tokens(struct world *w, const char *file, struct cfg_methods methods)
+static void begin_tokens_for(struct world *w, uint32_t cache_ms, const char *file,
+                             struct cfg_methods methods)
 {
-    begin(w, 1, 60000, NULL);
+    begin(w, 1, cache_ms, NULL);
     w->listener.methods = methods;
     w->jwt = jwt_create(&token_rules);
     assert_int_equal(jwt_add_jwks(w->jwt, bytes_str(TOKEN_KEYS), NULL, NULL), OK);
     use(w, file);
+}
+
+static void begin_tokens(struct world *w, const char *file, struct cfg_methods methods)
+{
+    begin_tokens_for(w, 60000, file, methods);
 }
 
 static void end_tokens(struct world *w)
@@ -434,7 +440,11 @@ static const struct cfg_methods token_first = {.v = {METHOD_JWT, METHOD_PASSWORD
 
 static void let_in(struct world *w, const char *user, const char *password, const char *as)
 {
-    answer_to(w, user, password);
+    if (ask(w, user, password) == AUTH_ASKED) { /* else it is known */
+        await(w, w->question);
+        w->admission = w->question->admission;
+        auth_question_free(w->question);
+    }
     assert_admitted(w->admission, as);
     free(w->admission);
 }
@@ -463,6 +473,44 @@ TEST(auth_takes_the_user_of_a_token)
     keep_out(&w, "joe", NULL);
     keep_out(&w, NULL, "password");
     assert_int_equal(ask(&w, NULL, NULL), AUTH_NONE);
+    end_tokens(&w);
+}
+
+TEST(auth_token_that_held_is_not_judged_again_until_the_keys_change)
+{
+    struct world w;
+
+    begin_tokens(&w, NULL, token_only);
+    let_in(&w, "joe", LATE_TOKEN, "joe");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(&w, "anybody", LATE_TOKEN), AUTH_KNOWN);
+        assert_admitted(w.admission, "joe");
+        assert_true(w.admission->expires_ms > clock_mono_ms());
+        free(w.admission);
+    }
+    keep_out(&w, "joe", OLD_TOKEN); /* a refusal is not kept */
+    assert_int_equal(ask(&w, "joe", OLD_TOKEN), AUTH_ASKED);
+    await(&w, w.question);
+    free(w.question->admission);
+    auth_question_free(w.question);
+    use(&w, NULL); /* SIGHUP */
+    let_in(&w, "joe", TOKEN, "joe");
+    assert_int_equal(ask(&w, "joe", LATE_TOKEN), AUTH_ASKED);
+    await(&w, w.question);
+    free(w.question->admission);
+    auth_question_free(w.question);
+    end_tokens(&w);
+}
+
+TEST(auth_token_is_judged_each_time_without_a_cache)
+{
+    struct world w;
+
+    begin_tokens_for(&w, 0, NULL, token_only);
+    for (int i = 0; i < 2; i++) {
+        answer_to(&w, "joe", TOKEN);
+        free(w.admission);
+    }
     end_tokens(&w);
 }
 
