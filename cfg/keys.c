@@ -688,8 +688,10 @@ const struct key keys[] = {
              "its topic."},
     {AUTH(cache_ms), .name = "auth_cache", .type = KEY_TIME, .unit_us = MS, .min = 0,
      .max = 86400000, .preset = "10min",
-     .help = "How long a password that was right is not computed again; 0: it always is. Only a "
-             "keyed hash is kept, and a changed password file counts at once."},
+     .help = "How long a password that was right is not computed again, and a token that held not "
+             "judged again, while it has not expired; 0: they always are. Only a keyed hash is "
+             "kept. A changed password file counts at once, and so do keys for tokens when they "
+             "are read anew."},
     {AUTH(threads), .name = "auth_threads", .type = KEY_NUMBER, .min = 1, .max = 64, .word = "auto",
      .word_value = 0, .flags = KEY_ZERO_PRESETS, .preset = "auto",
      .help = "Threads that compute password hashes; auto is one for each two cores."},

@@ -238,6 +238,143 @@ def user_name_is_never_believed_where_there_are_methods(t):
     stays_out(t, username="anna")
 
 
+# ---- rules that a token brings ----
+
+WITHOUT_FILE = OF_SET.replace(f"acl_file = {path('acl')}\n", "")
+
+
+def allow(action, topic, **more):
+    return {"permission": "allow", "action": action, "topic": topic, **more}
+
+
+def deny(action, topic, **more):
+    return {"permission": "deny", "action": action, "topic": topic, **more}
+
+
+def bringing(t, acl, version=5, **fields):
+    c = t.raw(version)
+    c.login(t.new_id(), username="joe", password=token(acl=acl), **fields)
+    return c
+
+
+def may_publish(c, topic, **fields):
+    return c.publish(topic, b"x", 1, **fields) < 0x80
+
+
+def may_subscribe(c, topic, qos=1):
+    return c.subscribe(topic, qos)[0] < 0x80
+
+
+@test(text=WITHOUT_FILE)
+def object_of_rules_is_all_that_is_allowed(t):
+    c = bringing(t, {"pub": ["p/${clientid}/${username}", "eq p/%c"], "sub": ["s/#"],
+                     "all": ["a/%u/%c"]})
+    for topic, expected in ((f"p/{c.id}/joe", True), ("p/%c", True), ("p/x/joe", False),
+                            (f"a/joe/{c.id}", True), ("s/1", False), ("other", False)):
+        true(may_publish(c, topic) == expected, topic)
+    for topic, expected in (("s/+", True), ("s/#", True), ("#", False), (f"a/joe/{c.id}", True),
+                            ("$share/g/s/1", True), ("$share/g/#", False), ("$SYS/#", False)):
+        true(may_subscribe(c, topic) == expected, topic)
+
+
+@test(text=WITHOUT_FILE)
+def array_of_rules_hands_on_what_none_fits(t):
+    rules = [deny("publish", "t/no"), allow("all", "t/#"), deny("all", "u/#", qos=[0, 1]),
+             deny("publish", "r", retain=True), deny("subscribe", "eq #")]
+    c = bringing(t, rules)
+    for topic, expected in (("t/no", False), ("t/x", True), ("u/x", False), ("r", True),
+                            ("other", True)):
+        true(may_publish(c, topic) == expected, topic)
+    true(not may_publish(c, "r", retain=True), "retained")
+    true(may_subscribe(c, "u/x", 2) and not may_subscribe(c, "u/x", 1), "QoS")
+    true(may_subscribe(c, "a/#") and not may_subscribe(c, "#"), "eq")
+
+
+@test(text=OF_SET)
+def rules_of_a_token_are_asked_before_the_file(t):
+    c = bringing(t, [allow("all", "free/#"), deny("all", "u/joe/no")])
+    for topic, expected in (("free/x", True), ("u/joe/x", True), ("u/joe/no", False),
+                            ("u/anna/x", False)):
+        true(may_publish(c, topic) == expected, topic)
+    c.subscribe("#", 1)
+    c.publish("u/joe/yes", b"1", 1)
+    c.message(topic="u/joe/yes")
+    c.publish("free/y", b"2", 1)
+    c.message(topic="free/y")
+
+
+@test(text=WITHOUT_FILE)
+def what_is_denied_stays_away_from_wider_subscriptions(t):
+    c = bringing(t, [deny("subscribe", "a/secret"), allow("subscribe", "a/#")])
+    c.subscribe("a/#", 1)
+    other = t.raw()
+    other.login(t.new_id(), username="joe", password=token())
+    other.publish("a/secret", b"1", 1, retain=True)
+    other.publish("a/open", b"2", 1)
+    c.message(topic="a/open")
+    c.subscribe("a/+", 1)  # nor is the retained one sent
+    other.publish("a/end", b"3", 1)
+    c.message(topic="a/end")
+
+
+@test(text=WITHOUT_FILE)
+def rules_of_the_next_token_count_for_what_waits(t):
+    name = t.new_id()
+    c = t.raw()
+    c.login(name, username="joe", password=token(acl={"sub": ["a/#", "b/#"]}),
+            props={"session_expiry": 60})
+    c.subscribe("a/#", 1)
+    c.subscribe("b/#", 1)
+    c.drop()
+    other = t.raw()
+    other.login(t.new_id(), username="joe", password=token())
+    for topic in ("a/1", "b/1", "a/2"):
+        other.publish(topic, b"x", 1)
+    c = t.raw()
+    c.login(name, clean=False, username="joe", password=token(acl={"sub": ["b/#"]}),
+            props={"session_expiry": 60})
+    c.message(topic="b/1")
+    other.publish("a/3", b"x", 1)
+    other.publish("b/2", b"x", 1)
+    c.message(topic="b/2")
+
+
+@test(text=WITHOUT_FILE)
+def rules_that_are_not_understood_refuse_the_login(t):
+    for acl in ("a/#", 7, {"pub": "a"}, [{}], [{**allow("all", "a"), "ipaddr": "::1"}],
+                [allow("all", "a/${peerhost}")], {"pub": ["a"] * 129}):
+        stays_out(t, username="joe", password=token(acl=acl))
+    stays_out(t, username="joe", password=token_with_null())
+    t.broker.says("client refused", "a rule of the token has a member that is not known here")
+    c = t.raw()
+    c.send(connect(5, "a/+", username="joe", password=token(acl={"pub": ["x/%c"]})))
+    c.refused(0x87)
+    t.broker.says("client refused", "a name that holds + or #")
+
+
+def token_with_null():
+    text = b64(b'{"alg":"HS256"}') + "." + b64(b'{"sub":"joe","acl":null}')
+    return text + "." + b64(by_secret(text.encode()))
+
+
+@test(text=WITHOUT_FILE)
+def will_is_left_by_the_rules(t):
+    rules = {"pub": ["w/yes"]}
+    c = t.raw()
+    c.send(connect(5, t.new_id(), username="joe", password=token(acl=rules),
+                   will={"topic": "w/no", "payload": b"x"}))
+    c.refused(0x87)
+
+
+@test(text=WITHOUT_FILE + "jwt_disconnect_after_expire = false\n", slow=True)
+def rules_end_with_their_token(t):
+    c = t.raw()
+    c.login(t.new_id(), username="joe", password=token(acl={"all": ["#"]}, exp=time.time() + 1.2))
+    true(may_publish(c, "b") and may_subscribe(c, "a"), "while it holds")
+    time.sleep(2)
+    true(not may_publish(c, "b") and not may_subscribe(c, "b"), "when it has ended")
+
+
 @test(text=OF_SET, slow=True, versions=(4, 5))
 def client_is_disconnected_when_its_token_expires(t, v):
     began = time.time()

@@ -17,8 +17,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct cfg_jwt rules = {
-    .algs = 1u << CFG_JWT_HS256, .audience = "me", .leeway_s = 3, .disconnect_after_expire = true};
+static const struct cfg_jwt rules = {.algs = 1u << CFG_JWT_HS256,
+                                     .audience = "me",
+                                     .acl_claim = "acl",
+                                     .leeway_s = 3,
+                                     .disconnect_after_expire = true};
 static const struct cfg_jwt any = {.algs = (1u << CFG_JWT_ALG_COUNT) - 1};
 
 /* Drawn anew for each run of the program. */
@@ -84,6 +87,38 @@ static struct bytes sign(struct bytes header, struct bytes claims)
     return bytes_of(text, (size_t)(end - text));
 }
 
+/* A token's rules fit into their bounds, and are the same for each question. */
+static void check_rules(const struct jwt_identity *id)
+{
+    static const char *const topics[] = {"a", "a/b", "a/dev/joe", "$SYS/x", "b/c/d"};
+    static const char *const names[] = {"dev", "a/b", "$x", "+"};
+    struct bytes user = bytes_of(id->user, id->user_count), text = acl_claim_text(&id->rules);
+
+    CHECK(id->rules.rule_count <= ACL_CLAIM_RULES_MAX);
+    for (uint32_t n = 0; n < 4; n++) {
+        struct acl_claim *c = NULL;
+        const char *why = NULL;
+
+        if (acl_claim_bind(text, n % 2 ? &user : NULL, bytes_str(names[n]), &c, &why) != OK) {
+            CHECK(why && !c);
+            continue;
+        }
+        for (uint32_t t = 0; t < 5; t++) {
+            struct bytes topic = bytes_str(topics[t]);
+            enum acl_claim_verdict read = acl_claim_read(c, topic);
+
+            (void)acl_claim_publish(c, topic, (uint8_t)(t % 3), t & 1);
+            (void)acl_claim_subscribe(c, topic, (uint8_t)(t % 3));
+            CHECK(acl_claim_covers(c, topic) != ACL_CLAIM_ALLOW || read == ACL_CLAIM_ALLOW);
+            CHECK(acl_claim_covers(c, BYTES_LIT("#")) != ACL_CLAIM_ALLOW ||
+                  read == ACL_CLAIM_ALLOW || *topics[t] == '$');
+            CHECK(acl_claim_covers(c, BYTES_LIT("a/#")) != ACL_CLAIM_ALLOW ||
+                  read == ACL_CLAIM_ALLOW || *topics[t] != 'a');
+        }
+        acl_claim_destroy(c);
+    }
+}
+
 static bool holds(struct bytes token)
 {
     struct jwt_identity id;
@@ -96,6 +131,8 @@ static bool holds(struct bytes token)
         return false;
     CHECK(user.n > 0 && user.n <= JWT_USER_BYTES_MAX && utf8_valid(user));
     CHECK(id.expires_ms > NOW_MS);
+    if (id.has_rules)
+        check_rules(&id);
     CHECK(jwt_has_form(token) || token.p[0] != 'e');
     return true;
 }
