@@ -391,12 +391,11 @@ static void await_answer(struct conn *c, struct auth_question *q, struct bytes i
         (void)keep(c, in.p, in.n);
 }
 
-/* No password of a banned client id is looked at; it is told so. */
+/* No password of a banned client id is looked at, and none that was is answered; it is told so. */
 static void refuse_banned(struct conn *c, const struct greeting *g, struct bytes in)
 {
     struct admission *admission = auth_refusal(REASON_CONNECTION_RATE_EXCEEDED);
 
-    STAT_INC(shard_count(c->worker->shard), denied_banned);
     if (admission)
         place(c, g->home, in, admission);
     else
@@ -485,8 +484,12 @@ static void on_answer(struct conn *c, struct auth_question *q)
         return;
     }
     c->is_busy = true;
-    place(c, g.home, in, q->admission);
-    q->admission = NULL;
+    if (guard_bans(c, g.connect.client_id)) {
+        refuse_banned(c, &g, in);
+    } else {
+        place(c, g.home, in, q->admission);
+        q->admission = NULL;
+    }
     if (c->has_eof && c->state == CONN_OPEN && !c->is_parked)
         stream_close(c->stream, CLOSE_EOF);
     c->is_busy = false;

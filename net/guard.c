@@ -62,9 +62,14 @@ bool guard_admits_client(struct conn *c)
     return guard_still_admits(c);
 }
 
-bool guard_bans(const struct conn *c, struct bytes client_id)
+bool guard_bans(struct conn *c, struct bytes client_id)
 {
-    return bans_client(c->worker->net->bans, c->peer, peer_bytes(c), client_id, c->worker->now_ms);
+    const struct worker *w = c->worker;
+
+    if (!bans_client(w->net->bans, c->peer, peer_bytes(c), client_id, w->now_ms))
+        return false;
+    STAT_INC(shard_count(w->shard), denied_banned);
+    return true;
 }
 
 /* One line for each ban, for those who act on it elsewhere: fail2ban's <HOST> is `peer`. */

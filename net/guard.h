@@ -19,8 +19,8 @@ bool guard_admits_socket(struct conn *c);
 bool guard_admits_client(struct conn *c);
 /* Whether its address is not banned now; false is counted. */
 bool guard_still_admits(struct conn *c);
-/* Whether a client id is banned at the address of the connection. */
-bool guard_bans(const struct conn *c, struct bytes client_id);
+/* Whether a client id is banned at the address of the connection; true is counted. */
+bool guard_bans(struct conn *c, struct bytes client_id);
 /* The client of this connection has not proven who it is. */
 void guard_on_failure(struct conn *c, struct bytes client_id);
 

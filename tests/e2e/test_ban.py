@@ -8,7 +8,7 @@ import socket
 import tempfile
 import time
 
-from broker import Broker, main
+from broker import Broker, main, seconds_until
 from mqtt import Client, Closed, connect, equal, true
 
 BAD, RATE = 0x86, 0x9F
@@ -156,6 +156,22 @@ def loopback_is_exempt_but_not_its_client_ids():
     broker.stop()
 
 
+def guesses_at_one_client_id_made_at_once_are_not_all_answered():
+    broker = start(auth="auth_threads = 1", rounds=20000)  # loopback is exempt
+    many = [Client(broker.address, 5) for _ in range(10)]
+    for client in many[:-1]:
+        client.send(connect(5, "pump", username="alice", password="wrong"))
+    time.sleep(0.05)  # one takes about 30 ms
+    many[-1].send(connect(5, "pump", username="alice", password="secret"))
+    answers = [client.recv().reason for client in many]
+    equal(answers[-1], RATE, "the right one, which came too late")
+    true(2 <= answers.count(BAD) <= 4, str(answers))
+    equal(answers.count(BAD) + answers.count(RATE), 10)
+    seconds_until("all are counted",
+                  lambda: counted(broker, "denied_banned") == answers.count(RATE))
+    broker.stop()
+
+
 def one_device_does_not_ban_its_neighbours():
     broker = start(listener="proxy_protocol = on")
     for _ in range(2):
@@ -185,5 +201,6 @@ bind = 127.0.0.1:{{port}}
 main([an_address_is_banned_after_its_last_failure, a_network_of_ipv6_is_banned_as_one,
       a_socket_of_a_banned_address_is_closed_before_anything_is_read,
       connections_opened_before_the_ban_are_of_no_use,
-      guesses_made_at_once_are_not_all_answered, loopback_is_exempt_but_not_its_client_ids,
+      guesses_made_at_once_are_not_all_answered,
+      guesses_at_one_client_id_made_at_once_are_not_all_answered, loopback_is_exempt_but_not_its_client_ids,
       one_device_does_not_ban_its_neighbours, nobody_is_banned_where_it_is_off])
