@@ -74,15 +74,17 @@ static bool has_authentication(const struct cfg *cfg, const struct cfg_listener 
 static void check_exposure(struct draft *draft, const struct draft_section *s,
                            const struct cfg_listener *listener, uint32_t address_line)
 {
+    bool has_balancer = listener->proxy != CFG_PROXY_NO;
+
     if (cfg_listener_is_local(listener) || has_authentication(draft->cfg, listener) ||
         (draft_line(s, "allow_anonymous") && listener->allow_anonymous))
         return;
     draft_error(draft, address_line,
                 "[listener %.80s] is open to other machines (%s%s) without authentication; write "
-                "password_file or jwt_key_file in [auth], or allow_anonymous = true in it to let "
-                "everybody in, or bind it to 127.0.0.1",
-                s->name, listener->bind.text,
-                listener->proxy == CFG_PROXY_NO ? "" : ", behind a balancer");
+                "password_file, jwt_key_file or http_auth_url in [auth], or allow_anonymous = true "
+                "in it to let everybody in%s",
+                s->name, listener->bind.text, has_balancer ? ", behind a balancer" : "",
+                has_balancer ? "" : ", or bind it to 127.0.0.1");
 }
 
 /* ---- TLS ---- */

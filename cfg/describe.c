@@ -96,8 +96,16 @@ static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
-    if (l->allow_anonymous && !cfg_listener_is_local(l))
-        warn(to, "listener %s (%s) lets everybody in who can reach it", l->name, l->bind.text);
+    if (!l->allow_anonymous || cfg_listener_is_local(l))
+        return;
+    if (cfg_methods_have(&l->methods, METHOD_HTTP))
+        warn(to,
+             "listener %s (%s) lets everybody in without a user name whom the server of "
+             "http_auth_url ignores",
+             l->name, l->bind.text);
+    else
+        warn(to, "listener %s (%s) lets everybody in who can reach %s", l->name, l->bind.text,
+             l->proxy == CFG_PROXY_NO ? "it" : "its balancer");
 }
 
 void cfg_warnings(const struct cfg *cfg, cfg_warning_sink *sink, void *user)
@@ -131,7 +139,8 @@ static void print_methods(const struct cfg *cfg, const struct cfg_listener *l, F
             ways[count++] = names[i];
     }
     if (l->allow_anonymous)
-        ways[count++] = "anonymous";
+        ways[count++] =
+            cfg_methods_have(&l->methods, METHOD_HTTP) ? "anonymous where it ignores" : "anonymous";
     for (uint32_t i = 0; i < count; i++)
         fprintf(to, "%s%s", i == 0 ? "" : i + 1 < count ? ", " : " or ", ways[i]);
 }

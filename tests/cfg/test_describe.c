@@ -99,7 +99,7 @@ TEST(describe_says_how_clients_prove_who_they_are)
                "by password, token or an HTTP server");
     check_says("[listener a]\nport = 5\nallow_anonymous = true\nauth_methods = http\n"
                "[auth]\npassword_file = p\nhttp_auth_url = http://h\n",
-               "by an HTTP server or anonymous");
+               "by an HTTP server or anonymous where it ignores,");
     check_says("[cluster]\nname = us\n[link eu]\nserver = mqtts://h\ntopics =\n",
                "link eu: enabled, to (TLS) h:8883,");
 }
@@ -124,9 +124,21 @@ TEST(describe_warns_of_listeners_for_everybody_and_for_nobody)
 {
     check_says("[listener a]\nbind = 0.0.0.0:5\nallow_anonymous = true\n",
                "warning: listener a (0.0.0.0:5) lets everybody in who can reach it\n");
+    check_says("[listener a]\nport = 5\nproxy_protocol = on\nallow_anonymous = true\n",
+               "warning: listener a (127.0.0.1:5) lets everybody in who can reach its balancer\n");
     check_says("[auth]\nallow_anonymous = false\n",
                "warning: listener default (127.0.0.1:1883) lets nobody in");
     check_says("[listener a]\nport = 1\nlinks = only\n", "warning: no listener takes clients");
+}
+
+TEST(describe_does_not_say_that_everybody_may_connect_where_a_server_decides)
+{
+    char *text = description_of("[listener a]\nbind = 0.0.0.0:5\nallow_anonymous = true\n"
+                                "[auth]\nhttp_auth_url = http://h\n");
+
+    assert_null(strstr(text, "who can reach it"));
+    assert_non_null(strstr(text, "without a user name whom the server of http_auth_url ignores\n"));
+    free(text);
 }
 
 TEST(describe_never_shows_a_password)

@@ -598,7 +598,8 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
 
     check_mistake("[listener a]\nbind = 0.0.0.0:1883\n",
                   "f:2: [listener a] is open to other machines (0.0.0.0:1883) without "
-                  "authentication; write password_file or jwt_key_file in [auth]");
+                  "authentication; write password_file, jwt_key_file or http_auth_url in [auth], "
+                  "or allow_anonymous = true in it to let everybody in, or bind it to 127.0.0.1");
     check_mistake("[listener a]\nport = 5\naddress = 10.0.0.1\nallow_anonymous = false\n",
                   "f:3: [listener a] is open to other machines");
     check_mistake("[auth]\nallow_anonymous = true\n[listener a]\nbind = [::]:1883\n",
@@ -615,10 +616,16 @@ TEST(parse_refuses_a_listener_open_to_others_unless_it_says_so)
 
 TEST(parse_takes_clients_of_a_balancer_for_those_of_other_machines)
 {
+    struct cfg_errors errs;
     struct cfg *cfg;
 
     check_mistake("[listener a]\nport = 1\nproxy_protocol = on\n",
-                  "f:2: [listener a] is open to other machines (127.0.0.1:1, behind a balancer)");
+                  "f:2: [listener a] is open to other machines (127.0.0.1:1, behind a balancer) "
+                  "without authentication; write password_file, jwt_key_file or http_auth_url in "
+                  "[auth], or allow_anonymous = true in it to let everybody in");
+    errs = mistakes_of(BYTES_LIT("[listener a]\nport = 1\nproxy_protocol = on\n"));
+    assert_null(strstr(errs.items[0].text, "bind it to 127.0.0.1")); /* it is */
+    cfg_errors_fini(&errs);
     cfg = load("[listener a]\nport = 1\nproxy_protocol = on\n[auth]\npassword_file = p\n"
                "allow_anonymous = true\n");
     assert_false(cfg->listeners[0].allow_anonymous);
