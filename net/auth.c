@@ -336,6 +336,7 @@ struct auth_question *auth_question_new(struct auth *a, const struct auth_asking
     q->entry = asking->entry;
     q->jwt = is_token ? jwt_ref(asking->jwt) : NULL;
     q->is_token = is_token;
+    q->bytes = (uint32_t)sizeof(*q) + password.n + user.n;
     q->has_user = asking->connect->has_username;
     q->password_count = (uint16_t)password.n;
     q->user_count = (uint16_t)user.n;
@@ -421,6 +422,20 @@ static enum auth_verdict by_methods(struct auth *a, struct auth_asking *asking,
     default:
         return by_nobody(asking, admission);
     }
+}
+
+uint32_t auth_question_room(const struct cfg_listener *listener,
+                            const struct packet_connect *connect)
+{
+    uint32_t names = (connect->has_username ? connect->username.n : 0) +
+                     (connect->has_password ? connect->password.n : 0);
+    uint32_t room = (uint32_t)sizeof(struct auth_question) + names;
+
+    if (listener->methods.count == 0)
+        return 0;
+    if (cfg_methods_have(&listener->methods, METHOD_HTTP))
+        room += auth_http_room(names + connect->client_id.n);
+    return room;
 }
 
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,

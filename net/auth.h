@@ -53,6 +53,7 @@ struct auth_question {
     struct http_job http;             /* where an HTTP server is asked, before both of them */
     bool may_be_open;                 /* if it answers with ignore */
     struct passwd_proof proof;        /* of all that it is asked */
+    uint32_t bytes; /* that it holds, with its text for the server: counted by whoever asks */
     bool has_user;
     uint16_t user_count; /* of the name behind the password */
     uint16_t password_count;
@@ -87,6 +88,9 @@ struct auth_peer {
     const char *common_name; /* of its certificate, or NULL */
 };
 
+/* Bytes that a question about this CONNECT may hold, at most. */
+uint32_t auth_question_room(const struct cfg_listener *listener,
+                            const struct packet_connect *connect);
 /* Asks who sends this CONNECT. One that names a method of enhanced authentication is left to core
  * (core/broker/login.c): its user name and password prove nothing. */
 enum auth_verdict auth_ask(struct auth *a, const struct cfg_listener *listener,

@@ -8,6 +8,10 @@
 #include "net/crypt.h"
 #include "net/http_body.h"
 
+/* Of a question beside the client's names: words, an address, the names of listener and
+ * certificate. */
+#define TEXT_SPARE_BYTES 4096u
+
 /* Without a user name the client is let in, and stays without one. */
 static struct admission *admit_by_http(struct bytes user, bool has_user)
 {
@@ -133,7 +137,7 @@ static enum err http_text(const struct cfg_listener *listener, const struct pack
     return http_body_connect(&say, text, count);
 }
 
-/* With the text, which is taken over. */
+/* With the text, which is taken over by a question. */
 static enum auth_verdict http_ask(struct auth *a, struct auth_asking *asking,
                                   const struct http_job *job, struct admission **admission,
                                   struct auth_question **question)
@@ -157,9 +161,21 @@ static enum auth_verdict http_ask(struct auth *a, struct auth_asking *asking,
     q->may_be_open = next == BY_NOBODY && auth_is_silent(asking);
     q->proof = proof;
     q->http = *job;
-    *question = q;
-    http_pool_ask(a->http, &q->http);
-    return AUTH_ASKED;
+    q->bytes += job->body_count;
+    if (http_pool_ask(a->http, &q->http) == OK) {
+        *question = q;
+        return AUTH_ASKED;
+    }
+    q->http.body = NULL; /* it is still the caller's */
+    auth_question_wipe(q);
+    auth_question_free(q);
+    *admission = auth_refuse(REASON_QUOTA_EXCEEDED, "too many questions wait for the HTTP server");
+    return *admission ? AUTH_KNOWN : AUTH_MEMORY;
+}
+
+uint32_t auth_http_room(uint32_t names)
+{
+    return names * 6 + TEXT_SPARE_BYTES; /* a control character is \\u00XX */
 }
 
 enum auth_verdict auth_http_ask(struct auth *a, struct auth_asking *asking,

@@ -12,5 +12,7 @@
 /* Asks the server about a CONNECT, unless its yes is remembered. Results as those of auth_ask. */
 enum auth_verdict auth_http_ask(struct auth *a, struct auth_asking *asking,
                                 struct admission **admission, struct auth_question **question);
+/* Bytes of the text of a question, at most, by those of the client's names in it. */
+uint32_t auth_http_room(uint32_t names);
 
 #endif

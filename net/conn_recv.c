@@ -402,6 +402,42 @@ static void refuse_banned(struct conn *c, const struct greeting *g, struct bytes
         conn_drop(c, CLOSE_MEMORY);
 }
 
+static struct admission *refuse_over_limit(void)
+{
+    struct admission *admission = auth_refusal(REASON_QUOTA_EXCEEDED);
+
+    if (admission)
+        admission->why = "no memory for another question about a client";
+    return admission;
+}
+
+/* Asks who sends the CONNECT. What the question holds is counted until it comes back. */
+static enum auth_verdict ask_who(struct conn *c, const struct greeting *g,
+                                 const struct auth_peer *peer, struct admission **admission,
+                                 struct auth_question **q)
+{
+    struct worker *w = c->worker;
+    const struct cfg_listener *listener = w->net->listeners[c->listener].config;
+    uint32_t room = auth_question_room(listener, &g->connect);
+    enum auth_verdict verdict;
+
+    if (shard_hold_input(w->shard, room)) {
+        verdict = auth_ask(w->net->auth, listener, &g->connect, peer, w, admission, q);
+        if (verdict == AUTH_ASKED) {
+            if ((*q)->bytes > room) /* by the names of listener and certificate */
+                (*q)->bytes = room;
+            room -= (*q)->bytes;
+        }
+        (void)shard_hold_input(w->shard, -(int64_t)room);
+    } else {
+        *admission = refuse_over_limit();
+        verdict = *admission ? AUTH_KNOWN : AUTH_MEMORY;
+    }
+    if (verdict == AUTH_KNOWN && (*admission)->reason == REASON_QUOTA_EXCEEDED)
+        STAT_INC(shard_count(w->shard), auth_over_limit);
+    return verdict;
+}
+
 /* The CONNECT is whole: who is it? */
 static void identify(struct conn *c, const struct greeting *g, struct bytes in)
 {
@@ -427,7 +463,7 @@ static void identify(struct conn *c, const struct greeting *g, struct bytes in)
         return;
     }
     conn_ip_text(c, ip);
-    switch (auth_ask(w->net->auth, listener, &g->connect, &peer, w, &admission, &q)) {
+    switch (ask_who(c, g, &peer, &admission, &q)) {
     case AUTH_NONE:
     case AUTH_KNOWN:
         place(c, g->home, in, admission);
@@ -518,6 +554,7 @@ void conn_answered(struct worker *w)
             http_access_note_fault(w, &q->http);
         if (q->conn)
             on_answer(q->conn, q);
+        (void)shard_hold_input(w->shard, -(int64_t)q->bytes);
         free(q->admission);
         auth_question_free(q);
     }

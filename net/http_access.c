@@ -77,6 +77,7 @@ static void take_out(struct http_access *a, struct question *q)
     *at = q->bucket_next;
     a->asked_count--;
     a->asked_bytes -= q->job.body_count;
+    (void)shard_hold_input(a->worker->shard, -(int64_t)q->job.body_count);
 }
 
 /* ---- asking ---- */
@@ -116,6 +117,20 @@ static enum err make_body(const struct conn *c, const struct access_question *q,
     return http_body_access(&body, text, count);
 }
 
+/* Its text counts until the answer has been looked at, by this thread. false: there is no room, and
+ * the packet is offered again. */
+static bool put_in_line(struct http_access *a, struct question *q)
+{
+    struct worker *w = a->worker;
+
+    if (!shard_hold_input(w->shard, q->job.body_count))
+        return false;
+    if (http_pool_ask(w->net->http, &q->job) == OK)
+        return true;
+    (void)shard_hold_input(w->shard, -(int64_t)q->job.body_count);
+    return false;
+}
+
 static enum access_answer ask(struct http_access *a, struct conn *c,
                               const struct access_question *q, uint64_t hash)
 {
@@ -138,12 +153,15 @@ static enum access_answer ask(struct http_access *a, struct conn *c,
     fresh->worker = a->worker;
     fresh->conn = slab_handle(&a->worker->conns, c);
     fresh->hash = hash;
+    if (!put_in_line(a, fresh)) {
+        drop(&fresh->job);
+        return ACCESS_WAIT;
+    }
     fresh->bucket_next = a->buckets[hash % BUCKETS];
     a->buckets[hash % BUCKETS] = fresh;
     a->asked_count++;
     a->asked_bytes += fresh->job.body_count;
     c->asked_count++;
-    http_pool_ask(a->worker->net->http, &fresh->job);
     return ACCESS_WAIT;
 }
 

@@ -17,9 +17,11 @@ struct http_pool {
     pthread_mutex_t lock; /* of the line */
     pthread_cond_t changed;
     struct http_job *first, *last; /* in line, in order */
+    uint64_t bytes;                /* of their texts, at most line_bytes */
     _Atomic uint32_t must_end;     /* stored under the lock; http.c looks without */
     /* fixed */
     struct http_settings settings;
+    uint64_t line_bytes;
     bool has_library;
     uint32_t thread_count;
     pthread_t threads[THREADS_MAX];
@@ -60,6 +62,7 @@ static void work(struct http_pool *p, struct http_client **client)
             continue;
         }
         p->first = job->next;
+        p->bytes -= job->body_count;
         pthread_mutex_unlock(&p->lock);
         if (!*client)
             *client = http_client_create(&p->settings);
@@ -111,6 +114,7 @@ struct http_pool *http_pool_create(const struct http_pool_settings *settings, ch
                                          .timeout_ms = settings->timeout_ms,
                                          .ca_file = settings->ca_file,
                                          .must_end = &p->must_end};
+    p->line_bytes = settings->line_bytes ? settings->line_bytes : HTTP_LINE_BYTES;
     p->has_library = http_init() == OK;
     if (!p->has_library) {
         snprintf(why, why_bytes, "the HTTP library does not start");
@@ -156,11 +160,16 @@ void http_pool_destroy(struct http_pool *p)
     free(p);
 }
 
-void http_pool_ask(struct http_pool *p, struct http_job *job)
+enum err http_pool_ask(struct http_pool *p, struct http_job *job)
 {
     job->next = NULL;
     job->end_ms = clock_mono_ms() + p->settings.timeout_ms;
     pthread_mutex_lock(&p->lock);
+    if (job->body_count > p->line_bytes - p->bytes) {
+        pthread_mutex_unlock(&p->lock);
+        return ERR_FULL;
+    }
+    p->bytes += job->body_count;
     if (p->first)
         p->last->next = job;
     else
@@ -168,4 +177,5 @@ void http_pool_ask(struct http_pool *p, struct http_job *job)
     p->last = job;
     pthread_cond_signal(&p->changed);
     pthread_mutex_unlock(&p->lock);
+    return OK;
 }

@@ -9,7 +9,7 @@
  *          it takes the job over.
  * Memory   a job is the pool's from http_pool_ask to ops->answered. Those that are left when the
  *          pool goes are given to ops->drop.
- * Bounds   of the line: none here; who asks has one.
+ * Bounds   line_bytes of the texts that stand in line. Beyond: ERR_FULL, and the job is not taken.
  */
 #ifndef NET_HTTP_POOL_H
 #define NET_HTTP_POOL_H
@@ -18,6 +18,9 @@
 #include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "net/http_answer.h"
+
+/* Bytes of the questions that stand in line, unless the settings say otherwise. */
+#define HTTP_LINE_BYTES (64u << 20)
 
 struct http_job;
 struct http_pool; /* opaque: the fields live in http_pool.c */
@@ -46,6 +49,7 @@ struct http_pool_settings {
     uint32_t threads;
     uint32_t connect_ms, timeout_ms;
     const char *ca_file; /* NULL: the authorities of the system */
+    uint64_t line_bytes; /* 0: HTTP_LINE_BYTES */
 };
 
 /* Starts `threads` threads (at most 256).  NULL: `why` says why. */
@@ -57,8 +61,8 @@ void http_pool_stop(struct http_pool *p);
 /* Stops it, drops what stands in line, frees it.  NULL is fine. */
 void http_pool_destroy(struct http_pool *p);
 
-/* Puts a job in line. */
-void http_pool_ask(struct http_pool *p, struct http_job *job);
+/* Puts a job in line.  ERR_FULL: there is no room, and it stays the caller's. */
+MUST_USE enum err http_pool_ask(struct http_pool *p, struct http_job *job);
 /* Wipes and frees what a job holds. */
 void http_job_fini(struct http_job *job);
 

@@ -17,7 +17,7 @@
     X(sockets_accepted) X(clients_accepted) X(clients_refused) X(handoffs) X(takeovers)            \
     X(auth_failures) X(connect_timeouts) X(keepalive_timeouts) X(protocol_errors)                  \
     X(sessions_expired) X(connections_over_limit) X(handshakes_failed)                             \
-    X(connections_denied) X(denied_banned) X(accept_pauses)                                        \
+    X(connections_denied) X(denied_banned) X(accept_pauses) X(auth_over_limit)                     \
     /* losses by cause */                                                                          \
     X(dropped_qos0_slow) X(dropped_queue_full) X(dropped_queue_bytes) X(dropped_expired)           \
     X(dropped_too_large) X(dropped_offline_qos0) X(dropped_group_full) X(dropped_memory)           \

@@ -358,6 +358,8 @@ static enum close_reason close_for(enum reason reason)
         return CLOSE_BAD_VERSION;
     case REASON_CONNECTION_RATE_EXCEEDED:
         return CLOSE_BANNED;
+    case REASON_QUOTA_EXCEEDED:
+        return CLOSE_QUOTA;
     default:
         return CLOSE_UNSUPPORTED;
     }

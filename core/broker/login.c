@@ -66,6 +66,14 @@ static void drop_connect(struct shard *s, struct login *l)
     l->connect.body = (struct bytes){0};
 }
 
+/* The exchange is over, or never will be. */
+static void end_exchange(struct shard *s, struct login *l)
+{
+    (void)shard_hold_input(s, -(int64_t)scram_bytes(l->exchange));
+    scram_end(l->exchange);
+    l->exchange = NULL;
+}
+
 void login_forget(struct client *c)
 {
     struct login *l = login_of(c);
@@ -73,7 +81,7 @@ void login_forget(struct client *c)
     if (l) {
         timer_cancel(&c->stream.shard->timers, &l->timer);
         drop_connect(c->stream.shard, l);
-        scram_end(l->exchange);
+        end_exchange(c->stream.shard, l);
         free(l);
     }
     free(c->admission);
@@ -178,8 +186,7 @@ static enum err go_on(struct client *c, struct login *l)
     if (client_on_connect(c, &p.connect) == ERR_FULL)
         return ERR_FULL;
     drop_connect(c->stream.shard, l);
-    scram_end(l->exchange);
-    l->exchange = NULL;
+    end_exchange(c->stream.shard, l);
     l->is_proven = false;
     return OK;
 }
@@ -218,8 +225,7 @@ static void renew(struct client *c, struct login *l)
     }
     timer_cancel(&c->stream.shard->timers, &l->timer);
     send_auth(c, REASON_SUCCESS, scram_says(l->exchange));
-    scram_end(l->exchange);
-    l->exchange = NULL;
+    end_exchange(c->stream.shard, l);
     l->is_renewing = false;
 }
 
@@ -230,14 +236,21 @@ static enum err begin(struct shard *s, struct login *l, struct bytes message)
     const struct scram_crypt *crypt = s->cluster->config.scram_crypt;
     char nonce[BASE64_TEXT_BYTES(SCRAM_RANDOM_BYTES)];
     uint8_t random[SCRAM_RANDOM_BYTES];
+    enum err err;
 
     if (!s->scram)
         return ERR_PEER; /* not any more */
     if (crypt->random(random, sizeof(random)) != OK)
         return ERR_SYSTEM;
     (void)base64_encode(bytes_of(random, sizeof(random)), BASE64_PADDED, nonce);
-    return scram_begin(l->kind, message, bytes_of(nonce, sizeof(nonce)), s->scram, crypt,
-                       &l->exchange);
+    err = scram_begin(l->kind, message, bytes_of(nonce, sizeof(nonce)), s->scram, crypt,
+                      &l->exchange);
+    if (err == OK && !shard_hold_input(s, scram_bytes(l->exchange))) {
+        scram_end(l->exchange);
+        l->exchange = NULL;
+        return ERR_FULL;
+    }
+    return err;
 }
 
 /* One message of the client. The first one may be empty: then we ask for it.  ERR_FULL: as
@@ -264,6 +277,8 @@ static enum err take(struct client *c, const struct props *props, bool is_first)
         err = begin(s, l, props->auth_data);
     if (err == ERR_PEER)
         fail(c, REASON_NOT_AUTHORIZED, CLOSE_BAD_CREDENTIALS);
+    else if (err == ERR_FULL)
+        fail(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
     else if (err != OK)
         fail(c, REASON_SERVER_BUSY, CLOSE_MEMORY);
     else if (!is_last)

@@ -343,6 +343,11 @@ uint64_t scram_credential(const struct scram *x)
     return x->credential;
 }
 
+uint32_t scram_bytes(const struct scram *x)
+{
+    return x ? (uint32_t)(sizeof(*x) + x->block_bytes) : 0;
+}
+
 void scram_end(struct scram *x)
 {
     if (!x)

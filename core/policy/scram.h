@@ -46,6 +46,8 @@ struct bytes scram_user(const struct scram *x);
 /* What the table said of the user when the exchange began (scram_users_credential). */
 uint64_t scram_credential(const struct scram *x);
 
+/* Bytes of memory it takes.  NULL: 0. */
+uint32_t scram_bytes(const struct scram *x);
 /* Wipes and frees; NULL is fine. */
 void scram_end(struct scram *x);
 

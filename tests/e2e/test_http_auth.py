@@ -259,6 +259,31 @@ def a_server_that_hangs_refuses_and_holds_nobody_up(t):  # EMQX 6.2.2
     t.connect(username="after")
 
 
+NARROW = AUTH + ("[limits]\nmemory_limit = 16MB\nmax_retained_bytes = 16MB\n"
+                 "max_queued_bytes = 16MB\n")
+
+
+@test(text=NARROW, slow=True, versions=BOTH)
+def questions_that_wait_keep_to_the_memory(t, v):
+    many = []
+    for _ in range(60):  # each holds half a megabyte: a control character is six in JSON
+        c = t.raw(v)
+        c.send(login(c, t.new_id(), username="hang", password="\x01" * 65000))
+        many.append(c)
+    reasons = []
+    for c in many:
+        packet = c.recv()
+        reasons.append(packet.reason)
+        c.close()
+    full, late = (0x97, 0x88) if v == 5 else (3, 3)
+    true(all(r in (full, late) for r in reasons), str(reasons))
+    if v == 5:
+        true(20 < reasons.count(late) < 50, f"{reasons.count(late)} were asked about")
+    t.broker.says("client refused", "no memory for another question")
+    seconds_until("counted", lambda: counter(t, "auth_over_limit") >= 10)
+    t.connect(username="after")
+
+
 # ------------------------------------------------------------------------------------ publishing --
 
 @test(versions=BOTH, text=ACL)

@@ -64,8 +64,9 @@ static void set_users(struct broker *b, struct scram_users *u)
     scram_users_release(u);
 }
 
-/* A broker that knows "alice" with "secret", and "bob" with "other". */
-static void start(struct broker *b, uint32_t workers)
+/* A broker that knows "alice" with "secret", and "bob" with "other", with so much memory (0: without
+ * a limit). */
+static void start_with(struct broker *b, uint32_t workers, uint64_t memory_bytes)
 {
     const struct shard_hooks hooks = {.log = on_log, .auth_failed = on_failure};
     struct scram_users *u = users_of("alice", "secret", "bob");
@@ -73,12 +74,18 @@ static void start(struct broker *b, uint32_t workers)
     failures = 0;
     broker_init(b, workers);
     b->listeners[0].allow_anonymous = false;
+    b->config.limits.memory_bytes = memory_bytes;
     b->config.scram = u;
     b->config.scram_crypt = &fake_scram;
     broker_start(b);
     scram_users_release(u);
     for (uint32_t i = 0; i < workers; i++)
         shard_set_hooks(cluster_shard(b->cluster, i), &hooks);
+}
+
+static void start(struct broker *b, uint32_t workers)
+{
+    start_with(b, workers, 0);
 }
 
 static struct scram_client user_with(const char *user, const char *password)
@@ -1035,6 +1042,61 @@ TEST(auth_without_memory_or_randomness_refuses)
     p = hello(&b, &h);
     fake_scram_answer = OK;
     expect_refusal(p, 0x89);
+    broker_stop(&b);
+}
+
+TEST(auth_counts_what_an_exchange_holds_until_it_is_over)
+{
+    struct scram_client c = user_with("alice", "secret");
+    struct hello h = {.id = "c", .method = METHOD};
+    struct broker b;
+    struct peer *p;
+    uint64_t connect_bytes;
+
+    start(&b, 1);
+    p = hello(&b, &h);
+    broker_settle(&b);
+    (void)expect_auth(p, 0x18, METHOD);
+    connect_bytes = BROKER_SUM(&b, input_bytes_held);
+    send_auth(p, 0x18, METHOD, scram_client_first(&c));
+    broker_settle(&b);
+    (void)expect_auth(p, 0x18, METHOD);
+    assert_true(BROKER_SUM(&b, input_bytes_held) > connect_bytes + 100);
+    peer_drop(p);
+    broker_settle(&b);
+    assert_int_equal(BROKER_SUM(&b, input_bytes_held), 0);
+    p = logged_in(&b, &c, "c");
+    assert_int_equal(BROKER_SUM(&b, input_bytes_held), 0);
+    send_auth(p, 0x19, METHOD, scram_client_first(&c));
+    broker_settle(&b);
+    (void)scram_client_last(&c, expect_auth(p, 0x18, METHOD));
+    assert_true(BROKER_SUM(&b, input_bytes_held) > 0);
+    send_auth(p, 0x18, METHOD, bytes_str(c.last));
+    broker_settle(&b);
+    assert_int_equal(BROKER_SUM(&b, input_bytes_held), 0);
+    broker_stop(&b);
+}
+
+TEST(auth_begins_no_exchange_beyond_the_memory)
+{
+    struct scram_client c = user_with("alice", "secret");
+    struct hello h = {.id = "c", .method = METHOD};
+    struct broker b;
+    struct shard *s;
+    struct peer *p;
+
+    start_with(&b, 1, 1u << 20);
+    s = cluster_shard(b.cluster, 0);
+    p = hello(&b, &h);
+    broker_settle(&b);
+    (void)expect_auth(p, 0x18, METHOD);
+    STAT_ADD(&s->stats, filter_bytes_held, 2u << 20); /* others have all of it */
+    send_auth(p, 0x18, METHOD, scram_client_first(&c));
+    broker_pass(&b, 1);
+    STAT_ADD(&s->stats, filter_bytes_held, -(2 << 20));
+    expect_refusal(p, REASON_QUOTA_EXCEEDED);
+    broker_settle(&b);
+    assert_int_equal(BROKER_SUM(&b, input_bytes_held), 0);
     broker_stop(&b);
 }
 
