@@ -2,11 +2,10 @@
  * what an HTTP server says of it.
  *
  * A worker asks when a CONNECT is whole. What is known at once is answered at once: the identity of
- * TLS, a listener without passwords, a password or a token that was right not long ago (its proof is
- * cached).
- * Anything else is a hash that takes up to a second to compute: helper threads do that, in the
- * order of asking, and put the answer on the worker's list. So no worker ever computes one, and
- * clients that stand notice nothing of a storm of those that come.
+ * TLS, a listener without passwords, a password or a token that was right not long ago (its proof
+ * is cached). Anything else is a hash that takes up to a second to compute, or a signature: helper
+ * threads do that, in the order of asking, and put the answer on the worker's list. So no worker
+ * ever computes one, and clients that stand notice nothing of a storm of those that come.
  *
  * A listener has methods in an order. The first one that knows the user (password: he is in the
  * file) or the form of what came (jwt: it looks like a token) decides, and what it refuses is

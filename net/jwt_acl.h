@@ -20,8 +20,8 @@
 
 #include "core/policy/acl_claim.h"
 
-/* Reads a claim into rules.  ERR_PEER, ERR_FULL: it is no such claim, or too long, and *why (a fixed
- * text) says so. */
+/* Reads a claim into rules.  ERR_PEER, ERR_FULL: it is no such claim, or too long, and *why (a
+ * fixed text) says so. */
 MUST_USE enum err jwt_acl_read(const json_t *claim, struct acl_claim_text *text, const char **why);
 
 #endif

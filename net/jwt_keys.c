@@ -179,8 +179,8 @@ static enum err copy_secret(struct bytes text, struct jwt_key *k)
     return OK;
 }
 
-/* Whether a text is a public key in a form other than PEM: JSON, DER, or a line of ssh. As the secret
- * of an HMAC it would let everybody sign. */
+/* Whether a text is a public key in a form other than PEM: JSON, DER, or a line of ssh. As the
+ * secret of an HMAC it would let everybody sign. */
 static bool is_public_form(struct bytes text)
 {
     static const char *const ssh[] = {"ssh-", "ecdsa-sha2-"};

@@ -73,9 +73,9 @@
 #define ACL_LEVELS_MAX 200u
 #define ACL_MISTAKES_MAX 100u
 
-/* The rules that a token brings (core/policy/acl_claim.h): how many, where each filter counts as one;
- * bytes of them as they come; bytes with the client's names in them. Beyond: the client is refused.
- */
+/* The rules that a token brings (core/policy/acl_claim.h): how many, where each filter counts as
+ * one; bytes of them as they come; bytes with the client's names in them. Beyond: the client is
+ * refused. */
 #define ACL_CLAIM_RULES_MAX 128u
 #define ACL_CLAIM_TEXT_BYTES_MAX 16384u
 #define ACL_CLAIM_BYTES_MAX 65536u

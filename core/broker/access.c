@@ -3,10 +3,10 @@
  * Rules that a client has brought (core/policy/acl_claim.h) are asked first; they stay with the
  * session until the next CONNECT. What they do not judge is the net's and the ACL's.
  *
- * Where there is an ACL or are such rules, a session has a `struct access`: it to that file, and the last verdicts.
- * It is made when first something is asked and lives beside the session (by its slot), so that a
- * broker without them pays nothing. Most deliveries do not ask: a subscription whose filter is
- * covered by what its session may read is marked SUB_COVERED.
+ * Where there is an ACL or are such rules, a session has a `struct access`: it to that file, its
+ * rules, and the last verdicts. It is made when first something is asked and lives beside the
+ * session (by its slot), so that a broker without them pays nothing. Most deliveries do not ask: a
+ * subscription whose filter is covered by what its session may read is marked SUB_COVERED.
  *
  * All of that is true as long as the session's acl_version is the worker's. A new ACL changes the
  * worker's, another user or listener the session's; whoever meets a session with an old one judges
@@ -38,8 +38,8 @@ struct access {
     struct acl_subject subject; /* zeroed where there is no ACL */
     struct acl_claim *claim;    /* or NULL */
     uint64_t claim_end_ms; /* from then on it lets nothing be published or subscribed; 0: never */
-    /* The hash of topic and access, with the verdict in its lowest bits; 0: none. The hash is keyed,
-     * so nobody can look for two topics with the same. */
+    /* The hash of topic and access, with the verdict in its lowest bits; 0: none. The hash is
+     * keyed, so nobody can look for two topics with the same. */
     uint64_t verdicts[VERDICTS];
 };
 

@@ -311,8 +311,8 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
     return REASON_SUCCESS;
 }
 
-/* Whether it may leave its will: its own rules and the net are asked now, and its word holds until the will is
- * published; the ACL is asked again then.  ERR_FULL: it is not known yet. */
+/* Whether it may leave its will: its own rules and the net are asked now, and their word holds
+ * until the will is published; the ACL is asked again then.  ERR_FULL: it is not known yet. */
 static enum err judge_will(struct client *c, const struct packet_connect *p, struct bytes id,
                            const struct bytes *user, const struct acl_claim *claim,
                            enum reason *reason)

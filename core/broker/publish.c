@@ -149,7 +149,7 @@ static enum access_answer ask_net(const struct client *c, const struct packet_pu
     return access_ask_net(c, &q);
 }
 
-/* Whether it is allowed, by rules of its own, the net or the ACL. ERR_FULL: that is not known yet. */
+/* Whether it is allowed: by rules of its own, the net or the ACL.  ERR_FULL: not known yet. */
 static enum err judge(struct client *c, const struct packet_publish *p, struct publish *out,
                       bool *is_allowed)
 {

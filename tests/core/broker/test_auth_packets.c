@@ -64,8 +64,8 @@ static void set_users(struct broker *b, struct scram_users *u)
     scram_users_release(u);
 }
 
-/* A broker that knows "alice" with "secret", and "bob" with "other", with so much memory (0: without
- * a limit). */
+/* A broker that knows "alice" with "secret", and "bob" with "other", with so much memory (0:
+ * without a limit). */
 static void start_with(struct broker *b, uint32_t workers, uint64_t memory_bytes)
 {
     const struct shard_hooks hooks = {.log = on_log, .auth_failed = on_failure};

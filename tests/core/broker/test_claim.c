@@ -7,8 +7,8 @@
 #include "tests/support/broker.h"
 #include "tests/support/test.h"
 
-/* Rules as words: "+pa/#" allows to publish, "-sb" denies to subscribe, `a` is both; apart by blanks.
- * A `!` in front of all: the rest is refused. */
+/* Rules as words, apart by blanks: "+pa/#" allows to publish, "-sb" denies to subscribe, `a` is
+ * both. A `!` in front of all: the rest is refused. */
 static void bring(struct broker *b, const char *rules)
 {
     static struct acl_claim_text text;
