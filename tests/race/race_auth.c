@@ -20,6 +20,10 @@
     "$6$AAECAwQFBgcICQoL$b4be9ENqb54sNj+csQTvm3qRtt6r5BJ4pdELhfw3543YRDKXy8YjBxqSsJubpfDSNaXeWIF"  \
     "nCuo6UMHsY83J5w=="
 
+/* Of the user joe, without an end, signed with RFC_SECRET. */
+#define SECRET_KEYS "{\"keys\":[{\"kty\":\"oct\",\"k\":\"" RFC_SECRET "\"}]}"
+#define TOKEN "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJqb2UifQ.vl9uxCICpAb7RPuXn_TjIoIxAe5PJ9Z1iCbYH76vkRg"
+
 static const struct hash_key key = {{1, 2, 3, 4}};
 static struct auth *auth;
 
@@ -30,7 +34,7 @@ static struct passwd *rules;
 /* User "a" is in every file, "b" in every other one. */
 static void replace(uint32_t number)
 {
-    static const struct cfg_jwt token_rules = {.username_claim = "iss"};
+    static const struct cfg_jwt token_rules = {0};
     struct jwt *jwt = jwt_create(&token_rules);
     struct passwd *fresh, *old;
 
@@ -38,6 +42,8 @@ static void replace(uint32_t number)
                        NULL, NULL, &fresh) == OK);
     CHECK(jwt &&
           jwt_add_key_file(jwt, bytes_str(number % 2 ? rsa_pem : p256_pem), NULL, NULL) == OK);
+    if (number % 2)
+        CHECK(jwt_add_jwks(jwt, bytes_str(SECRET_KEYS), NULL, NULL) == OK);
     auth_replace(auth, fresh, jwt);
     jwt_release(jwt);
     pthread_mutex_lock(&rules_lock);
@@ -120,6 +126,10 @@ static void *work(void *arg)
         if (i % 4 == 0) { /* it has expired, which is found out after its signature */
             connect.username = bytes_str("token");
             connect.password = bytes_str(i % 8 ? RFC_RS256 : RFC_ES256);
+        }
+        if (i % 4 == 1) { /* it holds under every other key, and is remembered for a while */
+            connect.username = bytes_str("token");
+            connect.password = bytes_str(TOKEN);
         }
         if (auth_ask(auth, &listener, &connect, &peer, w, &admission, &q) == AUTH_KNOWN)
             take_answer(w, admission);
