@@ -456,10 +456,12 @@ TEST(jwt_times_are_kept_with_their_leeway)
 TEST(jwt_time_that_is_no_number_is_refused)
 {
     static const char *const names[] = {"exp", "nbf", "iat"};
-    static const char *const values[] = {"\"1800000000\"", "null", "-1", "1e300", "true", "{}"};
+    static const char *const values[] = {
+        "\"1800000000\"",     "null", "-1", "1e300", "true", "{}", "9007199254740993",
+        "9223372036854775807"};
 
     for (uint32_t n = 0; n < 3; n++) {
-        for (uint32_t v = 0; v < 6; v++) {
+        for (uint32_t v = 0; v < 8; v++) {
             char claims[128];
 
             snprintf(claims, sizeof(claims), "{\"sub\":\"u\",\"%s\":%s}", names[n], values[v]);

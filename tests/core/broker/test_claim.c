@@ -8,7 +8,7 @@
 #include "tests/support/test.h"
 
 /* Rules as words, apart by blanks: "+pa/#" allows to publish, "-sb" denies to subscribe, `a` is
- * both. A `!` in front of all: the rest is refused. */
+ * both, and `r` to publish retained messages. A `!` in front of all: the rest is refused. */
 static void bring(struct broker *b, const char *rules)
 {
     static struct acl_claim_text text;
@@ -19,11 +19,11 @@ static void bring(struct broker *b, const char *rules)
     snprintf(words, sizeof words, "%s", *rules == '!' ? rules + 1 : rules);
     for (w = strtok_r(words, " ", &next); w; w = strtok_r(NULL, " ", &next)) {
         struct acl_claim_rule r = {.is_allow = *w == '+',
-                                   .actions = w[1] == 'p'   ? ACL_WRITE
-                                              : w[1] == 's' ? ACL_READ
-                                                            : ACL_READ | ACL_WRITE,
+                                   .actions = w[1] == 'p' || w[1] == 'r' ? ACL_WRITE
+                                              : w[1] == 's'              ? ACL_READ
+                                                                         : ACL_READ | ACL_WRITE,
                                    .qos = ACL_CLAIM_ANY_QOS,
-                                   .retain = ACL_CLAIM_ANY_RETAIN,
+                                   .retain = w[1] == 'r' ? 2 : ACL_CLAIM_ANY_RETAIN,
                                    .filter = bytes_str(w + 2)};
 
         assert_int_equal(acl_claim_add(&text, &r), OK);
@@ -121,6 +121,22 @@ BROKER_TEST(claim_of_what_is_allowed_refuses_the_rest)
     assert_int_equal(subscribes(p, "$share/g/p"), NO);
     assert_int_equal(subscribes(p, "#"), NO);
     assert_int_equal(subscribes(p, "$SYS/#"), NO); /* although the listener is on loopback */
+    broker_stop(&b);
+}
+
+BROKER_TEST(claim_is_remembered_for_each_kind_of_publish)
+{
+    struct broker b;
+    struct peer *p;
+
+    start(&b, workers, NULL);
+    p = with_rules(&b, broker_id_at(&b, workers - 1, 0), "-rr");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(publishes(p, "r"), 0);
+        peer_retain(p, "r", "x", 1);
+        broker_settle(&b);
+        assert_int_equal(peer_expect(p, PACKET_PUBACK)->ack.reason, NO);
+    }
     broker_stop(&b);
 }
 
