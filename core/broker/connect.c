@@ -278,6 +278,16 @@ bool client_version_fits(const struct client *c, enum protocol protocol)
     return !versions || (versions & 1u << protocol);
 }
 
+/* Of many that were proven at once, none tells whether a guess was right, once others have made a
+ * ban. All that come with one client id are judged here, one after the other. */
+static bool is_banned(const struct client *c, const struct packet_connect *p)
+{
+    const struct shard_hooks *hooks = &c->stream.shard->hooks;
+
+    return c->admission && hooks->is_banned &&
+           hooks->is_banned(hooks->net, c->stream.conn, p->client_id);
+}
+
 /* Everything that can be said against it before there is a session. */
 static enum reason judge(const struct client *c, const struct packet_connect *p)
 {
@@ -290,6 +300,8 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_CLIENT_ID_NOT_VALID; /* [MQTT-3.1.3-8] */
     if (c->admission && c->admission->is_refused)
         return (enum reason)c->admission->reason;
+    if (is_banned(c, p))
+        return REASON_CONNECTION_RATE_EXCEEDED;
     if (p->protocol == MQTT_5 && (p->props.present & PROP_BIT(PROP_AUTH_METHOD)) &&
         !login_is_used(c))
         return REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */

@@ -135,7 +135,7 @@ struct shard_hooks {
     bool (*still_holds)(void *net, struct bytes user, uint64_t credential);
     /* A client has not proven who it is; `conn` as client_open was given it. */
     void (*auth_failed)(void *net, void *conn, struct bytes client_id);
-    /* Whether so many have failed to, where it comes from, that its own proof is not looked at. */
+    /* Whether so many have failed to, where it comes from, that its own proof counts for naught. */
     bool (*is_banned)(void *net, void *conn, struct bytes client_id);
     /* Whether a client may publish or subscribe. NULL: nobody outside is asked. */
     enum access_answer (*may)(void *net, const struct access_question *q);

@@ -341,6 +341,31 @@ static bool bans_after_two(void *net, void *conn, struct bytes client_id)
     return failures >= 2;
 }
 
+TEST(auth_that_was_proven_elsewhere_is_refused_beyond_the_ban)
+{
+    const struct shard_hooks hooks = {.auth_failed = on_failure, .is_banned = bans_after_two};
+    struct connect_out h = {.protocol = MQTT_5, .clean_start = true, .client_id = BYTES_LIT("c")};
+    struct broker b;
+
+    start(&b, 1);
+    shard_set_hooks(cluster_shard(b.cluster, 0), &hooks);
+    for (int i = 0; i < 4; i++) {
+        struct peer *p;
+
+        b.admission = calloc(1, sizeof(*b.admission));
+        b.admission->is_refused = i == 1 || i == 2;
+        b.admission->reason = REASON_BAD_USER_NAME_OR_PASSWORD;
+        p = broker_dial(&b, 0, &h);
+        broker_settle(&b);
+        if (i == 0)
+            assert_int_equal(peer_expect(p, PACKET_CONNACK)->connack.reason, 0);
+        else
+            expect_refusal(p, i == 3 ? REASON_CONNECTION_RATE_EXCEEDED
+                                     : REASON_BAD_USER_NAME_OR_PASSWORD);
+    }
+    broker_stop(&b);
+}
+
 TEST(auth_of_many_guesses_made_at_once_looks_at_none_beyond_the_ban)
 {
     static const char *const passwords[] = {"one", "two", "secret"};
