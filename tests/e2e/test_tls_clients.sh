@@ -130,6 +130,7 @@ connack=20020000
 say_connect() { # CLIENT_ID (4 letters) COMMAND...
     local id=$1 program
     shift
+    : >"$work/said.out" # what an earlier one got must not count
     exec 9<>"$work/pipe"
     timeout 10 "$@" <"$work/pipe" >"$work/said.out" 2>"$work/said.err" 9>&- &
     program=$!
