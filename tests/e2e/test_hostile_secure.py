@@ -232,7 +232,8 @@ def openssl(t, letter, count, *options):
     """`openssl s_client`, which takes letters: R renegotiates, K and k update keys."""
     with subprocess.Popen(
             ["openssl", "s_client", "-connect", f"127.0.0.1:{t.broker.ports[1]}", *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as p:
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            bufsize=0) as p:  # nothing is left to be written when it has gone
         seconds_until("openssl is connected", lambda: b"Verif" in p.stdout.readline(), 20)
         try:
             for _ in range(count):
