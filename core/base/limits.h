@@ -23,6 +23,10 @@
  * filter invalid), so no walk is deeper. */
 #define TOPIC_LEVELS_DEFAULT 200u
 #define TOPIC_LEVELS_MAX 1000u
+/* A mount point of a listener, with the names of the client in it. Beyond: a mistake at load, or
+ * CONNACK 0x85 or 0x86. A topic that is longer than TOPIC_BYTES_MAX with it is refused as one that
+ * is too deep. */
+#define MOUNT_BYTES_MAX 1024u
 
 /* One packet from a client, whole. Beyond: DISCONNECT 0x95 and close. Announced in CONNACK. */
 #define PACKET_BYTES_DEFAULT (16u << 20)
