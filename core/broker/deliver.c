@@ -64,6 +64,14 @@ static bool is_expired(const struct shard *s, uint64_t expires_ms)
 
 enum sent { SENT, SENT_TOO_LARGE, SENT_NO_MEMORY };
 
+static void count_unsent(struct shard *s, enum sent sent)
+{
+    if (sent == SENT_TOO_LARGE)
+        STAT_INC(&s->stats, dropped_too_large); /* as if it had been sent [MQTT-3.1.2-25] */
+    else if (sent == SENT_NO_MEMORY)
+        STAT_INC(&s->stats, dropped_memory);
+}
+
 /* Writes the packet to the connection's queue. */
 static enum sent write_publish(struct shard *s, struct client *c, struct publish *p,
                                struct publish_out *o)
@@ -184,12 +192,9 @@ static void send_delivery(struct shard *s, struct session *to, struct publish *p
         return;
     }
     session_done(to, placed);
-    if (sent == SENT_TOO_LARGE) {
-        STAT_INC(&s->stats, dropped_too_large); /* as if it had been sent [MQTT-3.1.2-25] */
-        return;
-    }
-    STAT_INC(&s->stats, dropped_memory);
-    give_up(to->client);
+    count_unsent(s, sent);
+    if (sent == SENT_NO_MEMORY)
+        give_up(to->client);
 }
 
 static void drop_oldest(struct shard *s, struct session *to)
@@ -262,12 +267,10 @@ static void deliver_now(struct shard *s, struct session *to, struct publish *p,
         return;
     }
     sent = write_publish(s, c, p, &o);
-    if (sent == SENT_TOO_LARGE) {
-        STAT_INC(&s->stats, dropped_too_large);
-    } else if (sent == SENT_NO_MEMORY) {
-        STAT_INC(&s->stats, dropped_memory);
+    if (sent != SENT)
+        count_unsent(s, sent);
+    if (sent == SENT_NO_MEMORY)
         give_up(c);
-    }
 }
 
 /* What the session keeps of a delivery that cannot leave at once, or is QoS 1 or 2. */
@@ -369,7 +372,7 @@ static void resend(struct shard *s, struct session *to, struct delivery *d)
         give_up(c);
         return;
     }
-    STAT_INC(&s->stats, dropped_too_large);
+    count_unsent(s, sent);
     abandon(s, to, d);
 }
 
@@ -383,6 +386,7 @@ static void send_waiting(struct shard *s, struct session *to, struct delivery *d
 {
     struct publish_out o = {.retain = d->retain};
     struct publish p;
+    enum sent sent;
 
     STAT_ADD(&s->stats, queued_messages, -1);
     publish_of_message(&p, d->message);
@@ -396,7 +400,9 @@ static void send_waiting(struct shard *s, struct session *to, struct delivery *d
         send_delivery(s, to, &p, d);
     } else {
         ids_of(d, &o);
-        if (write_publish(s, to->client, &p, &o) == SENT_NO_MEMORY)
+        sent = write_publish(s, to->client, &p, &o);
+        count_unsent(s, sent);
+        if (sent == SENT_NO_MEMORY)
             give_up(to->client);
         delivery_fini(d);
     }

@@ -533,6 +533,35 @@ TEST(qos_0_waits_for_an_absent_session_only_if_configured)
     assert_int_equal(qos_0_kept_while_absent(true), 3);
 }
 
+TEST(waiting_qos_0_that_is_too_large_for_the_new_connection_is_counted)
+{
+    struct connect_out o = {.protocol = MQTT_5,
+                            .client_id = BYTES_LIT("q"),
+                            .has_session_expiry = true,
+                            .session_expiry = 3600,
+                            .maximum_packet_size = 100};
+    char *large = text_of(200);
+    struct broker b;
+    struct peer *p, *q;
+
+    broker_init(&b, 1);
+    b.config.limits.queue_qos0 = true;
+    broker_start(&b);
+    q = broker_durable(&b, "q", MQTT_5);
+    peer_subscribed(q, "t", 0);
+    peer_drop(q);
+    p = broker_client(&b, "p");
+    peer_publish(p, "t", large, 0);
+    peer_publish(p, "t", "1", 0);
+    broker_settle(&b);
+    q = broker_connect(&b, &o);
+    broker_settle(&b);
+    peer_expect_publish(q, "t", "1");
+    assert_int_equal(BROKER_SUM(&b, dropped_too_large), 1);
+    free(large);
+    broker_stop(&b);
+}
+
 /* ---- expiry ---- */
 
 static void send_expiring(struct stage *s, uint32_t seconds, bool retain)
