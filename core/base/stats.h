@@ -21,7 +21,7 @@
     /* losses by cause */                                                                          \
     X(dropped_qos0_slow) X(dropped_queue_full) X(dropped_queue_bytes) X(dropped_expired)           \
     X(dropped_too_large) X(dropped_offline_qos0) X(dropped_group_full) X(dropped_memory)           \
-    X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels)                        \
+    X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels) X(dropped_mount_point) \
     /* what authorization refused */                                                               \
     X(denied_publish) X(denied_delivery) X(denied_subscribe)                                       \
     /* answers that an HTTP server owed: each denies */                                            \

@@ -604,6 +604,7 @@ static void closed(struct stream *st, enum close_reason why)
     free_aliases(s, c);
     login_forget(c);
     free(c->answers);
+    free(c->mount);
     free(c->peer);
     slab_free(&s->clients, c);
 }

@@ -318,8 +318,6 @@ static enum reason judge(const struct client *c, const struct packet_connect *p)
         return REASON_RETAIN_NOT_SUPPORTED; /* [MQTT-3.2.2-13] */
     if (!topic_name_valid(p->will_topic, s->limits->topic_levels))
         return REASON_TOPIC_NAME_INVALID;
-    if (!client_may_publish(c, p->will_topic))
-        return REASON_NOT_AUTHORIZED;
     return REASON_SUCCESS;
 }
 
@@ -340,12 +338,20 @@ static enum err judge_will(struct client *c, const struct packet_connect *p, str
 
     if (!p->has_will)
         return OK;
+    if (!client_may_publish(c, p->will_topic)) {
+        *reason = REASON_NOT_AUTHORIZED;
+        return OK;
+    }
     if (claim)
         by_claim = acl_claim_publish(claim, p->will_topic, p->will_qos, p->will_retain);
     if (by_claim == ACL_CLAIM_PASS)
         answer = access_ask_net(c, &q);
     else
         answer = by_claim == ACL_CLAIM_ALLOW ? ACCESS_YES : ACCESS_NO;
+    if (answer == ACCESS_WAIT && mounted_asks_in_vain(c, p)) {
+        *reason = REASON_CLIENT_ID_NOT_VALID;
+        return OK;
+    }
     if (answer == ACCESS_WAIT)
         return ERR_FULL;
     c->has_granted_will = answer == ACCESS_YES;
@@ -631,6 +637,7 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
     struct shard *s = c->stream.shard;
     struct bytes id = p->client_id, assigned = {0}, name;
     const struct bytes *user = user_of(c, p, &name) ? &name : NULL;
+    struct packet_connect mounted;
     enum reason reason;
     struct acl_claim *claim = NULL;
     struct session *x;
@@ -651,6 +658,14 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason == REASON_SUCCESS && !speaker_may_be_here(c, p))
         reason = REASON_NOT_AUTHORIZED;
+    if (reason == REASON_SUCCESS) {
+        reason = mounted_begin(c, id, user);
+        if (reason != REASON_SUCCESS) {
+            client_refuse(c, p, reason, CLOSE_MOUNT_POINT);
+            return OK;
+        }
+        reason = mounted_will(c, &p, &mounted);
+    }
     if (reason == REASON_SUCCESS)
         reason = access_bind_claim(c, id, user, &claim);
     if (reason == REASON_SUCCESS && judge_will(c, p, id, user, claim, &reason) == ERR_FULL) {

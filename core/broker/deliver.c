@@ -17,7 +17,7 @@
 /* ---- one PUBLISH packet ---- */
 
 /* The alias for a topic: *is_new when the topic must be sent along to establish it. 0: none. */
-static uint16_t alias_for(struct client *c, const struct publish *p, uint64_t hash, bool *is_new)
+static uint16_t alias_for(struct client *c, struct bytes topic, uint64_t hash, bool *is_new)
 {
     struct aliases_out *a = c->aliases_out;
     uint8_t *text;
@@ -26,16 +26,16 @@ static uint16_t alias_for(struct client *c, const struct publish *p, uint64_t ha
     if (!a)
         return 0;
     for (uint32_t i = 0; i < a->count; i++)
-        if (a->v[i].hash == hash && bytes_eq(a->v[i].topic, p->topic))
+        if (a->v[i].hash == hash && bytes_eq(a->v[i].topic, topic))
             return (uint16_t)(i + 1);
-    if (a->count == a->max || p->topic.n < 4)
+    if (a->count == a->max || topic.n < 4)
         return 0; /* a topic shorter than its alias gains nothing */
-    text = malloc(p->topic.n);
+    text = malloc(topic.n);
     if (!text)
         return 0;
-    bytes_put(text, p->topic);
+    bytes_put(text, topic);
     a->v[a->count].hash = hash;
-    a->v[a->count].topic = bytes_of(text, p->topic.n);
+    a->v[a->count].topic = bytes_of(text, topic.n);
     a->count++;
     *is_new = true;
     return (uint16_t)a->count;
@@ -62,7 +62,7 @@ static bool is_expired(const struct shard *s, uint64_t expires_ms)
     return expires_ms && expires_ms <= s->now_ms;
 }
 
-enum sent { SENT, SENT_TOO_LARGE, SENT_NO_MEMORY };
+enum sent { SENT, SENT_TOO_LARGE, SENT_NO_MEMORY, SENT_NOT_BELOW };
 
 static void count_unsent(struct shard *s, enum sent sent)
 {
@@ -70,6 +70,8 @@ static void count_unsent(struct shard *s, enum sent sent)
         STAT_INC(&s->stats, dropped_too_large); /* as if it had been sent [MQTT-3.1.2-25] */
     else if (sent == SENT_NO_MEMORY)
         STAT_INC(&s->stats, dropped_memory);
+    else if (sent == SENT_NOT_BELOW)
+        STAT_INC(&s->stats, dropped_mount_point); /* not below the client's mount point */
 }
 
 /* Writes the packet to the connection's queue. */
@@ -81,13 +83,15 @@ static enum sent write_publish(struct shard *s, struct client *c, struct publish
     uint8_t *to;
 
     o->topic = p->topic;
+    if (c->mount && !mount_take_off(c->mount, &o->topic))
+        return SENT_NOT_BELOW;
     o->payload = p->payload;
     if (c->protocol == MQTT_5) {
         o->props = p->props;
         o->has_expiry = p->expires_ms != 0;
         o->message_expiry = o->has_expiry ? seconds_left(s, p->expires_ms) : 0;
         if (c->aliases_out)
-            o->topic_alias = alias_for(c, p, hash_of(s, p->topic), &is_new);
+            o->topic_alias = alias_for(c, o->topic, hash_of(s, o->topic), &is_new);
     } else {
         o->subscription_id_count = 0;
     }
@@ -235,6 +239,11 @@ static void wait(struct shard *s, struct session *to, struct delivery *d)
     struct publish p;
     struct record r = {.kind = RECORD_QUEUED, .client_id = session_id(to), .publish = &p};
 
+    if (to->client && !mounted_reaches(to, message_topic(d->message))) {
+        count_unsent(s, SENT_NOT_BELOW); /* it would only take the place of others */
+        delivery_fini(d);
+        return;
+    }
     if (!may_wait(s, to, message_cost(d->message))) {
         delivery_fini(d);
         return;

@@ -483,7 +483,7 @@ static struct session *member_session(const struct shard *s, const struct msg_di
     const struct share *h = slab_at(&s->shares, m->share);
     struct session *x = h ? h->session : NULL;
 
-    return x && x->client && x->client->state == CLIENT_CONNECTED ? x : NULL;
+    return x && share_is_reachable(h) && x->client->state == CLIENT_CONNECTED ? x : NULL;
 }
 
 bool shard_on_dispatch(struct shard *s, const struct msg_dispatch *m, const uint8_t *body)

@@ -318,22 +318,13 @@ static enum err publish_qos1(struct client *c, const struct packet_publish *p, s
     return OK;
 }
 
-enum err client_on_publish(struct client *c, const struct packet_publish *p)
+/* To a topic as the index has it. */
+static enum err publish_to(struct client *c, const struct packet_publish *p, struct bytes topic)
 {
     struct shard *s = c->stream.shard;
-    struct bytes topic;
     uint8_t reason;
-    enum err err = OK;
+    enum err err;
 
-    if (c->suback_count)
-        return ERR_FULL; /* what a client subscribes to and then publishes, it gets itself */
-    if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
-        return OK;
-    if (!topic_name_valid(topic, s->limits->topic_levels)) {
-        STAT_INC(&s->stats, dropped_topic_levels);
-        client_fail(c, REASON_TOPIC_NAME_INVALID, CLOSE_TOPIC_INVALID);
-        return OK;
-    }
     if (p->qos == 0) {
         err = route(c, p, topic, &reason);
         if (err == OK)
@@ -347,6 +338,49 @@ enum err client_on_publish(struct client *c, const struct packet_publish *p)
     if (p->qos) /* not acknowledged, so not lost: the client sends it again elsewhere or later */
         client_fail(c, REASON_QUOTA_EXCEEDED, CLOSE_MEMORY);
     return OK;
+}
+
+static void refuse_topic(struct client *c)
+{
+    STAT_INC(&c->stream.shard->stats, dropped_topic_levels);
+    client_fail(c, REASON_TOPIC_NAME_INVALID, CLOSE_TOPIC_INVALID);
+}
+
+/* To a topic below the client's mount point. */
+static enum err publish_mounted(struct client *c, const struct packet_publish *p,
+                                struct bytes topic)
+{
+    struct shard *s = c->stream.shard;
+    const struct arena_mark mark = arena_mark(&s->arena);
+    enum err err = mounted_put(c, &topic);
+
+    if (err == ERR_MEMORY) {
+        stream_abort(&c->stream, CLOSE_MEMORY);
+        return OK;
+    }
+    if (err == OK && topic_name_valid(topic, s->limits->topic_levels)) {
+        err = publish_to(c, p, topic);
+    } else {
+        refuse_topic(c);
+        err = OK;
+    }
+    arena_rewind(&s->arena, mark);
+    return err;
+}
+
+enum err client_on_publish(struct client *c, const struct packet_publish *p)
+{
+    struct bytes topic;
+
+    if (c->suback_count)
+        return ERR_FULL; /* what a client subscribes to and then publishes, it gets itself */
+    if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
+        return OK;
+    if (!topic_name_valid(topic, c->stream.shard->limits->topic_levels)) {
+        refuse_topic(c);
+        return OK;
+    }
+    return c->mount ? publish_mounted(c, p, topic) : publish_to(c, p, topic);
 }
 
 void client_on_pubrel(struct client *c, const struct packet_ack *p)

@@ -173,6 +173,8 @@ struct listener_rules {
     uint8_t versions; /* a bit for each enum protocol that is spoken; 0: all */
     bool has_max_qos; /* max_qos holds, if that of the limits is not lower */
     uint8_t max_qos;
+    const char *mount_point; /* pattern in front of its clients' topics, without a fault
+                              * (core/policy/mount.h), where `links` is no; NULL: none */
 };
 
 /* A link of the configuration: who may speak for it, in core/broker/speaker.c. Read by all. */

@@ -33,11 +33,16 @@ static bool tell(struct shard *s, struct share *h, const struct msg_group_member
     return true;
 }
 
+bool share_is_reachable(const struct share *h)
+{
+    return mounted_reaches(h->session, bytes_of(h->text + h->group_count, h->filter_count));
+}
+
 static bool join(struct shard *s, struct share *h)
 {
     struct msg_group_member m = {.type = MSG_GROUP_JOIN,
                                  .options = (uint8_t)(h->options & ~SUB_COVERED),
-                                 .is_connected = h->session->client != NULL,
+                                 .is_connected = share_is_reachable(h),
                                  .session = h->session_handle,
                                  .share = slab_handle(&s->shares, h),
                                  .subscription_id = h->subscription_id,
@@ -96,8 +101,8 @@ void share_sync(struct shard *s, struct share *h)
         is_done = leave(s, h);
     else if (!h->group.generation || h->join_again)
         is_done = join(s, h);
-    else if (h->told_connected != (h->session->client != NULL))
-        is_done = tell_state(s, h, h->session->client != NULL);
+    else if (h->told_connected != share_is_reachable(h))
+        is_done = tell_state(s, h, share_is_reachable(h));
     if (!is_done)
         todo(s, h);
 }

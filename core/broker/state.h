@@ -19,6 +19,7 @@
 #include "core/mail/mailbox.h"
 #include "core/mail/msg.h"
 #include "core/mqtt/packet.h"
+#include "core/policy/mount.h"
 #include "core/session/filters.h"
 #include "core/session/session.h"
 #include "core/session/share.h"
@@ -198,6 +199,7 @@ struct client {
     uint8_t *answers;
     uint64_t last_input_ms;
     uint64_t credential;     /* of its admission; 0: none */
+    struct mount *mount;     /* NULL: none. Beside what else a delivery looks at */
     uint32_t packet_max;     /* what it accepts; UINT32_MAX: anything */
     uint32_t connect_expiry; /* session expiry as CONNECT gave it */
     uint32_t quota_used;     /* QoS 1 and 2 from it that are not answered */
@@ -332,6 +334,9 @@ enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,
 bool share_unsubscribe(struct shard *s, struct session *x, struct bytes group, struct bytes filter);
 void share_leave(struct shard *s, struct share *h);
 void share_sync(struct shard *s, struct share *h);
+/* Whether the member is connected where it can take what the group gets: below another mount point
+ * it would swallow what others can take. */
+bool share_is_reachable(const struct share *h);
 /* The session's connection came or went: its groups' homes are told, and unacknowledged QoS 1
  * messages go back on leaving [MQTT-4.8.2-5]. */
 void shares_connected(struct shard *s, struct session *x, bool is_connected);
@@ -456,6 +461,27 @@ MUST_USE enum err client_on_publish(struct client *c, const struct packet_publis
 void client_on_pubrel(struct client *c, const struct packet_ack *p);
 /* Whether messages of this client, and its will, may go to subscribers of that topic. */
 bool client_may_publish(const struct client *c, struct bytes topic);
+
+/* ---- mount points (mounted.c) ---- */
+/* Gives a client the mount of its listener, if there is one. REASON_SUCCESS, or why it must be
+ * refused; `user` NULL: it has no name. */
+enum reason mounted_begin(struct client *c, struct bytes id, const struct bytes *user);
+/* Puts its will below the mount: *p becomes `copy`, with that topic. REASON_SUCCESS also where
+ * there is no will, or no mount. */
+enum reason mounted_will(struct client *c, const struct packet_connect **p,
+                         struct packet_connect *copy);
+/* Whether an answer about the will would never be known: the client gave no id, and each time it is
+ * asked the topic has another one in it. */
+bool mounted_asks_in_vain(const struct client *c, const struct packet_connect *p);
+/* Puts the client's mount in front of a topic or filter; `$LINK/...` has none. The text lies in the
+ * arena. ERR_PEER: too long. With a mount only. */
+MUST_USE enum err mounted_put(struct client *c, struct bytes *topic);
+/* Reads a filter of a SUBSCRIBE or UNSUBSCRIBE: its group, and the filter as the index has it.
+ * REASON_SUCCESS, or what to answer. */
+uint8_t mounted_filter(struct client *c, struct bytes text, bool *is_shared, struct bytes *group,
+                       struct bytes *filter);
+/* Whether all that a filter matches can go to the session's present client. */
+bool mounted_reaches(const struct session *x, struct bytes filter);
 
 /* ---- who may speak for links (speaker.c) ---- */
 /* The worker where the connection of a broker of ours lives, by what its CONNECT says. false: it is

@@ -66,6 +66,7 @@ const char *close_reason_name(enum close_reason why)
         [CLOSE_NOT_AUTHORIZED] = "not authorized",
         [CLOSE_BAD_CREDENTIALS] = "bad user name or password",
         [CLOSE_BAD_CLIENT_ID] = "client identifier not valid",
+        [CLOSE_MOUNT_POINT] = "name not fit for the mount point",
         [CLOSE_BAD_VERSION] = "unsupported protocol version",
         [CLOSE_TAKEN_OVER] = "session taken over",
         [CLOSE_QUOTA] = "quota exceeded",

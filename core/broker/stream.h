@@ -42,6 +42,7 @@ enum close_reason {
     CLOSE_NOT_AUTHORIZED,  /* 0x87 */
     CLOSE_BAD_CREDENTIALS, /* 0x86 */
     CLOSE_BAD_CLIENT_ID,   /* 0x85 */
+    CLOSE_MOUNT_POINT,     /* 0x85 to 0x87: its name cannot stand in the mount point */
     CLOSE_BAD_VERSION,     /* 0x84 */
     CLOSE_TAKEN_OVER,      /* 0x8E */
     CLOSE_QUOTA,           /* 0x97 */

@@ -393,6 +393,8 @@ static uint8_t subscribe_shared(struct client *c, struct suback *a, uint32_t at,
 static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
                             const struct filter_request *r, uint32_t id, enum access_answer answer)
 {
+    struct shard *s = c->stream.shard;
+    const struct arena_mark mark = arena_mark(&s->arena);
     struct suback_entry *e = &a->entries[at];
     struct bytes group, filter;
     uint8_t qos = r->qos < c->max_qos ? r->qos : c->max_qos;
@@ -403,18 +405,15 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
                            (r->retain_as_published ? SUB_RETAIN_AS_PUBLISHED : 0));
     if (c->is_bridge) /* what mosquitto's bridges ask for by the bit of their protocol level */
         e->options |= SUB_NO_LOCAL | SUB_RETAIN_AS_PUBLISHED;
-    if (topic_split_share(r->filter, &is_shared, &group, &filter) != OK) {
-        e->reason = REASON_TOPIC_FILTER_INVALID;
-        return;
-    }
-    if (c->session->has_claim &&
-        !c->stream.shard->hooks.may) /* else it has been asked with the net */
-        answer = access_ask_filter(c, filter, r->qos);
-    e->reason = refuse_filter(c, filter, answer);
+    e->reason = mounted_filter(c, r->filter, &is_shared, &group, &filter);
+    if (e->reason == REASON_SUCCESS && c->session->has_claim && !s->hooks.may)
+        answer = access_ask_filter(c, filter, r->qos); /* else it was asked with the net */
+    if (e->reason == REASON_SUCCESS)
+        e->reason = refuse_filter(c, filter, answer);
     if (e->reason == REASON_SUCCESS) {
         uint8_t reason;
 
-        e->options |= access_covers(c->stream.shard, c->session, filter);
+        e->options |= access_covers(s, c->session, filter);
         reason = is_shared ? subscribe_shared(c, a, at, group, filter)
                            : subscribe_one(c, a, at, filter, r);
 
@@ -422,7 +421,8 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
             e->reason = reason;
     }
     if (e->reason >= 0x80)
-        STAT_INC(&c->stream.shard->stats, subscriptions_refused);
+        STAT_INC(&s->stats, subscriptions_refused);
+    arena_rewind(&s->arena, mark);
 }
 
 /* A filter that breaks the syntax is a protocol violation [MQTT-4.7.1-1] [MQTT-4.7.1-2]
@@ -456,6 +456,7 @@ static bool has_too_many(struct client *c, const struct packet_subscribe *p)
 static enum err ask_net(struct client *c, const struct packet_subscribe *p)
 {
     struct bytes rest = p->list, group, filter;
+    struct arena *arena = &c->stream.shard->arena;
     struct filter_request r;
     uint32_t at = 0;
     bool is_shared, waits = false;
@@ -467,11 +468,15 @@ static enum err ask_net(struct client *c, const struct packet_subscribe *p)
         memset(c->answers, ACCESS_WAIT, p->filter_count);
     }
     for (; packet_next_filter(PACKET_SUBSCRIBE, (enum protocol)c->protocol, &rest, &r); at++) {
-        if (c->answers[at] != ACCESS_WAIT ||
-            topic_split_share(r.filter, &is_shared, &group, &filter) != OK)
+        const struct arena_mark mark = arena_mark(arena);
+
+        if (c->answers[at] != ACCESS_WAIT)
             continue;
-        c->answers[at] = (uint8_t)access_ask_filter(c, filter, r.qos);
+        c->answers[at] = ACCESS_NO; /* also to what is refused for its form */
+        if (mounted_filter(c, r.filter, &is_shared, &group, &filter) == REASON_SUCCESS)
+            c->answers[at] = (uint8_t)access_ask_filter(c, filter, r.qos);
         waits |= c->answers[at] == ACCESS_WAIT;
+        arena_rewind(arena, mark);
     }
     return waits ? ERR_FULL : OK;
 }
@@ -556,15 +561,18 @@ void subscriptions_drop_all(struct shard *s, struct session *x)
         drop_subscription(s, x, x->sub_count - 1);
 }
 
-static uint8_t unsubscribe_one(struct shard *s, struct session *x, struct bytes text)
+static uint8_t unsubscribe_one(struct client *c, struct bytes text)
 {
+    struct shard *s = c->stream.shard;
+    struct session *x = c->session;
     struct bytes group, filter;
     struct filter *f;
     uint32_t at;
     bool is_shared;
+    uint8_t reason = mounted_filter(c, text, &is_shared, &group, &filter);
 
-    if (topic_split_share(text, &is_shared, &group, &filter) != OK)
-        return REASON_TOPIC_FILTER_INVALID;
+    if (reason != REASON_SUCCESS)
+        return reason;
     if (is_shared)
         return share_unsubscribe(s, x, group, filter) ? REASON_SUCCESS
                                                       : REASON_NO_SUBSCRIPTION_EXISTED;
@@ -598,8 +606,12 @@ void client_on_unsubscribe(struct client *c, const struct packet_subscribe *p)
         stream_abort(&c->stream, CLOSE_MEMORY);
         return;
     }
-    while (packet_next_filter(PACKET_UNSUBSCRIBE, (enum protocol)c->protocol, &rest, &r))
-        reasons[n++] = unsubscribe_one(s, c->session, r.filter);
+    while (packet_next_filter(PACKET_UNSUBSCRIBE, (enum protocol)c->protocol, &rest, &r)) {
+        const struct arena_mark mark = arena_mark(&s->arena);
+
+        reasons[n++] = unsubscribe_one(c, r.filter);
+        arena_rewind(&s->arena, mark);
+    }
     to = client_room(c, suback_size((enum protocol)c->protocol, PACKET_UNSUBACK, n));
     if (to) /* [MQTT-3.10.4-4]: also when nothing was deleted */
         suback_put(to, (enum protocol)c->protocol, PACKET_UNSUBACK, p->packet_id, reasons, n);

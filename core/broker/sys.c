@@ -91,7 +91,7 @@ static uint64_t dropped(const struct sums *t)
     return t->dropped_qos0_slow + t->dropped_queue_full + t->dropped_queue_bytes +
            t->dropped_expired + t->dropped_too_large + t->dropped_offline_qos0 +
            t->dropped_group_full + t->dropped_memory + t->dropped_session_end +
-           t->link_messages_dropped;
+           t->dropped_mount_point + t->link_messages_dropped;
 }
 
 static void say_numbers(struct shard *s, const struct sums *t)

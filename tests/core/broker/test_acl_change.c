@@ -413,7 +413,7 @@ TEST(sessions_cost_nothing_more_without_an_acl)
     struct broker b;
     struct peer *p, *all;
 
-    assert_true(sizeof(struct client) <= 200 && sizeof(struct session) <= 240);
+    assert_true(sizeof(struct client) <= 208 && sizeof(struct session) <= 240);
     assert_true(sizeof(struct message) <= 72);
     start(&b, 1, NULL);
     all = client(&b, "all", "all");
