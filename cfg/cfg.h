@@ -46,8 +46,8 @@ struct cfg_address {
     const char *text; /* as for a log line: "127.0.0.1:1883", "[::1]:1883", "unix:/run/x.sock" */
 };
 
-/* Which connections of a listener may be links. Where the file is silent, a loopback listener has
- * LINKS_ON and any other LINKS_NO. */
+/* Which connections of a listener may be links. Where the file is silent, a loopback listener
+ * without a mount point has LINKS_ON and any other LINKS_NO. */
 enum cfg_links {
     LINKS_NO,   /* no connection is taken for a link's */
     LINKS_ON,   /* clients, and links that the file names */
@@ -141,7 +141,9 @@ struct cfg_listener {
     struct cfg_rate max_connection_rate;
     uint8_t versions; /* CFG_MQTT_..., what may be spoken; 0: all */
     uint8_t max_qos;
-    bool allow_anonymous; /* effective: the listener's own word, or that of [auth] */
+    const char *mount_point; /* in front of all topics, without a fault (core/policy/mount.h); then
+                              * `links` is LINKS_NO; NULL: none */
+    bool allow_anonymous;    /* effective: the listener's own word, or that of [auth] */
     bool set_tcp_nodelay;
     enum cfg_links links;
     struct cfg_tls tls;

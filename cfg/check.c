@@ -9,11 +9,15 @@
 #include "cfg/check_link.h"
 #include "cfg/text.h"
 #include "cfg/value.h"
+#include "core/mqtt/topic.h"
+#include "core/policy/mount.h"
 
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
 
+/* Bytes of a mount point that stand in a message. */
+#define SHOWN_BYTES 80
 /* memory_limit = auto where the machine does not say how much it has. */
 #define MEMORY_FALLBACK (1ull << 30)
 #define MEMORY_LEAST (16ull << 20)
@@ -241,11 +245,39 @@ static void check_versions(struct draft *draft, const struct draft_section *s,
                     "it; leave protocol_versions out");
 }
 
+/* The mount point is one that clients can live below; links cannot, they have whole topics. */
+static void check_mount_point(struct draft *draft, const struct draft_section *s,
+                              const struct cfg_listener *listener)
+{
+    const char *fault =
+        listener->mount_point ? mount_fault(bytes_str(listener->mount_point)) : NULL;
+    uint32_t levels = draft->cfg->limits.topic_levels, line = draft_line(s, "mount_point");
+
+    if (fault)
+        draft_error(draft, line,
+                    "mount_point = %.*s is not possible: %s; right would be as in tenants/%%u/, at "
+                    "most %u bytes",
+                    SHOWN_BYTES, listener->mount_point, fault, MOUNT_BYTES_MAX);
+    else if (listener->mount_point && !topic_name_valid(bytes_str(listener->mount_point),
+                                                        levels ? levels : TOPIC_LEVELS_DEFAULT))
+        draft_error(
+            draft, line,
+            "mount_point = %.*s leaves no level for topics; right would be fewer levels, or "
+            "a larger max_topic_levels",
+            SHOWN_BYTES, listener->mount_point);
+    if (listener->mount_point && draft_line(s, "links") && listener->links != LINKS_NO)
+        draft_error(draft, draft_line(s, "links"),
+                    "links cannot stand beside mount_point (line %u): links have whole topics; "
+                    "right would be a listener for each",
+                    line);
+}
+
 static void finish_listener(struct draft *draft, struct draft_section *s)
 {
     struct cfg_listener *listener = s->object;
 
     check_versions(draft, s, listener);
+    check_mount_point(draft, s, listener);
     finish_listener_tls(draft, s, listener);
     check_listener_methods(draft, s, listener);
     finish_networks(draft, s, listener);
@@ -260,7 +292,8 @@ static void finish_listener(struct draft *draft, struct draft_section *s)
                                     cfg_listener_is_local(listener) &&
                                     listener->identity == IDENTITY_NONE;
     if (!draft_line(s, "links"))
-        listener->links = cfg_listener_is_local(listener) ? LINKS_ON : LINKS_NO;
+        listener->links =
+            cfg_listener_is_local(listener) && !listener->mount_point ? LINKS_ON : LINKS_NO;
     check_exposure(draft, s, listener, address_line_of(s));
 }
 

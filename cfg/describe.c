@@ -1,6 +1,8 @@
 /* cfg/describe.c -- what a configuration opens, and what it should be warned of. */
 #include "cfg/describe.h"
 
+#include "core/policy/mount.h"
+
 #include <stdarg.h>
 
 /* Bytes of one warning. */
@@ -96,6 +98,11 @@ static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
+    if (l->allow_anonymous && l->mount_point && mount_names_user(bytes_str(l->mount_point)))
+        warn(to,
+             "listener %s (%s) lets everybody choose a branch of its mount_point: with "
+             "allow_anonymous a user name need not be proven",
+             l->name, l->bind.text);
     if (!l->allow_anonymous || cfg_listener_is_local(l))
         return;
     if (cfg_methods_have(&l->methods, METHOD_HTTP))
@@ -168,6 +175,8 @@ static void describe_listener(const struct cfg *cfg, const struct cfg_listener *
     fprintf(to, ", %s", links[l->links]);
     if (l->max_connections)
         fprintf(to, ", at most %u connections", l->max_connections);
+    if (l->mount_point)
+        fprintf(to, ", topics below %s", l->mount_point);
     fputc('\n', to);
 }
 

@@ -243,7 +243,8 @@ const struct key keys[] = {
      .example = "192.0.2.66", .unset = "none",
      .help = "Addresses and networks that may not connect, also where allow names them."},
     {LISTENER(links), .name = "links", .type = KEY_CHOICE, .choices = links_choices,
-     .example = "on", .unset = "on for a loopback address without proxy_protocol, no for any other",
+     .example = "on",
+     .unset = "on for a loopback address without proxy_protocol and mount_point, no for any other",
      .help = "Whether a connection may be a link of a remote cluster: no, on (clients and links) "
              "or only (links alone). A link with a peer_identity is spoken for by that user alone, "
              "whatever is written here; for the others, whoever connects here may speak."},
@@ -269,6 +270,17 @@ const struct key keys[] = {
      .min = 0, .max = 2, .preset = "2",
      .help = "Highest QoS a client of this listener may publish with, if that of [limits] is not "
              "lower; what happens beyond is the same."},
+    {LISTENER(mount_point), .name = "mount_point", .aliases = {"mountpoint"}, .type = KEY_STRING,
+     .example = "tenants/%u/", .unset = "none",
+     .help =
+         "What stands in front of all topics of the clients of this listener: of what they "
+         "publish (wills too), and of their filters, behind $share/GROUP/. It is taken off what "
+         "they get, so they live in a branch of the topics, without $SYS. It ends with /. %c or "
+         "${clientid} in it is the client id, which clients choose; %u or ${username} the user "
+         "name. A client whose name there is missing, or holds +, # or /, is refused. Rules, "
+         "HTTP server and links see whole topics; response topics are left as they are. A "
+         "session that comes back on another listener keeps its subscriptions, but gets only "
+         "what lies below the mount point there. Takes no links."},
     {LISTENER(tls.certfile), .name = "certfile", .aliases = {"fullchain"}, .type = KEY_STRING,
      .example = "/etc/causeway/server.pem", .unset = "none: no TLS",
      .help = "Certificate of this listener in PEM, with the intermediate ones behind it. With it "
@@ -777,8 +789,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_COUNT, "log_type", "does not exist; write log_level in [log]"},
     {SECTION_COUNT, "log_file", "does not exist; write 'log_dest = file PATH' in [log]"},
     {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
-    {SECTION_LISTENER, "mount_point", NOT_YET "topics are the same on every listener"},
-    {SECTION_LISTENER, "mountpoint", NOT_YET "topics are the same on every listener"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
     {SECTION_LINK, "retained", NOT_YET "leave it out"},
     {SECTION_LINK, "ack", NOT_YET "leave it out"},

@@ -166,6 +166,7 @@ static void fill_rules(struct server *s)
             .versions = l->versions,
             .has_max_qos = true,
             .max_qos = l->max_qos,
+            .mount_point = l->mount_point,
         };
     }
     for (uint32_t i = 0; i < s->options->cfg->link_count; i++) {

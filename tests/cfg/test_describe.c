@@ -43,6 +43,22 @@ TEST(describe_names_every_listener_and_who_may_use_it)
     check_says("[listener a]\nbind = 0.0.0.0:5\nallow_anonymous = true\nmax_connections = 3\n",
                "listener a: 0.0.0.0:5, OPEN TO OTHER MACHINES, without authentication, no links, "
                "at most 3 connections\n");
+    check_says("[listener a]\nport = 5\nmount_point = t/%c/\n",
+               "listener a: 127.0.0.1:5, this machine only, without authentication, no links, "
+               "topics below t/%c/\n");
+}
+
+TEST(describe_warns_of_a_mount_point_that_anonymous_clients_choose)
+{
+    char *text;
+
+    check_says(
+        "[listener a]\nport = 5\nmount_point = t/${username}/\n",
+        "warning: listener a (127.0.0.1:5) lets everybody choose a branch of its mount_point");
+    text = description_of("[listener a]\nport = 5\nmount_point = t/%u/\n"
+                          "[auth]\npassword_file = p\n");
+    assert_null(strstr(text, "choose"));
+    free(text);
 }
 
 TEST(describe_names_every_link)

@@ -171,8 +171,9 @@ TEST(keys_sample_is_an_empty_configuration)
 static bool is_second_way(const char *line)
 {
     static const char *const others[] = {
-        "#port = ",     "#address = ",     "#password_file = ", "#psk_file = ",
-        "#psk_hint = ", "#socket_mode = ", "#socket_owner = ",  "#socket_group = "};
+        "#port = ",         "#address = ",      "#password_file = ",
+        "#psk_file = ",     "#psk_hint = ",     "#socket_mode = ",
+        "#socket_owner = ", "#socket_group = ", "#mount_point = "};
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (strncmp(line, others[i], strlen(others[i])) == 0)

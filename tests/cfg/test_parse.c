@@ -1139,6 +1139,70 @@ TEST(parse_refuses_limits_of_a_listener_that_mean_nothing)
                   "f:4: protocol_versions has no 5");
 }
 
+/* ---- mount points ---- */
+
+TEST(parse_takes_a_mount_point)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\nmount_point = tenants/%u/${clientid}/\n"
+                           "[listener b]\nport = 2\nmountpoint = /x y/\nlinks = no\n"
+                           "[listener c]\nport = 3\n");
+
+    assert_string_equal(cfg->listeners[0].mount_point, "tenants/%u/${clientid}/");
+    assert_int_equal(cfg->listeners[0].links, LINKS_NO); /* although it is on loopback */
+    assert_string_equal(cfg->listeners[1].mount_point, "/x y/");
+    assert_null(cfg->listeners[2].mount_point);
+    assert_int_equal(cfg->listeners[2].links, LINKS_ON);
+    cfg_free(cfg);
+}
+
+TEST(parse_refuses_a_mount_point_that_clients_cannot_live_below)
+{
+    static const char *const wrong[][2] = {
+        {"a/#/", "it is empty, holds a wildcard"},
+        {"a/+/", "it is empty, holds a wildcard"},
+        {"tenant", "it does not end with /"},
+        {"a/%c", "it does not end with /"},
+        {"a/%x/", "it holds a placeholder other than %c, %u, ${clientid} and ${username}"},
+        {"${zone}/", "it holds a placeholder other than"},
+        {"$LINK/", "topics that begin so are not a client's"},
+        {"$share/g/", "topics that begin so are not a client's"},
+        {"$%u/", "a name must not go on behind a $"}};
+    static const char head[] = "[listener a]\nport = 1\nmountpoint = ";
+    char text[CFG_LINE_BYTES_MAX], begin[256];
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text), "[listener a]\nport = 1\nmount_point = %s\n", wrong[i][0]);
+        snprintf(begin, sizeof(begin), "f:3: mount_point = %s is not possible: %s", wrong[i][0],
+                 wrong[i][1]);
+        check_mistake(text, begin);
+    }
+    check_mistake("[listener a]\nport = 1\nmount_point =\n", "f:3: mount_point");
+    memset(text, 'x', sizeof(text));
+    memcpy(text, head, strlen(head));
+    memcpy(text + strlen(head) + MOUNT_BYTES_MAX, "/\n", 3); /* one byte too many */
+    check_mistake(text, "f:3: mount_point = xxx");
+}
+
+TEST(parse_refuses_a_mount_point_that_takes_all_levels)
+{
+    struct cfg *cfg = load("[listener a]\nport = 1\nmount_point = a/b/\n"
+                           "[limits]\nmax_topic_levels = 3\n");
+
+    assert_string_equal(cfg->listeners[0].mount_point, "a/b/");
+    cfg_free(cfg);
+    check_mistake("[listener a]\nport = 1\nmount_point = a/b/c/\n"
+                  "[limits]\nmax_topic_levels = 3\n",
+                  "f:3: mount_point = a/b/c/ leaves no level for topics");
+}
+
+TEST(parse_refuses_links_below_a_mount_point)
+{
+    check_mistake("[listener a]\nport = 1\nmount_point = a/\nlinks = on\n",
+                  "f:4: links cannot stand beside mount_point (line 3)");
+    check_mistake("[listener a]\nport = 1\nlinks = only\nmount_point = a/\n",
+                  "f:3: links cannot stand beside mount_point (line 4)");
+}
+
 /* ---- Unix sockets ---- */
 
 TEST(parse_takes_a_unix_socket)
