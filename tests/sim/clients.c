@@ -479,16 +479,17 @@ void clients_rest(struct clients *c)
 
 void clients_new_rights(struct clients *c, bool is_none)
 {
+    const char *mount = c->sim->opt.mount ? MOUNT_POINT : "";
     char text[RIGHTS_TEXT_BYTES];
     struct rights r = {.is_none = true};
 
     if (!is_none)
         rights_draw(c->sim, &r);
-    rights_text(&r, text);
+    rights_text(&r, mount, text);
     note(c->sim, "%s", r.is_none ? "no ACL" : "an ACL");
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
         note(c->sim, "    %s", line);
-    rights_text(&r, text);
+    rights_text(&r, mount, text);
     model_set_rights(c->model, &r);
     world_set_acl(c->world, r.is_none ? NULL : text);
 }

@@ -1,9 +1,10 @@
 /* tests/sim/main.c -- runs seeds of the simulated world and compares it with the model.
  *
  * Usage: sim --seeds N [--first S] [--seed S] [--workers W] [--verbose] [--no-qos12]
- *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--no-acl]
+ *            [--no-retained] [--no-share] [--no-wills] [--no-sessions] [--no-acl] [--no-mount]
  *            [--links | --no-links]
- * Every seed runs one broker, every third with an ACL; every fifth, in addition, linked clusters.
+ * Every seed runs one broker, every third with an ACL, every fourth with a mount point; every
+ * fifth, in addition, linked clusters.
  * --links runs nothing but linked clusters, with every seed. Prints each failing seed with what
  * differed and its last events, and at the end `N passed, N failed`; exit status 1 if any failed.
  */
@@ -22,6 +23,8 @@
 #define LINKS_EVERY 5
 /* And of so many, one has an ACL. */
 #define ACL_EVERY 3
+/* And of so many, one has a mount point. */
+#define MOUNT_EVERY 4
 
 /* For the report of a failed check, which ends the program. */
 static struct sim the_sim;
@@ -98,6 +101,7 @@ static bool run_broker(uint64_t seed, const struct sim_options *opt)
 
     sim_start(s, seed, opt);
     s->opt.acl = opt->acl && seed % ACL_EVERY == 0;
+    s->opt.mount = opt->mount && seed % MOUNT_EVERY == 0;
     model_init(&model, s);
     clients_init(&clients, s, &model);
     clients.world = world_create(s, &listener);
@@ -116,6 +120,7 @@ static bool run_links(uint64_t seed, const struct sim_options *opt)
     struct sim_options links = *opt;
 
     links.links_only = true; /* for the report */
+    links.mount = false;
     sim_start(&the_sim, seed, &links);
     linked_run(&the_sim);
     return !the_sim.failed;
@@ -144,6 +149,8 @@ static bool switch_off(struct sim_options *opt, const char *arg)
         opt->sessions = false;
     else if (strcmp(arg, "--no-acl") == 0)
         opt->acl = false;
+    else if (strcmp(arg, "--no-mount") == 0)
+        opt->mount = false;
     else if (strcmp(arg, "--links") == 0)
         opt->links_only = true;
     else if (strcmp(arg, "--no-links") == 0)
@@ -163,7 +170,8 @@ int main(int argc, char **argv)
                               .wills = true,
                               .sessions = true,
                               .links = true,
-                              .acl = true};
+                              .acl = true,
+                              .mount = true};
     uint64_t first = 1, seeds = 1;
 
     for (int i = 1; i < argc; i++) {

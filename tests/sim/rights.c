@@ -40,7 +40,7 @@ void rights_draw(struct sim *s, struct rights *r)
     }
 }
 
-void rights_text(const struct rights *r, char *to)
+void rights_text(const struct rights *r, const char *mount, char *to)
 {
     static const char *const words[] = {"deny", "read", "write", "readwrite"};
     uint32_t user = 0;
@@ -52,8 +52,8 @@ void rights_text(const struct rights *r, char *to)
         if (x->user != user && x->user < USERS)
             to += sprintf(to, "user %s\n", user_name(x->user));
         user = x->user;
-        to += sprintf(to, "%s %s %s\n", user == USER_PATTERN ? "pattern" : "topic",
-                      words[x->rights], x->filter);
+        to += sprintf(to, "%s %s %s%s\n", user == USER_PATTERN ? "pattern" : "topic",
+                      words[x->rights], mount, x->filter);
     }
 }
 

@@ -33,8 +33,8 @@ struct rights {
 const char *user_name(uint32_t user);
 /* Rules that allow much and deny some of it; sometimes none at all. */
 void rights_draw(struct sim *s, struct rights *r);
-/* As an ACL file, into RIGHTS_TEXT_BYTES. */
-void rights_text(const struct rights *r, char *to);
+/* As an ACL file, into RIGHTS_TEXT_BYTES. `mount` stands in front of all filters. */
+void rights_text(const struct rights *r, const char *mount, char *to);
 /* Whether they let a user do that. */
 bool rights_allow(const struct rights *r, uint32_t user, enum right right, const char *topic);
 

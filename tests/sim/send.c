@@ -24,7 +24,8 @@ static void line_write(struct line *l, const uint8_t *p, uint32_t n, struct sent
 
 /* ---- drawing ---- */
 
-/* A topic of one to four levels over a small alphabet; sometimes hidden by `$`. */
+/* A topic of one to four levels over a small alphabet; sometimes hidden by `$`, which hides nothing
+ * below a mount point. */
 static void draw_topic(struct sim *s, char *to)
 {
     static const char *const levels[] = {"a", "b", "a", "b", "a", "b", "a", "b", ""};
@@ -35,7 +36,7 @@ static void draw_topic(struct sim *s, char *to)
         if (i)
             strcat(to, "/");
         if (i == 0)
-            strcat(to, chance(s, 8) ? "$x" : draw(s, 2) ? "a" : "b");
+            strcat(to, chance(s, 8) ? (s->opt.mount ? "x" : "$x") : draw(s, 2) ? "a" : "b");
         else
             strcat(to, levels[draw(s, 9)]);
     }

@@ -17,9 +17,13 @@ struct sim_options {
     bool qos12, retained, share, wills, sessions; /* what the clients use of MQTT */
     bool links, links_only;                       /* linked clusters too; nothing else */
     bool acl;                                     /* some seeds have an ACL */
+    bool mount;                                   /* some have all clients below a mount point */
     bool verbose;
     uint32_t workers; /* 0: drawn from the seed */
 };
+
+/* Of these worlds. */
+#define MOUNT_POINT "m/"
 
 #define TRACE_EVENTS 120
 #define TRACE_BYTES 200

@@ -830,6 +830,8 @@ static struct world *create(struct sim *sim, const struct listener *listener,
     w->all_count = w->worker_count + (links ? 1 : 0);
     w->whole_turns = chance(sim, 30);
     w->rules = (struct listener_rules){.allow_anonymous = true, .is_loopback = true};
+    if (sim->opt.mount)
+        w->rules.mount_point = MOUNT_POINT;
     w->config.workers = w->worker_count;
     w->config.listeners = &w->rules;
     w->config.listener_count = 1;
