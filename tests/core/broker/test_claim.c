@@ -1,5 +1,6 @@
 /* tests/core/broker/test_claim.c -- rules that a client has brought, wherever a right is asked for.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/broker/state.h"
