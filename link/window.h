@@ -10,8 +10,8 @@
  *
  * Threads  the worker that owns it; pure: time is given in.
  * Memory   holds a reference to each record. bytes <= bytes_max, kept by dropping what waits
- *          longest or what comes; only WINDOW_BLOCK takes more, and its owner keeps others from publishing.
- *          Every loss is counted by cause in `lost`.
+ *          longest or what comes; only WINDOW_BLOCK takes more, and its owner keeps others from
+ *          publishing. Every loss is counted by cause in `lost`.
  */
 #ifndef LINK_WINDOW_H
 #define LINK_WINDOW_H
