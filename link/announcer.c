@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/check.h"
+#include "link/inflate.h"
 
 static struct announcer *announcer_of(struct dialer *d)
 {
@@ -155,6 +156,17 @@ static void on_refusal(struct announcer *a, struct bytes reason)
     dialer_fail(d, text);
 }
 
+/* It has routes of our incarnation before we announced any: of an earlier life, if our clock was
+ * set back to the very millisecond, or it accepted us once and the answer was lost. What an earlier
+ * life left there would stay for ever. */
+static bool is_taken_for_another(struct announcer *a, enum emqx_need need)
+{
+    bool is_first = !a->has_announced && !a->is_raised;
+
+    a->is_raised = true; /* once is enough, and some versions say it wrongly */
+    return is_first && need == EMQX_NEED_FALSE;
+}
+
 static void on_accepted(struct announcer *a, const struct emqx_control *c)
 {
     bool needs_all = !a->has_announced || c->need_bootstrap != EMQX_NEED_FALSE;
@@ -165,6 +177,11 @@ static void on_accepted(struct announcer *a, const struct emqx_control *c)
         return;
     }
     a->is_refused = false;
+    if (!a->is_native && is_taken_for_another(a, c->need_bootstrap)) {
+        a->incarnation++;
+        dialer_fail(&a->dialer, "it knows our incarnation from an earlier life; the next is later");
+        return;
+    }
     a->jump_ms = 0;
     a->has_announced = true;
     a->waits_for = 0; /* the PUBACK of actor_init, should it come yet, means nothing more */
@@ -192,9 +209,26 @@ static bool is_frame(struct bytes topic)
     return emqx_topic_parse(topic, &cluster, &actor) == EMQX_TOPIC_NATIVE;
 }
 
+/* Understands an answer, which may come compressed; `to` has room for it then. */
+static enum err decode_answer(struct bytes payload, uint8_t to[ANNOUNCER_ANSWER_BYTES_MAX],
+                              struct emqx_control *c)
+{
+    struct inflate *z;
+    uint32_t room;
+    enum err err = inflate_room(payload, ANNOUNCER_ANSWER_BYTES_MAX, &room);
+
+    if (err != OK || room == 0)
+        return err == OK ? emqx_control_decode(payload, c) : ERR_PEER;
+    z = inflate_create(); /* it is rare, so none is kept */
+    err = z ? inflate_run(z, payload, to, room, &payload) : ERR_MEMORY;
+    inflate_destroy(z);
+    return err == OK ? emqx_control_decode(payload, c) : err;
+}
+
 static void on_publish(struct dialer *d, const struct packet_publish *p)
 {
     struct announcer *a = announcer_of(d);
+    uint8_t plain[ANNOUNCER_ANSWER_BYTES_MAX];
     struct emqx_control c;
 
     if (a->state == ANNOUNCER_ONLINE && a->is_native && is_frame(p->topic)) {
@@ -203,7 +237,7 @@ static void on_publish(struct dialer *d, const struct packet_publish *p)
     }
     if (!is_our_answer(a, p))
         return; /* an answer to an earlier attempt */
-    if (emqx_control_decode(p->payload, &c) != OK || c.op != EMQX_ACTOR_INIT_ACK)
+    if (decode_answer(p->payload, plain, &c) != OK || c.op != EMQX_ACTOR_INIT_ACK)
         dialer_fail(d, "its answer to our introduction cannot be understood");
     else if (!c.is_accepted)
         on_refusal(a, c.reason);

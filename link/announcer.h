@@ -33,6 +33,8 @@
 #define ANNOUNCER_AGAIN_MS 500u
 /* A batch without PUBACK for so long ends the connection. */
 #define ANNOUNCER_BATCH_MS 30000u
+/* Bytes, unpacked, of an answer that comes compressed. */
+#define ANNOUNCER_ANSWER_BYTES_MAX 4096u
 /* How far the incarnation jumps when it is refused: at first, and at most. The latter is also how
  * far it is ever ahead of our clock: receivers refuse more. */
 #define ANNOUNCER_JUMP_FIRST_MS 1000u
@@ -75,6 +77,7 @@ struct announcer {
     bool is_native;     /* since it was accepted: it speaks our dialect */
     bool is_introduced; /* actor_init has left on this connection */
     bool has_announced; /* all routes have been offered in this life */
+    bool is_raised;     /* it is known whether an earlier life had our incarnation */
     bool is_refused;    /* the last answer was a refusal: said once */
 };
 
