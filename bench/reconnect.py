@@ -88,4 +88,5 @@ def main():
         broker.stop()
 
 
-main()
+with tempfile.TemporaryDirectory() as tempfile.tempdir:
+    main()
