@@ -21,7 +21,6 @@ static void take_beat(struct intake *in, struct announced_actor *actor,
 {
     uint64_t now = shard_now_ms(in->host->shard);
 
-    announced_beat(actor, now + ANNOUNCED_TTL_MS);
     if (f->is_end) {
         announced_end(actor);
         in->ops->ended(in->arg);
@@ -46,6 +45,7 @@ enum err intake_take(struct intake *in, struct announced_actor *actor, const str
     in->generation = f->generation;
     in->number = f->number;
     in->ack_due = true;
+    announced_beat(actor, shard_now_ms(in->host->shard) + ANNOUNCED_TTL_MS);
     if (f->kind == NATIVE_ROUTES)
         take_routes(in, actor, f);
     else
