@@ -98,10 +98,11 @@ static void warn_of_listener(const struct cfg *cfg, const struct cfg_listener *l
         warn(to,
              "listener %s (%s) takes passwords without TLS: who can listen on the way learns them",
              l->name, l->bind.text);
-    if (l->allow_anonymous && l->mount_point && mount_names_user(bytes_str(l->mount_point)))
+    if (l->allow_anonymous && !has_authentication(l) && l->mount_point &&
+        mount_names_user(bytes_str(l->mount_point)))
         warn(to,
-             "listener %s (%s) lets everybody choose a branch of its mount_point: with "
-             "allow_anonymous a user name need not be proven",
+             "listener %s (%s) lets everybody choose a branch of its mount_point: without "
+             "authentication a user name is not proven",
              l->name, l->bind.text);
     if (!l->allow_anonymous || cfg_listener_is_local(l))
         return;

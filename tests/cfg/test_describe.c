@@ -59,6 +59,10 @@ TEST(describe_warns_of_a_mount_point_that_anonymous_clients_choose)
                           "[auth]\npassword_file = p\n");
     assert_null(strstr(text, "choose"));
     free(text);
+    text = description_of("[listener a]\nport = 5\nmount_point = t/%u/\nallow_anonymous = true\n"
+                          "[auth]\npassword_file = p\n"); /* who gives a name must prove it */
+    assert_null(strstr(text, "choose"));
+    free(text);
 }
 
 TEST(describe_names_every_link)
