@@ -45,6 +45,7 @@ struct route {
 struct announced_actor {
     struct announced_actor *next;
     uint64_t incarnation, expiry;
+    uint64_t told_ms;    /* when it last sent routes, in EMQX's dialect */
     uint64_t stream;     /* the generation of its stream */
     uint32_t generation; /* counts incarnations and generations seen */
     uint32_t number;     /* tells actors apart in hashes */
@@ -52,6 +53,8 @@ struct announced_actor {
     bool is_gone;           /* expired: kept for its routes only */
     bool is_kept;           /* nothing is swept until the end marker */
     bool is_refused;        /* something of the present generation was not taken */
+    bool is_doubtful;       /* see announced_doubt */
+    bool has_beaten;        /* in this incarnation: see announced_heard */
     bool has_digest;        /* count and digest are kept */
     uint64_t count, digest; /* of the present generation */
     struct hash_key digest_key;
@@ -362,10 +365,15 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
         held_free(a, actor, h);
 }
 
+static bool has_old(const struct announced_actor *actor)
+{
+    return actor->first && actor->first->generation != actor->generation;
+}
+
 /* Uses up *count. Also of an actor that is kept: somebody needs the room. */
 static bool sweep(struct announced *a, struct announced_actor *actor, uint32_t *count)
 {
-    while (actor->first && actor->first->generation != actor->generation) {
+    while (has_old(actor)) {
         if (*count == 0)
             return true;
         --*count;
@@ -442,6 +450,8 @@ static void actor_renew(struct announced *a, struct announced_actor *actor, uint
 {
     begin_generation(actor);
     actor->is_kept = false;
+    actor->is_doubtful = false;
+    actor->has_beaten = false;
     if (incarnation != actor->incarnation) { /* it may speak another dialect now */
         actor->stream = 0;
         actor->has_digest = false;
@@ -464,7 +474,8 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
         return ERR_PEER;
     if (actor && !actor->is_gone && incarnation < actor->incarnation)
         return ERR_PEER;
-    *need_bootstrap = !actor || actor->is_gone || incarnation > actor->incarnation;
+    *need_bootstrap =
+        !actor || actor->is_gone || actor->is_doubtful || incarnation > actor->incarnation;
     if (!actor) {
         if (a->actor_count + a->gone_count >= a->actors_max)
             return ERR_FULL;
@@ -496,6 +507,11 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry)
     actor->expiry = expiry;
 }
 
+void announced_doubt(struct announced_actor *actor)
+{
+    actor->is_doubtful = true;
+}
+
 /* Removes the actor that *at points to, which has no route any more. */
 static void actor_free(struct announced *a, struct announced_actor **at)
 {
@@ -507,12 +523,49 @@ static void actor_free(struct announced *a, struct announced_actor **at)
     free(actor);
 }
 
-bool announced_sweep_all(struct announced *a, uint32_t count_max)
+void announced_heard(struct announced_actor *actor, uint64_t now, bool is_beat)
+{
+    if (is_beat)
+        actor->has_beaten = true;
+    else
+        actor->told_ms = now;
+}
+
+/* When its old routes may go. */
+static uint64_t settled_at(const struct announced_actor *actor)
+{
+    if (actor->is_kept)
+        return UINT64_MAX;
+    if (actor->is_gone || actor->stream) /* it has said that it is done */
+        return 0;
+    return actor->has_beaten ? actor->told_ms + ANNOUNCED_SETTLE_MS : UINT64_MAX;
+}
+
+bool announced_has_old(const struct announced *a)
+{
+    const struct announced_actor *actor = a->actors;
+
+    while (actor && !has_old(actor))
+        actor = actor->next;
+    return actor != NULL;
+}
+
+uint64_t announced_next_settled(const struct announced *a)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (const struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        if (has_old(actor) && settled_at(actor) < next)
+            next = settled_at(actor);
+    return next;
+}
+
+bool announced_sweep_all(struct announced *a, uint64_t now, uint32_t count_max)
 {
     struct announced_actor **at = &a->actors;
 
     while (*at) {
-        if (!(*at)->is_kept && sweep(a, *at, &count_max))
+        if (!(*at)->is_kept && settled_at(*at) <= now && sweep(a, *at, &count_max))
             return true;
         if ((*at)->is_gone)
             actor_free(a, at);

@@ -101,6 +101,9 @@ struct announced_actor *announced_find(struct announced *a, struct bytes name,
 /* A heartbeat: the actor expires at `expiry`. */
 void announced_beat(struct announced_actor *actor, uint64_t expiry);
 
+/* Operations of it were lost: it must announce all its routes when it introduces itself next. */
+void announced_doubt(struct announced_actor *actor);
+
 /* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
  * ERR_FULL: `routes_max` reached, also without what earlier incarnations of the actor left.
  * ERR_MEMORY: there is none, or it may not be held. In all these cases no route of the present
@@ -113,9 +116,20 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
 /* Removes up to `count_max` routes that the actor's present incarnation and generation have not
  * announced again. Returns whether some are left. Of a kept actor nothing is removed. */
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max);
-/* The same for all actors together, and for those that are gone: once their last route is removed
- * they are forgotten. */
-bool announced_sweep_all(struct announced *a, uint32_t count_max);
+/* The same for all actors together that have settled by now, and for those that are gone: once
+ * their last route is removed they are forgotten. */
+bool announced_sweep_all(struct announced *a, uint64_t now, uint32_t count_max);
+
+/* An actor of EMQX does not say when it has announced all. It has settled when it has sent a
+ * heartbeat in its present incarnation, and no route for so long. */
+#define ANNOUNCED_SETTLE_MS 2000u
+/* It has sent routes, or a heartbeat. Not for who says that it is done: see announced_sweep. */
+void announced_heard(struct announced_actor *actor, uint64_t now, bool is_beat);
+/* Whether any actor has routes that it announced in an earlier incarnation only. */
+bool announced_has_old(const struct announced *a);
+/* When the next actor that has old routes settles, if it sends no more; UINT64_MAX: none will that
+ * has not yet sent a heartbeat. */
+uint64_t announced_next_settled(const struct announced *a);
 
 /* ---- the stream of a native peer ---- */
 

@@ -355,13 +355,11 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
     if (err != OK)
         return err;
     p->speaks_native = native != NULL;
-    if (native) {
+    if (native) { /* its announcement has an end marker, see announced_heard for others */
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));
         intake_open(&p->intake, native, incarnation);
         carry(p);
-    } else {
-        p->must_sweep |= *need_bootstrap; /* a native announcement has an end marker for that */
     }
     arm_expiry(p);
     dialer_hurry(&p->announcer.dialer);
@@ -483,6 +481,7 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
         if (err != OK && op.is_add) /* the others must not suffer for one */
             route_refused(p, "link route not taken", op.filter, err);
     }
+    announced_heard(actor, now(p), false);
     hold_until(p, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
 }
 
@@ -560,11 +559,48 @@ void peer_received(struct peer *p, uint64_t bytes)
     hold_until(p, rate_take(&p->bytes, bytes, now(p)));
 }
 
+/* ---- routes of an earlier life ---- */
+
+static void on_settle(struct timer *t, void *owner, uint64_t now_ms);
+
+/* Not while we do not listen: then nothing can be heard. */
+static void arm_settle(struct peer *p)
+{
+    uint64_t next = announced_next_settled(p->announced);
+
+    if (next == UINT64_MAX)
+        return;
+    if (timer_is_armed(&p->hold) && next < p->hold.due_ms + PEER_HEAR_MS)
+        next = p->hold.due_ms + PEER_HEAR_MS;
+    timer_arm(shard_timers(p->host->shard), &p->settle, next, on_settle);
+}
+
+static void on_settle(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, settle));
+
+    (void)owner;
+    if (!timer_is_armed(&p->hold) && announced_next_settled(p->announced) <= now_ms)
+        p->must_sweep = true;
+    else
+        arm_settle(p);
+}
+
+void peer_beat(struct peer *p, struct announced_actor *actor)
+{
+    announced_beat(actor, now(p) + ANNOUNCED_TTL_MS);
+    announced_heard(actor, now(p), true);
+    arm_settle(p);
+}
+
 /* Not faster than the route index takes them: what it cannot take waits in memory. */
 static bool run_sweep(struct peer *p)
 {
-    if (p->must_sweep && !p->due_first)
-        p->must_sweep = announced_sweep_all(p->announced, PEER_SWEEP_MAX);
+    if (!p->must_sweep || p->due_first)
+        return p->must_sweep;
+    p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
+    if (!p->must_sweep)
+        arm_settle(p);
     return p->must_sweep;
 }
 
@@ -641,6 +677,7 @@ void peer_destroy(struct peer *p)
     }
     timer_cancel(shard_timers(p->host->shard), &p->expiry);
     timer_cancel(shard_timers(p->host->shard), &p->hold);
+    timer_cancel(shard_timers(p->host->shard), &p->settle);
     announcer_fini(&p->announcer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         forwarder_fini(&p->forwarders[i]);

@@ -69,9 +69,10 @@ struct peer {
     uint64_t hold_say_ms;                        /* no line about that before */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
-    bool tells_native;  /* our routes are in `routes`, and `interest` is empty; or the reverse */
-    bool speaks_native; /* they have last introduced themselves as a broker of ours */
-    bool is_up, must_sweep; /* an actor is gone, or has routes of an earlier life */
+    struct timer settle; /* while an actor has routes of an earlier life that go soon */
+    bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
+    bool speaks_native;  /* they have last introduced themselves as a broker of ours */
+    bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     char last_why[192];     /* the last failure that was said */
 };
 
@@ -99,6 +100,8 @@ void peer_carry(struct peer *p, struct message *m);
  * `native`: the connection on which our dialect is spoken from now on; NULL: EMQX's is. */
 MUST_USE enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                              const struct channel *native, bool *need_bootstrap);
+/* An actor of theirs lives. */
+void peer_beat(struct peer *p, struct announced_actor *actor);
 /* Applies the operations of a route payload to an actor of theirs, as far as they may have them. */
 void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c);
 /* Takes a frame of our dialect; `actor` is who was introduced on that connection, or NULL. false:

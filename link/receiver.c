@@ -103,12 +103,25 @@ static bool tell_kicked(struct receiver *r, const struct link_packet *packet, st
     return true;
 }
 
+/* What a client sends is acknowledged before we look at it, so whoever is disconnected may believe
+ * that we took routes which we did not: its actor must announce them again. */
+static void doubt(struct peer *peer, struct bytes name, uint64_t incarnation)
+{
+    struct announced_actor *actor = announced_find(peer->announced, name, incarnation);
+
+    if (actor)
+        announced_doubt(actor);
+}
+
 /* Disconnects the sender, for a reason in fixed words. false: no room now. */
 static bool kick_for(struct receiver *r, const struct link_packet *packet, enum reason reason,
                      const char *why)
 {
     struct kicked *k = &r->kicked[r->kicked_count++ % RECEIVER_KICKED_MAX];
+    const struct binding *b = bindings_find(&r->bindings, &packet->from);
 
+    if (b)
+        doubt(b->peer, bytes_of(b->actor, b->actor_n), b->incarnation);
     *k = (struct kicked){.client = packet->from, .reason = reason, .why_due = why};
     return tell_kicked(r, packet, k);
 }
@@ -269,16 +282,20 @@ static bool on_actor(struct receiver *r, const struct link_packet *packet, struc
 
     if (!b && c->op == EMQX_HEARTBEAT)
         return true; /* EMQX ignores it too */
+    if (!b && peer)  /* its binding may have been forgotten */
+        doubt(peer, c->actor, c->incarnation);
     if (!b)
         return kick(r, packet, "routes before an introduction");
     if (b->peer != peer || !bytes_eq(c->actor, bytes_of(b->actor, b->actor_n)))
         return kick(r, packet, "another actor or cluster than was introduced");
     CHECK(peer); /* who was introduced has a link */
+    if (!peer->link->enable)
+        return kick(r, packet, "its link is disabled now");
     actor = announced_find(peer->announced, c->actor, b->incarnation);
     if (!actor)
         return kick(r, packet, "its actor has expired, or came again elsewhere");
     if (c->op == EMQX_HEARTBEAT)
-        announced_beat(actor, shard_now_ms(r->host->shard) + ANNOUNCED_TTL_MS);
+        peer_beat(peer, actor);
     else
         peer_routes(peer, actor, c);
     return true;

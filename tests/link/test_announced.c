@@ -183,14 +183,14 @@ TEST(announced_sweeps_all_actors_together)
     assert_int_equal(add(a, n1, "b", "b"), OK);
     assert_int_equal(add(a, n2, "c", "c"), OK);
     assert_int_equal(add(a, n2, "d", "d"), OK);
-    assert_false(announced_sweep_all(a, 100));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 100));
     assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 2, 20, ANNOUNCED_OLD_STAY, &need), OK);
     assert_int_equal(announced_hello(a, BYTES_LIT("n2"), 2, 20, ANNOUNCED_OLD_STAY, &need), OK);
     assert_int_equal(add(a, n1, "e", "e"), OK); /* full, but for what is old */
     assert_int_equal(x.count, 4);
-    assert_true(announced_sweep_all(a, 2));
+    assert_true(announced_sweep_all(a, UINT64_MAX, 2));
     assert_int_equal(x.count, 2);
-    assert_false(announced_sweep_all(a, 1));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 1));
     assert_int_equal(x.count, 1);
     assert_true(index_find(&x, "e") >= 0);
     announced_destroy(a);
@@ -214,7 +214,7 @@ TEST(announced_actors_expire_unless_they_beat)
     assert_int_equal(announced_expire(a, 100, &routes), 1);
     assert_int_equal(routes, 2);
     assert_int_equal(announced_actor_count(a), 1);
-    assert_false(announced_sweep_all(a, 2));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 2));
     assert_null(announced_find(a, BYTES_LIT("n2"), 1));
     assert_int_equal(x.count, 1);
     assert_int_equal(announced_next_expiry(a), 200);
@@ -244,11 +244,11 @@ TEST(announced_routes_of_who_is_gone_go_in_slices)
     assert_null(announced_find(a, BYTES_LIT("n1"), 5));
     assert_int_equal(announced_expire(a, 150, &routes), 0); /* only once */
     assert_int_equal(announced_next_expiry(a), 200);
-    assert_true(announced_sweep_all(a, 2));
+    assert_true(announced_sweep_all(a, UINT64_MAX, 2));
     assert_int_equal(announced_route_count(a), 2);
     assert_int_equal(announced_hello(a, BYTES_LIT("n3"), 1, 300, ANNOUNCED_OLD_STAY, &need),
                      ERR_FULL); /* n1 still takes its place */
-    assert_false(announced_sweep_all(a, 1));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 1));
     assert_int_equal(announced_hello(a, BYTES_LIT("n3"), 1, 300, ANNOUNCED_OLD_STAY, &need), OK);
     assert_int_equal(x.count, 1);
     assert_true(index_find(&x, "b") >= 0); /* n2's */
@@ -267,7 +267,7 @@ TEST(announced_actor_that_comes_back_while_its_routes_go_announces_anew)
     assert_int_equal(add(a, n1, "b", "b"), OK);
     assert_int_equal(add(a, n1, "c", "c"), OK);
     assert_int_equal(announced_expire(a, 100, &routes), 1);
-    assert_true(announced_sweep_all(a, 1)); /* a */
+    assert_true(announced_sweep_all(a, UINT64_MAX, 1)); /* a */
     /* the same life, or after a clock set back an earlier one: what is gone has no number */
     assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 4, 200, ANNOUNCED_OLD_STAY, &need), OK);
     assert_true(need);
@@ -277,7 +277,7 @@ TEST(announced_actor_that_comes_back_while_its_routes_go_announces_anew)
     assert_non_null(n1);
     assert_int_equal(add(a, n1, "a", "a"), OK);
     assert_int_equal(add(a, n1, "c", "c"), OK);
-    assert_false(announced_sweep_all(a, 100));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 100));
     assert_non_null(announced_find(a, BYTES_LIT("n1"), 4));
     assert_int_equal(x.count, 2);
     assert_true(index_find(&x, "a") >= 0 && index_find(&x, "c") >= 0);
@@ -396,7 +396,7 @@ TEST(announced_only_the_end_of_the_newest_generation_sweeps)
     struct announced_actor *n = hello(a, "n", 1, 50, true);
 
     announced_keep(n);
-    assert_false(announced_sweep_all(a, 10));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 10));
     assert_int_equal(renew(n, 1), OK);
     assert_int_equal(add(a, n, "a", ""), OK);
     assert_int_equal(add(a, n, "b", ""), OK);
@@ -409,7 +409,7 @@ TEST(announced_only_the_end_of_the_newest_generation_sweeps)
     assert_int_equal(renew(n, 3), ERR_PEER);
     assert_int_equal(renew(n, 4), OK);
     assert_false(announced_sweep(a, n, 10));
-    assert_false(announced_sweep_all(a, 10));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 10));
     assert_int_equal(x.count, 3);
     announced_end(n);
     assert_true(announced_sweep(a, n, 1));
@@ -469,7 +469,7 @@ TEST(announced_who_is_gone_is_swept_though_kept)
     assert_int_equal(renew(n, 7), OK);
     assert_int_equal(add(a, n, "a", ""), OK);
     assert_int_equal(announced_expire(a, 50, &routes), 1);
-    assert_false(announced_sweep_all(a, 10));
+    assert_false(announced_sweep_all(a, UINT64_MAX, 10));
     assert_int_equal(x.count, 0);
     n = hello(a, "n", 2, 90, true);
     assert_int_equal(renew(n, 1), OK); /* another life counts anew */
@@ -603,7 +603,7 @@ static void model_expire(struct model *m, struct announced *a)
         gone++;
     }
     assert_int_equal(announced_expire(a, m->now, &routes), gone);
-    while (announced_sweep_all(a, 1 + routes / 2))
+    while (announced_sweep_all(a, UINT64_MAX, 1 + routes / 2))
         ;
     for (int n = 0; n < ACTORS; n++)
         for (int f = 0; f < FILTERS; f++)
@@ -672,4 +672,66 @@ TEST(announced_random_histories_match_a_naive_table)
         }
         announced_destroy(a);
     }
+}
+
+static void report_none(void *arg, struct bytes filter, bool is_wanted)
+{
+    (void)arg;
+    (void)filter;
+    (void)is_wanted;
+}
+
+static const struct announced_ops quiet_ops = {.report = report_none};
+
+TEST(announced_settles_after_a_heartbeat_and_silence)
+{
+    struct announced *a = announced_create(4, 100, 8, &key, &quiet_ops, NULL);
+    struct announced_actor *n1;
+    bool need;
+
+    assert_non_null(a);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 1, 9999999, ANNOUNCED_OLD_STAY, &need),
+                     OK);
+    n1 = announced_find(a, BYTES_LIT("n1"), 1);
+    assert_int_equal(announced_add(a, n1, BYTES_LIT("f"), BYTES_LIT("f")), OK);
+    announced_heard(n1, 1000, true);
+    assert_int_equal(announced_next_settled(a), UINT64_MAX); /* nothing is old */
+    assert_false(announced_has_old(a));
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 2, 9999999, ANNOUNCED_OLD_STAY, &need),
+                     OK);
+    assert_int_equal(announced_next_settled(a), UINT64_MAX); /* no heartbeat since */
+    assert_true(announced_has_old(a));
+    announced_heard(n1, 5000, false);
+    assert_false(announced_sweep_all(a, 100000, 10));
+    assert_int_equal(announced_route_count(a), 1);
+    announced_heard(n1, 5500, true);
+    assert_int_equal(announced_next_settled(a), 5000 + ANNOUNCED_SETTLE_MS);
+    announced_heard(n1, 6000, false);
+    assert_false(announced_sweep_all(a, 5000 + ANNOUNCED_SETTLE_MS, 10));
+    assert_int_equal(announced_route_count(a), 1);
+    assert_false(announced_sweep_all(a, 6000 + ANNOUNCED_SETTLE_MS, 10));
+    assert_int_equal(announced_route_count(a), 0);
+    announced_destroy(a);
+}
+
+TEST(announced_doubtful_actor_announces_again_and_loses_what_it_does_not)
+{
+    struct announced *a = announced_create(4, 100, 8, &key, &quiet_ops, NULL);
+    struct announced_actor *n1;
+    bool need;
+
+    assert_non_null(a);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 1, 9, ANNOUNCED_OLD_STAY, &need), OK);
+    n1 = announced_find(a, BYTES_LIT("n1"), 1);
+    assert_int_equal(announced_add(a, n1, BYTES_LIT("f"), BYTES_LIT("f")), OK);
+    assert_int_equal(announced_add(a, n1, BYTES_LIT("g"), BYTES_LIT("g")), OK);
+    announced_doubt(n1);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 1, 9, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_true(need);
+    assert_int_equal(announced_add(a, n1, BYTES_LIT("f"), BYTES_LIT("f")), OK);
+    assert_false(announced_sweep(a, n1, 10));
+    assert_int_equal(announced_route_count(a), 1);
+    assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 1, 9, ANNOUNCED_OLD_STAY, &need), OK);
+    assert_false(need);
+    announced_destroy(a);
 }

@@ -287,6 +287,8 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         return why;
     if (p->due_first)
         return "routes wait for the index";
+    if (announced_has_old(p->announced))
+        return "routes of an earlier life are left";
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         if (p->forwarders[i].dialer.state != DIALER_UP)
             return "a message connection is not up";
