@@ -248,7 +248,7 @@ struct cfg_broker {
 
 struct cfg_cluster {
     const char *name;      /* NULL: none, and then there are no links */
-    uint32_t link_workers; /* threads for links; they exist only when a link is enabled */
+    uint32_t link_workers; /* threads for links; they exist only where there is a link */
 };
 
 /* Who may connect and what they may do. */

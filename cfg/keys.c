@@ -179,7 +179,8 @@ const struct key keys[] = {
              "one."},
     {CLUSTER(link_workers), .name = "link_workers", .type = KEY_NUMBER, .min = 1,
      .max = LINK_WORKERS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "1",
-     .help = "Threads that serve links. They exist only when a link is enabled."},
+     .help = "Threads that serve links; each link lives on one. They exist only where the file "
+             "has a link."},
 
     /* ---- [listener NAME] ---- */
     {.section = SECTION_LISTENER,
@@ -342,8 +343,8 @@ const struct key keys[] = {
 
     /* ---- [link NAME] ---- */
     {LINK(enable), .name = "enable", .type = KEY_BOOL, .preset = "true",
-     .help = "Whether the link is used. A link that is not is checked, but neither dials nor is "
-             "answered."},
+     .help = "Whether the link is used. One that is not is checked, does not dial, and answers the "
+             "remote cluster that it is disabled."},
     {.section = SECTION_LINK,
      .name = "server",
      .aliases = {"servers"},

@@ -96,7 +96,7 @@ static uint32_t enabled_links(const struct cfg *cfg)
 static void count_workers(struct server *s)
 {
     const struct cfg *cfg = s->options->cfg;
-    uint32_t links = enabled_links(cfg) && s->options->link_ops ? cfg->cluster.link_workers : 0;
+    uint32_t links = cfg->link_count && s->options->link_ops ? cfg->cluster.link_workers : 0;
     uint32_t workers = cfg->broker.workers ? cfg->broker.workers : core_count();
 
     if (links > LINK_WORKERS_MAX)
