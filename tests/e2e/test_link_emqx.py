@@ -9,7 +9,7 @@
 #   t_message_forwarding_sharesub          groups_get_one_copy_each
 #   t_message_forwarding_ordering          ten_publishers_keep_their_order
 #   ..._disconnect_reason_reported         kicked_links_say_why_and_come_back
-#   t_target_extrouting_gc                 test_receiver.c nodes_of_a_cluster_go_one_by_one
+#   t_target_extrouting_gc                 test_receiver.c lets_nodes_of_a_cluster_go_one_by_one
 # Route replication (emqx_cluster_link_routerepl_SUITE)
 #   t_disconnect_on_errors                 an_introduction_that_fails_is_made_again
 #   t_restart_connection_on_actor_init_timeout    an_introduction_that_is_lost_is_made_again
@@ -20,7 +20,7 @@
 #   t_consistent_routing_view              test_announced.c reports_a_filter_with_its_first_and_last...
 #   t_actor_reincarnation                  test_announced.c same_incarnation_keeps_routes...
 #   t_actor_gc                             test_announced.c actors_expire_unless_they_beat,
-#                                          test_receiver.c nodes_of_a_cluster_go_one_by_one
+#                                          test_receiver.c lets_nodes_of_a_cluster_go_one_by_one
 #   ..._concurrent_updates (all three)     test_announced.c random_histories_match_a_naive_table; sim
 # Filter computation (emqx_cluster_link_router_SUITE)
 #   all four                               test_algebra.c computes_routes_as_the_vectors_say

@@ -45,11 +45,13 @@ static void say(struct wire *k, const char *topic, struct bytes payload, struct 
 }
 
 /* With the response topic of `cluster` and correlation data "xy". */
+static const char *introduced_actor = "n1"; /* the answer comes to n1's topic in any case */
+
 static void put_introduction(struct wire *k, const char *cluster, const char *target,
                              uint64_t incarnation)
 {
     struct emqx_control c = {.op = EMQX_ACTOR_INIT,
-                             .actor = BYTES_LIT("n1"),
+                             .actor = bytes_str(introduced_actor),
                              .incarnation = incarnation,
                              .version = 1,
                              .target = bytes_str(target)};
@@ -396,6 +398,64 @@ TEST(receiver_asks_for_all_routes_of_whom_it_disconnected)
     k = node(w, "beta");
     introduce(k, "beta", "alpha", 1); /* once is enough */
     assert_int_equal(answer(k).need_bootstrap, EMQX_NEED_FALSE);
+    worlds_end();
+}
+
+static void beat_of(struct wire *k, const char *cluster, const char *actor)
+{
+    struct emqx_control c = {.op = EMQX_HEARTBEAT, .actor = bytes_str(actor), .incarnation = 1};
+    uint8_t payload[128];
+    char topic[128];
+    uint32_t n;
+
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    snprintf(topic, sizeof(topic), "$LINK/cluster/route/%s", cluster);
+    say(k, topic, bytes_of(payload, n), (struct bytes){0});
+}
+
+/* Two nodes of one cluster and one of another: who is silent loses its routes, and nobody else. */
+TEST(receiver_lets_nodes_of_a_cluster_go_one_by_one)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k1, *k2, *other, *writer;
+    struct window *window;
+
+    world_link(w, "beta", 3000, "t/#");
+    world_link(w, "gamma", 3001, "t/#");
+    world_start(w);
+    k1 = introduced(w, 1);
+    introduced_actor = "n2";
+    k2 = introduced(w, 1);
+    introduced_actor = "n1";
+    other = node(w, "gamma");
+    introduce(other, "gamma", "alpha", 1);
+    assert_true(answer(other).is_accepted);
+    routes(k1, "beta", "n1", "t/+", "");
+    routes(k2, "beta", "n2", "t/#", "");
+    routes(other, "gamma", "n1", "t/#", "");
+    writer = client(w, "writer");
+    window = &world_peer(w, "beta")->forwarders[0].window;
+    publish(writer, "t/1", "x", 1);
+    publish(writer, "t/1/2", "x", 1);
+    assert_int_equal(window_count(window), 2); /* one copy, whatever matches */
+    for (int i = 0; i < 8; i++) {
+        worlds_pass(5000);
+        beat_of(k1, "beta", "n1");
+        beat_of(other, "gamma", "n1");
+    }
+    publish(writer, "t/1", "x", 1);
+    assert_int_equal(window_count(window), 3);
+    publish(writer, "t/1/2", "x", 1); /* the silent one's */
+    assert_int_equal(window_count(window), 3);
+    for (int i = 0; i < 8; i++) {
+        worlds_pass(5000);
+        beat_of(other, "gamma", "n1");
+    }
+    assert_int_equal(wanted(w), 0);
+    assert_int_equal(announced_actor_count(world_peer(w, "beta")->announced), 0);
+    assert_int_equal(announced_filter_count(world_peer(w, "gamma")->announced), 1);
+    publish(writer, "t/1", "x", 1);
+    assert_int_equal(window_count(window), 3);
     worlds_end();
 }
 
