@@ -326,7 +326,7 @@ LINK_TEST(link_takes_the_new_life_of_a_peer_for_the_same_actor)
     worlds_pass(1000);
     assert_int_equal(announced_actor_count(world_peer(a, "beta")->announced), 1);
     assert_int_equal(announced_filter_count(world_peer(a, "beta")->announced),
-                     world_peer(a, "beta")->speaks_native ? 0 : 1); /* ours say that they are done */
+                     world_peer(a, "beta")->speaks_native ? 0 : 1); /* ours say when all is said */
     worlds_pass(ANNOUNCER_BEAT_MS + ANNOUNCED_SETTLE_MS);
     assert_int_equal(announced_filter_count(world_peer(a, "beta")->announced), 0);
     kb = client(b, "on-b");
