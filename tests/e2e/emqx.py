@@ -283,7 +283,8 @@ class Node:
         if self.swallows:
             self.swallows -= 1
             return True
-        answer = {10: m[10], 14: 1, 15: OK, 16: self.known.get(m[10]) != m[11], OP: "actor_init_ack"}
+        answer = {10: m[10], 14: 1, 15: OK, 16: self.known.get(m[10]) != m[11],
+                  OP: "actor_init_ack"}
         if m[13] != self.name.encode():
             answer[15] = (Atom("error"), "bad_remote_cluster_link_name")
             answer[16] = Atom("undefined" if self.version > 5 else "false")

@@ -17,16 +17,16 @@
 #   t_unresponsive_endpoint                a_silent_server_does_not_keep_us_from_ending
 #   t_consistency_under_unstable_connectivity     routes_are_right_after_many_cuts; sim
 # Route table (emqx_cluster_link_extrouter_SUITE)
-#   t_consistent_routing_view              test_announced.c reports_a_filter_with_its_first_and_last...
+#   t_consistent_routing_view              test_announced.c reports_a_filter_with_its_first...
 #   t_actor_reincarnation                  test_announced.c same_incarnation_keeps_routes...
 #   t_actor_gc                             test_announced.c actors_expire_unless_they_beat,
 #                                          test_receiver.c lets_nodes_of_a_cluster_go_one_by_one
-#   ..._concurrent_updates (all three)     test_announced.c random_histories_match_a_naive_table; sim
+#   ..._concurrent_updates (all three)     test_announced.c random_histories_match_...; sim
 # Filter computation (emqx_cluster_link_router_SUITE)
 #   all four                               test_algebra.c computes_routes_as_the_vectors_say
 # Configuration (emqx_cluster_link_config_SUITE, emqx_cluster_link_schema_tests)
 #   t_config_update, t_config_update_cli   a_changed_link_wants_what_it_says_now
-#   t_config_validations                   test_parse.c, from refuses_links_without_what_they_need on;
+#   t_config_validations                   test_parse.c refuses_links_without_... and on;
 #                                          an unreachable host: a_link_is_tried_until_it_is_let_in
 #   t_misconfigured_links                  misconfigured_links_are_told_so; test_links.c
 #                                          refusals_say_what_to_do
