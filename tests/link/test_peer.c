@@ -1006,3 +1006,42 @@ TEST(peer_understands_the_recorded_server)
     assert_int_equal(interest_state(world_peer(w, "beta")->interest).out, 0);
     worlds_end();
 }
+
+/* What EMQX's listener said to a message connection of A, said to ours. */
+TEST(peer_understands_the_recorded_server_of_messages)
+{
+    struct world *w = alone("");
+    struct vectors v = vectors_open();
+    struct wire *k, *c;
+    uint16_t id[3];
+    uint32_t acks = 0;
+
+    world_start(w);
+    worlds_settle();
+    want(w, "#");
+    c = client(w, "publisher");
+    publish(c, "a", "1", 1);
+    publish(c, "a", "2", 1);
+    publish(c, "a", "3", 1);
+    k = dialled(":msg:");
+    while (vectors_next(&v, "capture")) {
+        struct bytes b;
+
+        if (strcmp(v.column[1], "a_to_b#1") != 0 || v.column[2][0] != '<')
+            continue;
+        b = unhex(v.column[3]);
+        if (b.p[0] == 0x40)
+            put_be16((uint8_t *)b.p + 2, id[acks++]);
+        wire_put(k, 0, b.p, b.n);
+        worlds_settle();
+        if (b.p[0] == 0x20)
+            for (int i = 0; i < 3; i++)
+                id[i] = read_message(k, i == 0 ? "1" : i == 1 ? "2" : "3", 1, false);
+        free_bytes(b);
+    }
+    assert_int_equal(acks, 3);
+    assert_non_null(k->stream[0]);
+    assert_int_equal(window_count(&world_peer(w, "beta")->forwarders[0].window), 0);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 0);
+    worlds_end();
+}
