@@ -278,7 +278,7 @@ def questions_that_wait_keep_to_the_memory(t, v):
     full, late = (0x97, 0x88) if v == 5 else (3, 3)
     true(all(r in (full, late) for r in reasons), str(reasons))
     if v == 5:
-        true(20 < reasons.count(late) < 50, f"{reasons.count(late)} were asked about")
+        true(0 < reasons.count(late) < 50, f"{reasons.count(late)} were asked about")
     t.broker.says("client refused", "no memory for another question")
     seconds_until("counted", lambda: counter(t, "auth_over_limit") >= 10)
     t.connect(username="after")
