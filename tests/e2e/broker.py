@@ -32,10 +32,17 @@ PICK = sys.argv[1:]
 TESTS = []
 
 
+GIVEN_PORTS = set()
+
+
 def free_port():
-    """A port nobody listens on, below those the kernel gives to outgoing connections."""
+    """A port nobody listens on, below those the kernel gives to outgoing connections; another one
+    each time."""
     while True:
         port = random.randrange(20000, 32000)
+        if port in GIVEN_PORTS:
+            continue
+        GIVEN_PORTS.add(port)
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))

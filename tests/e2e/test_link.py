@@ -39,6 +39,8 @@ clientid = clink-eu-west
 topics = {eu_wants}
 """
 LIMIT = 2 * mqtt.WAIT
+# A filter that covers others stays for 30 s after its last subscriber.
+LINGER = 45
 numbers = itertools.count(1)
 
 
@@ -338,12 +340,12 @@ def sys_topics_do_not_cross(w):
 def the_publisher_is_told_that_somebody_far_wants_it(w):
     pub = w.connect(w.us)
     seconds_until("nobody of an earlier test wants it",
-                  lambda: pub.publish("reason", b"x", 1) == 0x10, LIMIT)
+                  lambda: pub.publish("reason", b"x", 1) == 0x10, LINGER)
     sub = w.subscribe(w.eu, "reason", 1)
     seconds_until("reason 0", lambda: pub.publish("reason", b"x", 1) == 0, LIMIT)
     sub.unsubscribe("reason")
     seconds_until("the route is withdrawn",
-                  lambda: pub.publish("reason", b"x", 1) == 0x10, LIMIT)
+                  lambda: pub.publish("reason", b"x", 1) == 0x10, LINGER)
 
 
 @quick
@@ -365,7 +367,7 @@ def routes_are_withdrawn_when_the_last_subscriber_goes(w):
         else:
             b.drop()
         seconds_until(f"withdrawn after {how}",
-                      lambda t=topic: pub.publish(t, b"x", 1) == 0x10, LIMIT)
+                      lambda t=topic: pub.publish(t, b"x", 1) == 0x10, LINGER)
 
 
 @quick
