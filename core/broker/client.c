@@ -218,8 +218,8 @@ static void on_disconnect(struct client *c, const struct packet_disconnect *p)
             return;
         }
         c->session->expiry = p->props.session_expiry;
-        if (c->session->expiry > c->stream.shard->limits->session_expiry)
-            c->session->expiry = c->stream.shard->limits->session_expiry;
+        if (c->session->expiry > client_expiry_max(c->stream.shard))
+            c->session->expiry = client_expiry_max(c->stream.shard);
     }
     client_log(c, 5, "client disconnected", close_reason_name(CLOSE_CLIENT));
     stream_close(&c->stream, CLOSE_CLIENT);

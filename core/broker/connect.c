@@ -485,13 +485,18 @@ static struct session *open_session(struct client *c, const struct packet_connec
     return create_session(s, id, user);
 }
 
+uint32_t client_expiry_max(const struct shard *s)
+{
+    return s->is_link ? 0 : s->limits->session_expiry;
+}
+
 static uint32_t expiry_of(const struct shard *s, const struct packet_connect *p)
 {
     uint32_t expiry = p->clean_start ? 0 : UINT32_MAX;
 
     if (p->protocol == MQTT_5)
         expiry = p->props.present & PROP_BIT(PROP_SESSION_EXPIRY) ? p->props.session_expiry : 0;
-    return expiry < s->limits->session_expiry ? expiry : s->limits->session_expiry;
+    return expiry < client_expiry_max(s) ? expiry : client_expiry_max(s);
 }
 
 /* When what the client has proven ends; UINT64_MAX: never. */
@@ -658,6 +663,8 @@ enum err client_on_connect(struct client *c, const struct packet_connect *p)
         reason = REASON_NOT_AUTHORIZED; /* the users have changed since it was asked */
     if (reason == REASON_SUCCESS && !speaker_may_be_here(c, p))
         reason = REASON_NOT_AUTHORIZED;
+    if (reason == REASON_SUCCESS && !speaker_may_take_over(c, id))
+        reason = REASON_CLIENT_ID_NOT_VALID;
     if (reason == REASON_SUCCESS) {
         reason = mounted_begin(c, id, user);
         if (reason != REASON_SUCCESS) {

@@ -85,6 +85,16 @@ bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
     return false;
 }
 
+bool speaker_may_take_over(const struct client *c, struct bytes id)
+{
+    const struct session *x = session_find(c->stream.shard, id);
+    const struct admission *a = c->admission;
+
+    if (!x || !x->client || !x->client->is_peer)
+        return true;
+    return c->is_peer && bytes_eq(bytes_of(a->user, a->user_count), session_user(x));
+}
+
 struct bytes speaker_cluster(struct bytes topic)
 {
     struct bytes rest = topic, level = {0};

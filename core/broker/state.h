@@ -489,6 +489,9 @@ bool mounted_reaches(const struct session *x, struct bytes filter);
 bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker);
 /* Finds it out for a client whose CONNECT has come. */
 void speaker_begin(struct client *c);
+/* Whether a client may have this id: that of a connection which has proven a link's peer_identity
+ * is for those who prove the same. */
+bool speaker_may_take_over(const struct client *c, struct bytes id);
 /* Whether a client may be where speaker_home has sent it. If not: counted, and said. */
 bool speaker_may_be_here(struct client *c, const struct packet_connect *p);
 /* The cluster in `$LINK/cluster/KIND/NAME...`; empty: there is none. */
@@ -547,6 +550,8 @@ bool client_still_holds(const struct client *c, struct bytes user);
 bool clients_judge(struct shard *s);
 /* Detaches the connection from its session; `will`: publish the will. */
 void client_leave_session(struct client *c, bool with_will);
+/* The longest session expiry: none on a link worker, where nobody comes back to a session. */
+uint32_t client_expiry_max(const struct shard *s);
 void session_end(struct shard *s, struct session *x);
 /* The session of this client id, or NULL. */
 struct session *session_find(struct shard *s, struct bytes id);
