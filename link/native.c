@@ -27,7 +27,7 @@ enum {
 #define NUMBER_BYTES_MAX 10u
 /* A batch's count is written into a place of this size, so it has leading zeros. */
 #define COUNT_BYTES 3u
-#define COUNT_MAX ((1u << 7 * COUNT_BYTES) - 1)
+_Static_assert(NATIVE_OPS_MAX < 1u << 7 * COUNT_BYTES, "the count has room");
 
 /* ---- reading ---- */
 
@@ -141,10 +141,16 @@ static uint32_t take_op(struct cursor *c, uint32_t before, uint8_t *filter, bool
 static void check_ops(struct cursor *c, uint64_t count)
 {
     uint32_t filter_bytes = 0;
+    uint64_t sum = 0;
     bool is_add;
 
-    while (count-- > 0 && !c->is_bad)
+    if (count > NATIVE_OPS_MAX)
+        c->is_bad = true;
+    while (count-- > 0 && !c->is_bad) {
         filter_bytes = take_op(c, filter_bytes, NULL, &is_add);
+        sum += filter_bytes;
+        c->is_bad |= sum > NATIVE_FILTERS_BYTES;
+    }
 }
 
 struct native_ops native_ops_begin(const struct native_frame *routes, uint8_t *filter)
@@ -202,10 +208,13 @@ static void take_record(struct cursor *c, struct native_record *out)
     out->payload = take_text(c, UINT32_MAX);
 }
 
-static void check_records(struct cursor *c, uint64_t count)
+/* Of a frame with so many bytes in `whole`. */
+static void check_records(struct cursor *c, uint64_t count, uint32_t whole)
 {
     struct native_record record;
 
+    if (count > 1 && whole > NATIVE_FRAME_BYTES)
+        c->is_bad = true;
     while (count-- > 0 && !c->is_bad)
         take_record(c, &record);
 }
@@ -265,7 +274,7 @@ static void take_window(struct cursor *c, struct native_frame *out)
     out->window.messages = take_number(c);
 }
 
-static void take_body(struct cursor *c, struct native_frame *out)
+static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out)
 {
     switch (out->kind) {
     case NATIVE_ROUTES:
@@ -293,7 +302,7 @@ static void take_body(struct cursor *c, struct native_frame *out)
         out->first = take_number_in(c, 1, UINT64_MAX);
         out->count = take_number_in(c, 1, UINT64_MAX - out->first);
         out->body = rest_of(c);
-        check_records(c, out->count);
+        check_records(c, out->count, whole);
         break;
     default:
         c->p = c->end; /* whatever a later version has there */
@@ -312,7 +321,7 @@ enum err native_frame_decode(struct bytes payload, struct native_frame *out)
         out->generation = take_number(&c);
         out->number = take_number(&c);
     }
-    take_body(&c, out);
+    take_body(&c, payload.n, out);
     return c.is_bad || c.p != c.end ? ERR_PEER : OK;
 }
 
@@ -422,13 +431,16 @@ enum err native_batch_add(struct native_batch *b, const struct native_op *op)
     rest.n -= common;
     if (common)
         rest.p += common;
-    if (b->count == COUNT_MAX || 1 + number_bytes(common) + text_bytes(rest) > b->room - b->size)
+    if (b->count == NATIVE_OPS_MAX ||
+        (b->count && b->filters_bytes + op->filter.n > NATIVE_FILTERS_BYTES) ||
+        1 + number_bytes(common) + text_bytes(rest) > b->room - b->size)
         return ERR_FULL;
     at = b->to + b->size;
     *at++ = op->is_add ? 0 : FLAG_DELETE;
     at = put_text(put_number(at, common), rest);
     bytes_put(b->filter + common, rest);
     b->filter_bytes = op->filter.n;
+    b->filters_bytes += op->filter.n;
     b->size = (uint32_t)(at - b->to);
     b->count++;
     return OK;

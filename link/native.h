@@ -43,8 +43,13 @@
 
 /* The highest version spoken here. */
 #define NATIVE_VERSION 1u
-/* Bytes of a frame, unless it holds one larger record alone. */
+/* Bytes of a MESSAGES frame, unless it holds one larger record alone. Beyond: ERR_PEER. */
 #define NATIVE_FRAME_BYTES (64u << 10)
+/* Operations in a ROUTES frame, and bytes of all their filters, which a frame can say in much
+ * fewer; a first one always may be. Who takes a frame must not be kept from other work for long.
+ * Beyond: ERR_PEER. */
+#define NATIVE_OPS_MAX 4000u
+#define NATIVE_FILTERS_BYTES (1u << 20)
 /* Bytes of a filter, a topic, a client id, a user name. Beyond: ERR_PEER. */
 #define NATIVE_TEXT_BYTES_MAX 65535u
 /* Bytes of a frame of any kind but ROUTES and MESSAGES. */
@@ -122,6 +127,7 @@ struct native_batch {
     uint32_t count;
     uint8_t *filter; /* the one before */
     uint32_t filter_bytes;
+    uint32_t filters_bytes; /* of all */
 };
 
 /* Starts a frame in to[0..room); `filter` as in native_ops_begin. ERR_FULL: it does not fit. */

@@ -66,7 +66,7 @@ static enum wants_taken take_op(void *arg, bool is_add, struct bytes filter)
     struct native_batch *batch = arg;
     struct native_op op = {.is_add = is_add, .filter = filter};
 
-    if (batch->size >= NATIVE_FRAME_BYTES || batch->count == ROUTE_STREAM_OPS_MAX)
+    if (batch->size >= NATIVE_FRAME_BYTES)
         return WANTS_NO_ROOM;
     if (native_batch_add(batch, &op) == OK)
         return WANTS_TAKEN;

@@ -18,8 +18,6 @@
 #define ROUTE_STREAM_BEAT_MS 5000u
 /* Bytes that may wait to leave before more operations are written. */
 #define ROUTE_STREAM_WAITING_BYTES (256u << 10)
-/* Operations in one frame: who takes them all at once must not be kept from other work. */
-#define ROUTE_STREAM_OPS_MAX 4000u
 /* Bytes of a frame; one operation always fits. */
 #define ROUTE_STREAM_FRAME_BYTES (128u << 10)
 

@@ -260,6 +260,104 @@ TEST(native_batch_says_when_not_even_its_head_fits)
 }
 
 /* The key is part of the protocol: these sums may never change. */
+static uint8_t *put_varint(uint8_t *to, uint32_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
+/* A ROUTES frame of `count` ops, the first with so many bytes, each other with `common` of it. */
+static enum err decode_routes(uint32_t count, uint32_t first_bytes, uint32_t common)
+{
+    uint8_t *frame = calloc(1, first_bytes + 16 + 5 * (size_t)count), *to = frame;
+    struct native_frame f;
+    enum err err;
+
+    assert_non_null(frame);
+    *to++ = NATIVE_ROUTES;
+    *to++ = 1; /* generation */
+    *to++ = 1; /* number */
+    to = put_varint(to, count);
+    for (uint32_t i = 0; i < count; i++) {
+        *to++ = 0; /* an add */
+        to = put_varint(to, i ? common : 0);
+        to = put_varint(to, i ? 0 : first_bytes);
+        to += i ? 0 : first_bytes;
+    }
+    err = native_frame_decode(bytes_of(frame, (size_t)(to - frame)), &f);
+    free(frame);
+    return err;
+}
+
+TEST(native_routes_that_would_take_too_long_are_refused)
+{
+    assert_int_equal(decode_routes(NATIVE_OPS_MAX, 1, 1), OK);
+    assert_int_equal(decode_routes(NATIVE_OPS_MAX + 1, 1, 1), ERR_PEER);
+    assert_int_equal(decode_routes(16, 65535, 65535), OK);
+    assert_int_equal(decode_routes(17, 65535, 65535), ERR_PEER);
+    assert_int_equal(decode_routes(1, 65535, 0), OK);
+}
+
+TEST(native_batch_says_no_more_than_may_be_taken)
+{
+    static uint8_t filter[65535], before[NATIVE_TEXT_BYTES_MAX], to[128u << 10];
+    struct native_op op = {.is_add = true, .filter = bytes_of(filter, sizeof(filter))};
+    struct native_batch b;
+    struct native_frame f;
+
+    assert_int_equal(native_batch_begin(&b, 1, 1, before, to, sizeof(to)), OK);
+    while (native_batch_add(&b, &op) == OK)
+        ;
+    assert_int_equal(b.count, 16);
+    assert_int_equal(native_frame_decode(bytes_of(to, native_batch_end(&b)), &f), OK);
+    op.filter = bytes_of(filter, 1);
+    assert_int_equal(native_batch_begin(&b, 1, 1, before, to, sizeof(to)), OK);
+    while (native_batch_add(&b, &op) == OK)
+        ;
+    assert_int_equal(b.count, NATIVE_OPS_MAX);
+    assert_int_equal(native_frame_decode(bytes_of(to, native_batch_end(&b)), &f), OK);
+}
+
+/* A MESSAGES frame of that size with so many records. */
+static enum err decode_messages(uint32_t bytes, uint32_t count)
+{
+    uint8_t *frame = calloc(1, bytes), *to = frame;
+    struct native_frame f;
+    enum err err;
+
+    assert_non_null(frame);
+    to = native_messages_put_head(to, 1, count);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t left = i + 1 < count ? 0 : bytes - (uint32_t)(to - frame) - 9;
+
+        *to++ = 0; /* flags */
+        *to++ = 5; /* protocol */
+        *to++ = 0; /* stamp */
+        to = put_varint(to, 1);
+        *to++ = 't';
+        *to++ = 0; /* properties */
+        if (i + 1 < count) {
+            *to++ = 0;
+            continue;
+        }
+        for (uint32_t k = 0; k < 2; k++, left >>= 7)
+            *to++ = (uint8_t)((left & 0x7F) | 0x80);
+        *to++ = (uint8_t)left;
+    }
+    err = native_frame_decode(bytes_of(frame, bytes), &f);
+    free(frame);
+    return err;
+}
+
+TEST(native_messages_that_would_take_too_long_are_refused)
+{
+    assert_int_equal(decode_messages(NATIVE_FRAME_BYTES, 2), OK);
+    assert_int_equal(decode_messages(NATIVE_FRAME_BYTES + 1, 2), ERR_PEER);
+    assert_int_equal(decode_messages(NATIVE_FRAME_BYTES + 1, 1), OK);
+}
+
 TEST(native_digests_are_those_numbers)
 {
     struct hash_key k = native_digest_key(1754550001000u, 3);
