@@ -181,10 +181,15 @@ bool carrier_is_up(const struct carrier *c)
 
 /* ---- theirs ---- */
 
-static void on_open(struct carrier *c, const struct channel *from, const struct native_frame *f)
+static void on_open(struct carrier *c, const struct channel *from, const struct native_frame *f,
+                    const char **fault)
 {
     struct native_frame opened;
 
+    if (channel_eq(&c->from, from) || !channel_takes_answers(from)) {
+        *fault = "a second OPEN on one connection";
+        return;
+    }
     c->from = *from;
     c->from_boot = f->boot;
     c->taken_below = 0;
@@ -240,12 +245,15 @@ bool carrier_take(struct carrier *c, const struct channel *from, const struct na
     *fault = NULL;
     switch (f->kind) {
     case NATIVE_OPEN:
-        on_open(c, from, f);
+        on_open(c, from, f, fault);
         return true;
     case NATIVE_MESSAGES:
         return on_messages(c, from, f, fault);
     case NATIVE_OPENED:
-        if (channel_eq(&c->to, from) && outstream_rewind(&c->out, f, channel_frame_max(from)) != OK)
+        if (channel_eq(&c->to, from) && c->out.is_open)
+            *fault = "a second OPENED on one connection"; /* all of it would be sent again */
+        else if (channel_eq(&c->to, from) &&
+                 outstream_rewind(&c->out, f, channel_frame_max(from)) != OK)
             *fault = "an OPENED for what was never sent";
         return true;
     case NATIVE_ACK:
@@ -262,7 +270,7 @@ void carrier_run(struct carrier *c)
 {
     struct native_frame ack;
 
-    if (instream_ack(&c->in, &ack))
+    if (channel_takes_answers(&c->from) && instream_ack(&c->in, &ack))
         (void)send_control(&c->from, &ack); /* if it is gone: OPENED will say it */
     pump(c);
 }

@@ -52,6 +52,11 @@ uint32_t channel_waiting(const struct channel *c)
     return s ? s->outq.bytes : UINT32_MAX;
 }
 
+bool channel_takes_answers(const struct channel *c)
+{
+    return c->host && channel_waiting(c) < 2ull * c->host->limits->outq_bytes; /* messages take half of that */
+}
+
 static struct bytes topic_of(const struct channel *c, uint8_t to[TOPIC_ROOM])
 {
     uint32_t size;

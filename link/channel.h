@@ -35,6 +35,10 @@ uint32_t channel_frame_max(const struct channel *c);
 /* Bytes that wait to leave; UINT32_MAX: it is gone. */
 uint32_t channel_waiting(const struct channel *c);
 
+/* Whether an answer may be put behind what waits: who asks and asks without reading must not make
+ * more and more wait. */
+bool channel_takes_answers(const struct channel *c);
+
 /* Begins a frame of `frame_bytes` bytes, at most channel_frame_max; as many must follow at once.
  * ERR_NONE: it is gone. ERR_MEMORY: it is given up. */
 MUST_USE enum err channel_begin(const struct channel *c, uint32_t frame_bytes);

@@ -364,6 +364,10 @@ static void on_publish(struct dialer *d, const struct packet_publish *p)
         return;
     }
     if (p->qos == 1) {
+        if (d->stream.outq.bytes > 2ull * d->host->limits->outq_bytes) {
+            dialer_fail(d, "it does not read our acknowledgements");
+            return;
+        }
         to = dialer_room(d, ack_size(MQTT_5, REASON_SUCCESS, (struct bytes){0}));
         if (!to)
             return;

@@ -62,7 +62,7 @@ void intake_run(struct intake *in, bool is_behind)
     uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
     uint32_t size;
 
-    if (!in->ack_due || is_behind)
+    if (!in->ack_due || is_behind || !channel_takes_answers(&in->channel))
         return;
     in->ack_due = false;
     if (native_frame_encode(&f, frame, sizeof(frame), &size) != OK)

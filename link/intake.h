@@ -50,8 +50,8 @@ void intake_gone(struct intake *in, const struct channel *channel);
 MUST_USE enum err intake_take(struct intake *in, struct announced_actor *actor,
                               const struct native_frame *f);
 
-/* Sends the acknowledgement that is due, unless `is_behind`: what was applied is not yet in force.
- * Once per turn. */
+/* Sends the acknowledgement that is due, unless `is_behind`: what was applied is not yet in force;
+ * or the other side does not read. Once per turn. */
 void intake_run(struct intake *in, bool is_behind);
 
 #endif

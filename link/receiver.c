@@ -152,7 +152,9 @@ static enum err reply(struct receiver *r, const struct link_packet *packet, stru
     put_be16(props + 1, (uint16_t)packet->correlation.n);
     bytes_put(props + 3, packet->correlation);
     p.props = bytes_of(props, packet->correlation.n + 3);
-    if (channel_publish(&channel, &p) == ERR_FULL)
+    if (!channel_takes_answers(&channel))
+        channel_fail(&channel, "it does not read our answers");
+    else if (channel_publish(&channel, &p) == ERR_FULL)
         channel_fail(&channel, "it takes no packets large enough for our answer");
     return OK; /* or it is gone */
 }

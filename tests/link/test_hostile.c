@@ -1,0 +1,337 @@
+/* tests/link/test_hostile.c -- who is let in as a broker of ours, and means harm. */
+#include "link/emqx.h"
+#include "link/native.h"
+#include "tests/link/worlds.h"
+
+#define OUTQ_BYTES (64u << 10)
+#define BOUND (4 * OUTQ_BYTES) /* of what may wait for one connection */
+
+/* A world "alpha" that knows "beta"; nothing is dialled successfully. */
+static struct world *alone(void)
+{
+    struct world *w = world_make("alpha", 1001);
+
+    worlds_dialect = DIALECT_AUTO;
+    w->cfg.limits.outq_bytes = OUTQ_BYTES;
+    world_link(w, "beta", 3000, "t/#");
+    world_start(w);
+    worlds_settle();
+    return w;
+}
+
+/* A connection to the link worker, as one with a LINK_PROPERTY is, before its CONNECT. */
+static struct wire *wire_to_links(struct world *w)
+{
+    struct wire *k = wire_make();
+    struct client *c;
+
+    shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
+    c = client_open(shard_of(w, WORLD_LINKS), 0, "in memory", 2, w->admission, k);
+    assert_non_null(c);
+    w->admission = NULL;
+    k->world[1] = w;
+    k->home = WORLD_LINKS;
+    k->stream[1] = client_stream(c);
+    k->stream[1]->conn = k;
+    k->is_opened = true;
+    return k;
+}
+
+static void greet(struct wire *k, const char *id, uint32_t session_expiry)
+{
+    struct connect_out c = {.protocol = MQTT_5,
+                            .clean_start = true,
+                            .client_id = bytes_str(id),
+                            .has_session_expiry = session_expiry > 0,
+                            .session_expiry = session_expiry,
+                            .user_property_name = BYTES_LIT(LINK_PROPERTY),
+                            .user_property_value = BYTES_LIT("beta")};
+    uint8_t b[512];
+
+    wire_send(k, b, connect_put(b, &c));
+    worlds_settle();
+}
+
+/* Somebody who says that it is "beta". */
+static struct wire *speaker(struct world *w, const char *id)
+{
+    struct wire *k = wire_to_links(w);
+
+    greet(k, id, 0);
+    assert_int_equal(wire_expect(k, PACKET_CONNACK)->connack.reason, 0);
+    return k;
+}
+
+static void put_frame(struct wire *k, struct bytes frame)
+{
+    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/native/beta"), .payload = frame};
+
+    wire_publish(k, &p);
+}
+
+static void put_control(struct wire *k, const struct native_frame *f)
+{
+    uint8_t b[NATIVE_CONTROL_BYTES_MAX];
+    uint32_t n;
+
+    assert_int_equal(native_frame_encode(f, b, sizeof(b), &n), OK);
+    put_frame(k, bytes_of(b, n));
+}
+
+static void put_open(struct wire *k, uint64_t boot)
+{
+    struct native_frame f = {.kind = NATIVE_OPEN, .boot = boot, .first = 1};
+
+    put_control(k, &f);
+}
+
+/* An introduction as `target` knows itself, with the native dialect. */
+static void put_introduction(struct wire *k, const char *target)
+{
+    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
+                             .actor = BYTES_LIT("1"),
+                             .incarnation = 7,
+                             .version = 1,
+                             .native = 1,
+                             .target = bytes_str(target)};
+    uint8_t payload[256], props[256], *to = props;
+    struct bytes response = BYTES_LIT("$LINK/cluster/resp/beta/1");
+    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/route/beta"), .packet_id = 3};
+    uint32_t n;
+
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    *to++ = 0x08;
+    to = bytes_put(put_be16(to, (uint16_t)response.n), response);
+    *to++ = 0x09;
+    to = bytes_put(put_be16(to, 2), BYTES_LIT("xy"));
+    p.props = bytes_of(props, (size_t)(to - props));
+    p.payload = bytes_of(payload, n);
+    wire_publish(k, &p);
+}
+
+static void introduce(struct wire *k)
+{
+    put_introduction(k, "alpha");
+    worlds_settle();
+    wire_expect(k, PACKET_PUBLISH);
+}
+
+/* Bytes that wait for a connection; 0: it was cut off. */
+static uint32_t waiting_for(const struct wire *k)
+{
+    return k->stream[1] ? k->stream[1]->outq.bytes : 0;
+}
+
+/* ---- who does not read ---- */
+
+TEST(hostile_beats_whose_answers_nobody_reads_do_not_pile_up)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+    struct native_frame f = {.kind = NATIVE_BEAT, .generation = 1};
+
+    introduce(k);
+    k->reads = false;
+    for (uint32_t i = 0; i < 20000; i++) {
+        f.number = i + 1;
+        put_control(k, &f);
+        turn(w, WORLD_LINKS); /* an answer in each */
+    }
+    assert_true(waiting_for(k) < BOUND);
+    k->reads = true;
+    stream_touch(k->stream[1]);
+    worlds_settle();
+    f.number++;
+    put_control(k, &f); /* who reads again is told again */
+    worlds_settle();
+    assert_true(k->n[0] > 0 && k->stream[1]);
+    worlds_end();
+}
+
+TEST(hostile_openings_whose_answers_nobody_reads_end)
+{
+    struct world *w = alone();
+    struct wire *k[2] = {speaker(w, "b:1"), speaker(w, "b:2")};
+
+    k[0]->reads = k[1]->reads = false;
+    for (uint32_t i = 0; i < 20000; i++) {
+        put_open(k[i % 2], i + 1); /* the newest is the other one each time */
+        if (i % 1000 == 0)
+            worlds_settle();
+    }
+    worlds_settle();
+    assert_true(waiting_for(k[0]) < BOUND && waiting_for(k[1]) < BOUND);
+    worlds_end();
+}
+
+TEST(hostile_second_opening_on_one_connection_ends_it)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+
+    put_open(k, 1);
+    worlds_settle();
+    wire_expect(k, PACKET_PUBLISH);
+    put_open(k, 2);
+    worlds_settle();
+    assert_int_equal(wire_expect(k, PACKET_DISCONNECT)->disconnect.reason, 0x83);
+    worlds_end();
+}
+
+TEST(hostile_introductions_whose_refusals_nobody_reads_end)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+
+    k->reads = false;
+    for (uint32_t i = 0; i < 10000 && k->stream[1]; i++) {
+        put_introduction(k, "gamma");
+        if (i % 100 == 0)
+            worlds_settle();
+    }
+    worlds_settle();
+    assert_true(waiting_for(k) < BOUND);
+    worlds_end();
+}
+
+/* ---- sessions ---- */
+
+TEST(hostile_session_with_an_expiry_does_not_stay_with_the_links)
+{
+    struct world *w = alone();
+    struct wire *k = wire_to_links(w);
+    const struct packet *p;
+
+    greet(k, "b:1", 3600);
+    p = wire_expect(k, PACKET_CONNACK);
+    assert_int_equal(p->connack.reason, 0);
+    assert_true(p->connack.props.present & PROP_BIT(PROP_SESSION_EXPIRY));
+    assert_int_equal(p->connack.props.session_expiry, 0);
+    assert_int_equal(WORLD_COUNT(w, sessions), 1);
+    wire_drop(k);
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, sessions), 0);
+    worlds_end();
+}
+
+TEST(hostile_session_is_not_lengthened_in_parting)
+{
+    struct world *w = alone();
+    struct wire *k = wire_to_links(w);
+    static const uint8_t bye[] = {0xE0, 7, 0, 5, 0x11, 0, 0, 0x0E, 0x10};
+
+    greet(k, "b:1", 3600);
+    wire_expect(k, PACKET_CONNACK);
+    wire_send(k, bye, bye + sizeof(bye));
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, sessions), 0);
+    worlds_end();
+}
+
+/* The next connection has proven this user name. */
+static void prove(struct world *w, const char *user)
+{
+    size_t n = strlen(user);
+
+    w->admission = calloc(1, sizeof(*w->admission) + n);
+    assert_non_null(w->admission);
+    w->admission->has_user = true;
+    w->admission->user_count = (uint16_t)n;
+    memcpy(w->admission->user, user, n);
+}
+
+TEST(hostile_client_does_not_take_the_place_of_a_proven_peer)
+{
+    struct world *w = world_make("alpha", 1001);
+    struct wire *real, *fake, *again;
+
+    worlds_dialect = DIALECT_AUTO;
+    world_link(w, "beta", 3000, "t/#")->peer_identity = "cluster-b";
+    world_start(w);
+    prove(w, "cluster-b");
+    real = speaker(w, "b:1");
+    fake = wire_to_links(w);
+    greet(fake, "b:1", 0);
+    assert_int_equal(wire_expect(fake, PACKET_CONNACK)->connack.reason,
+                     REASON_CLIENT_ID_NOT_VALID);
+    introduce(real); /* it is still there */
+    prove(w, "cluster-b");
+    again = speaker(w, "b:1"); /* and it may come again */
+    assert_int_equal(wire_expect(real, PACKET_DISCONNECT)->disconnect.reason,
+                     REASON_SESSION_TAKEN_OVER);
+    introduce(again);
+    worlds_end();
+}
+
+/* ---- what we send ---- */
+
+/* The wire of a connection that `w` has opened for messages. */
+static struct wire *wire_of_messages(struct world *w, struct peer *p)
+{
+    struct wire *k = p->forwarders[0].dialer.stream.conn;
+
+    assert_true(k->world[0] == w);
+    return k;
+}
+
+/* As if the server had said it. */
+static void say_to_dialer(struct wire *k, const struct native_frame *f)
+{
+    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/native/beta")};
+    uint8_t b[NATIVE_CONTROL_BYTES_MAX], packet[256], *to;
+    uint32_t n;
+
+    assert_int_equal(native_frame_encode(f, b, sizeof(b), &n), OK);
+    p.payload = bytes_of(b, n);
+    to = bytes_put(publish_put_header(packet, MQTT_5, &p), p.payload);
+    wire_put(k, 0, packet, (size_t)(to - packet));
+    worlds_settle();
+}
+
+TEST(hostile_peer_that_answers_our_opening_again_ends)
+{
+    struct world *alpha = world_make("alpha", 1001), *beta = world_make("beta", 1002);
+    struct native_frame f = {.kind = NATIVE_OPENED};
+    struct peer *p;
+
+    worlds_dialect = DIALECT_AUTO;
+    world_link(alpha, "beta", 1002, "#");
+    world_link(beta, "alpha", 1001, "#");
+    world_start(alpha);
+    world_start(beta);
+    worlds_settle();
+    p = world_peer(alpha, "beta");
+    assert_true(p->is_up && p->carrier.out.is_open);
+    f.boot = p->host->boot;
+    f.window = (struct native_window){1000, 1000};
+    say_to_dialer(wire_of_messages(alpha, p), &f);
+    assert_true(world_said(alpha, "a second OPENED on one connection"));
+    worlds_end();
+}
+
+TEST(hostile_server_that_reads_no_acknowledgement_ends)
+{
+    struct world *alpha = world_make("alpha", 1001), *beta = world_make("beta", 1002);
+    struct publish_out m = {.topic = BYTES_LIT("x"), .qos = 1, .packet_id = 7};
+    struct wire *k;
+    uint8_t packet[64];
+    uint8_t *end = publish_put_header(packet, MQTT_5, &m);
+
+    worlds_dialect = DIALECT_AUTO;
+    alpha->cfg.limits.outq_bytes = OUTQ_BYTES;
+    world_link(alpha, "beta", 1002, "#");
+    world_link(beta, "alpha", 1001, "#");
+    world_start(alpha);
+    world_start(beta);
+    worlds_settle();
+    k = wire_of_messages(alpha, world_peer(alpha, "beta"));
+    k->reads = false;
+    for (uint32_t i = 0; i < 4 * BOUND / 4 && k->stream[0]; i++) {
+        wire_put(k, 0, packet, (size_t)(end - packet));
+        if (i % 10000 == 0)
+            turn(alpha, WORLD_LINKS);
+    }
+    turn(alpha, WORLD_LINKS);
+    assert_true(world_said(alpha, "it does not read our acknowledgements"));
+    worlds_end();
+}
