@@ -54,7 +54,8 @@ uint32_t channel_waiting(const struct channel *c)
 
 bool channel_takes_answers(const struct channel *c)
 {
-    return c->host && channel_waiting(c) < 2ull * c->host->limits->outq_bytes; /* messages take half of that */
+    /* messages take half of that */
+    return c->host && channel_waiting(c) < 2ull * c->host->limits->outq_bytes;
 }
 
 static struct bytes topic_of(const struct channel *c, uint8_t to[TOPIC_ROOM])
