@@ -89,29 +89,39 @@ static bool was_refused(struct wants *w, struct bytes group, struct bytes filter
     return true;
 }
 
-/* Makes what the routes of a subscription need; what is new is in no place yet. */
+/* Frees those of the first routes that are in no place: they have just been made. */
+static void unmake_all(struct wants *w, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes text = w->imports.found[i];
+        struct want *x = want_find(w, text, hash_bytes(&w->key, text));
+
+        if (x && x->place == WANT_NONE)
+            want_free(w, x);
+    }
+}
+
+/* Makes what the routes of a subscription need; what is new is in no place yet. Nor is what was
+ * forgotten, lest it be freed to make room for another one. */
 static enum err make_all(struct wants *w, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t hash = hash_bytes(&w->key, w->imports.found[i]);
+        struct want *x = want_find(w, w->imports.found[i], hash);
         uint32_t budget = 1;
         enum err e;
 
-        if (want_find(w, w->imports.found[i], hash))
+        if (x && x->place == WANT_STALE)
+            want_leave(w, x);
+        if (x)
             continue;
         if (w->table.count >= w->routes_max)
             want_free_stale(w, &budget);
         e = w->table.count < w->routes_max ? want_make(w, w->imports.found[i], hash) : ERR_FULL;
-        if (e == OK)
-            continue;
-        for (uint32_t k = 0; k < i; k++) {
-            struct bytes text = w->imports.found[k];
-            struct want *x = want_find(w, text, hash_bytes(&w->key, text));
-
-            if (x && x->place == WANT_NONE)
-                want_free(w, x);
+        if (e != OK) {
+            unmake_all(w, i);
+            return e;
         }
-        return e;
     }
     return OK;
 }

@@ -676,6 +676,26 @@ TEST(wants_what_was_forgotten_makes_room)
     wants_destroy(x.w);
 }
 
+/* What was forgotten is wanted again, and must not be what makes room for its neighbour. */
+TEST(wants_room_is_not_made_of_what_the_same_subscription_needs)
+{
+    struct end x = make("a", "b", 1);
+
+    add(&x, "a");
+    drain(&x);
+    del(&x, "a");
+    forget(&x);
+    assert_int_equal(wants_add(x.w, BYTES_LIT(""), BYTES_LIT("+")), ERR_FULL);
+    wants_remove(x.w, BYTES_LIT(""), BYTES_LIT("+"), x.now);
+    assert_int_equal(wants_state(x.w).wanted, 0);
+    assert_int_equal(wants_state(x.w).held, 0);
+    add(&x, "a");
+    x.peer.is_fresh = true;
+    drain(&x);
+    check_peer(&x, "a");
+    wants_destroy(x.w);
+}
+
 /* ---- more than one slice ---- */
 
 /* What a frame without end was offered, in its order. */
