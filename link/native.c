@@ -466,15 +466,17 @@ uint8_t *native_messages_put_head(uint8_t *to, uint64_t first, uint32_t count)
     return put_number(put_number(to, first), count);
 }
 
-/* What of its expiry is left; 0: it never expires. */
+/* What of its expiry is left, at least 1; 0: it never expires. It is rounded to the nearest second
+ * as it is towards clients: our turn may have begun before the publisher's, and then a little more
+ * is left than it had at first. */
 static uint64_t seconds_left(const struct message *m, uint64_t now_ms)
 {
     uint64_t left;
 
     if (!m->expires_ms)
         return 0;
-    left = m->expires_ms > now_ms ? (m->expires_ms - now_ms + 999) / 1000 : 1;
-    return left < UINT32_MAX ? left : UINT32_MAX;
+    left = m->expires_ms > now_ms ? (m->expires_ms - now_ms + 500) / 1000 : 0;
+    return left == 0 ? 1 : left < UINT32_MAX ? left : UINT32_MAX;
 }
 
 uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms)

@@ -146,7 +146,7 @@ struct hash_key native_digest_key(uint64_t incarnation, uint64_t generation);
 struct native_record {
     uint64_t sequence;
     uint64_t stamp_ms; /* wall clock when it was published there */
-    uint32_t expiry_s; /* seconds left, rounded up; 0: never */
+    uint32_t expiry_s; /* seconds left, rounded, at least 1; 0: never */
     uint8_t qos;
     bool retain;
     uint8_t protocol; /* of the publisher: 3, 4, 5 */
