@@ -24,6 +24,9 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     s->dirty_last = &s->dirty_first;
     s->due.last = &s->due.first;
     s->interest_last = &s->interest_first;
+    s->barrier_asks.last = &s->barrier_asks.first;
+    s->barrier_answers.last = &s->barrier_answers.first;
+    s->link_routes.generation = 1;
     arena_init(&s->arena);
     timer_wheel_init(&s->timers, now_ms, s);
     slab_init(&s->clients, sizeof(struct client), SLOTS_MAX);
@@ -81,10 +84,8 @@ static void forget_waiting(struct filter_wait *w)
         struct filter_wait *next = w->next;
         struct suback *a = w->suback;
 
-        if (--a->waiting == 0) {
-            free(a->waits);
-            free(a);
-        }
+        if (--a->waiting == 0)
+            suback_free(a);
         w = next;
     }
 }
@@ -124,13 +125,7 @@ static void shard_destroy(struct shard *s)
     slab_fini(&s->clients);
     filters_fini(&s->filters);
     topic_cache_destroy(s->topics);
-    while (s->interest_first) {
-        struct interest_due *d = s->interest_first;
-
-        s->interest_first = d->next;
-        free(d->msg.text);
-        free(d);
-    }
+    interest_fini(s);
     free(s->acks);
     outq_pool_fini(&s->pool);
     arena_fini(&s->arena);
@@ -219,6 +214,8 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
         abandon_handoff(owner, ((struct msg_pointer *)record)->p);
     else if (*type == MSG_INTEREST)
         free(((struct msg_interest *)record)->text);
+    else if (*type == MSG_BARRIER_ASK || *type == MSG_BARRIER || *type == MSG_BARRIER_DONE)
+        barrier_forget(((struct msg_pointer *)record)->p);
     return true;
 }
 

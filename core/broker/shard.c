@@ -135,6 +135,12 @@ static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type
     case MSG_RETAINED_END:
         shard_on_retained_end(s, from, record);
         return true;
+    case MSG_BARRIER:
+        shard_on_barrier(s, record);
+        return true;
+    case MSG_BARRIER_DONE:
+        shard_on_barrier_done(s, record);
+        return true;
     default:
         CHECK(type == MSG_INTEREST);
         return on_interest(s, record);
@@ -170,6 +176,9 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
         return on_handoff(s, record);
     case MSG_KICK:
         return on_kick(s, record);
+    case MSG_BARRIER_ASK:
+        shard_on_barrier_ask(s, record);
+        return true;
     default:
         CHECK(kind == MAIL_ANSWER);
         return on_answer(s, from, record, type);
@@ -257,25 +266,6 @@ bool shard_hold_routes(struct shard *s, int64_t bytes)
 bool shard_run_timers(struct shard *s)
 {
     return timer_advance(&s->timers, s->now_ms, TIMER_BUDGET);
-}
-
-static bool interest_run(struct shard *s)
-{
-    struct interest_due *d;
-
-    while ((d = s->interest_first)) {
-        struct msg_interest *m =
-            mail_post(s->cluster->mail, s->number, d->to, MAIL_ANSWER, sizeof *m);
-
-        if (!m)
-            return true;
-        *m = d->msg;
-        s->interest_first = d->next;
-        if (!s->interest_first)
-            s->interest_last = &s->interest_first;
-        free(d);
-    }
-    return false;
 }
 
 uint64_t shard_end_turn(struct shard *s, bool *more)

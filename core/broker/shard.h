@@ -90,6 +90,7 @@ struct log_event {
 #define LINK_PROPERTY "causeway-link"
 
 struct link_packet;
+struct barrier;
 
 /* Names a client to the link layer, also when it is gone. */
 struct client_name {
@@ -148,6 +149,9 @@ struct shard_hooks {
     bool (*link_packet)(void *link, const struct link_packet *packet);
     /* A local filter (group empty: not shared) got its first subscriber or lost its last one. */
     void (*interest)(void *link, struct bytes group, struct bytes filter, bool is_added);
+    /* Somebody has subscribed and wants to know when all connected remote clusters have the filter
+     * in force: to be answered by shard_barrier_done, now or later. The texts live until then. */
+    void (*barrier)(void *link, struct barrier *b, struct bytes group, struct bytes filter);
     /* A client that lives on this link worker (shard_link_stream) is gone. */
     void (*link_gone)(void *link, struct client_name who);
 };
@@ -199,6 +203,7 @@ struct cluster_config {
     struct acl *acl;                /* NULL: everything is allowed. Every shard takes a reference */
     struct scram_users *scram;      /* NULL: no enhanced authentication. Shards take references */
     const struct scram_crypt *scram_crypt; /* with `scram`, also a later one; outlives the shards */
+    bool suback_linked;       /* SUBACK waits for the remote clusters that are connected */
     bool acl_check_subscribe; /* a subscription that could never bring anything is refused */
     bool check_retain_source; /* retained messages vanish with their publisher's right to write;
                                * what was retained while there was no ACL is taken as allowed */
@@ -281,6 +286,13 @@ bool shard_hold_routes(struct shard *s, int64_t bytes);
  * done it. ERR_FULL/ERR_MEMORY: not now, try again. */
 MUST_USE enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter,
                                    bool is_added);
+/* A point among the calls of shard_link_route: those made so far. */
+uint64_t shard_link_routes_asked(struct shard *s);
+/* Whether all that were asked for by then are in force: every worker sees them, or nobody can have
+ * them. This comes true in bounded time, also while more is asked for all the time. */
+bool shard_link_routes_in_force(const struct shard *s, uint64_t asked);
+/* Answers a question of hooks.barrier. `is_late`: not all have it, and it is not waited for. */
+void shard_barrier_done(struct shard *s, struct barrier *b, bool is_late);
 /* Publishes a message that came over a link (p->from_link is set by it). ERR_FULL: not now.
  * *matched: somebody here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);

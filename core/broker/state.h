@@ -75,10 +75,30 @@ struct due_list {
     uint32_t count;
 };
 
-struct interest_due { /* a MSG_INTEREST that found no room */
+struct interest_due { /* a MSG_INTEREST or MSG_BARRIER that found no room */
     struct interest_due *next;
+    struct barrier *barrier; /* this is part of it; NULL: a MSG_INTEREST */
     uint16_t to;
     struct msg_interest msg;
+};
+
+/* The question of a SUBSCRIBE to one link worker: have all remote clusters that are connected this
+ * filter in force? One block that goes round, so that no answer can fail for want of memory: from
+ * the session's worker to the owner of the filter's partition, there behind all that it has told of
+ * the filter, to the link worker, and back. */
+struct barrier {
+    struct barrier *next; /* in `barriers` of the suback, `barrier_asks` or `barrier_answers` */
+    struct interest_due due;
+    struct suback *suback; /* only the session's worker looks into it */
+    uint16_t home, owner;
+    bool is_late; /* the answer: it was not waited for any longer */
+    uint32_t group_count, filter_count;
+    uint8_t text[]; /* group, filter */
+};
+
+/* First in, first out. */
+struct barrier_list {
+    struct barrier *first, **last;
 };
 
 struct suback_entry {
@@ -89,13 +109,23 @@ struct suback_entry {
     bool wants_retained;
 };
 
-/* A SUBSCRIBE that waits until all its filters are visible. */
+/* A SUBSCRIBE that waits until all its filters are visible, and then, with `suback = linked`, until
+ * remote clusters have them. */
 struct suback {
     struct handle client, session;
     uint32_t waiting, count;
     uint16_t packet_id;
+    bool is_late;              /* not all remote clusters are known to have the filters */
+    struct barrier *barriers;  /* to be asked when all are visible here; then they are `waiting` */
     struct filter_wait *waits; /* count of them, one block */
     struct suback_entry entries[];
+};
+
+/* Routes of links that are not in force yet: link_routes.c. */
+struct link_routes {
+    uint64_t generation; /* of those that are asked for now: 1, 2, ... */
+    uint32_t open[2];    /* by generation: of this one and the one before */
+    bool must_close;     /* the next one begins when the one before is in force */
 };
 
 struct shard {
@@ -141,6 +171,8 @@ struct shard {
     struct ask *ask_todo;
     struct due_list due;
     struct interest_due *interest_first, **interest_last;
+    struct barrier_list barrier_asks, barrier_answers;
+    struct link_routes link_routes; /* a link worker's */
     /* acknowledgements, in order */
     struct store store;
     struct store_nothing store_nothing;
@@ -325,8 +357,30 @@ void shard_on_route_done(struct shard *s, const struct msg_route_done *m);
 void filter_sync(struct shard *s, struct filter *f);
 bool subscribe_run(struct shard *s); /* requests that found no room; true: some are left */
 void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused);
+/* Sends the SUBACK and frees it. */
+void suback_send(struct shard *s, struct suback *a);
+/* Frees one that nobody waits for any more. */
+void suback_free(struct suback *a);
+/* A filter of this worker, without subscribers.  NULL: no memory or the bound. */
+struct filter *filter_create(struct shard *s, struct bytes text, uint64_t hash);
+/* The filter is in force, or nobody wants it: no link waits for it (link_routes.c). */
+void link_route_settled(struct shard *s, struct filter *f);
+
+/* ---- what link workers hear (interest.c) ---- */
 /* Tells link workers that a filter got its first local subscriber or lost its last. */
 void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added);
+/* Makes the questions for a filter that is being subscribed to, where `suback = linked`. */
+void barriers_make(struct shard *s, struct suback *a, struct bytes group, struct bytes filter);
+/* Asks them: suback_send follows. */
+void barriers_ask(struct shard *s, struct suback *a);
+void shard_on_barrier_ask(struct shard *s, const struct msg_pointer *m);
+void shard_on_barrier(struct shard *s, const struct msg_pointer *m);
+void shard_on_barrier_done(struct shard *s, const struct msg_pointer *m);
+/* Posts what waits for room; true: some is left. */
+bool interest_run(struct shard *s);
+/* Forgets what waits, and one question: no worker runs any more. */
+void interest_fini(struct shard *s);
+void barrier_forget(struct barrier *b);
 
 /* ---- shared groups (group.c, share.c) ---- */
 enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,

@@ -2,7 +2,8 @@
  *
  * SUBACK means subscribed: a filter that is new here is told to the owner of its partition, and the
  * SUBACK waits for the owner's answer, also a second subscriber's. So a message that is published
- * anywhere after the SUBACK was received is delivered.
+ * anywhere after the SUBACK was received is delivered. With `suback = linked` it then waits for the
+ * remote clusters too (interest.c).
  */
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@
 
 /* ---- this worker's filters, and the memory of their texts ---- */
 
-static struct filter *create(struct shard *s, struct bytes text, uint64_t hash)
+struct filter *filter_create(struct shard *s, struct bytes text, uint64_t hash)
 {
     struct filter *f =
         filters_create(&s->filters, text, hash, (uint16_t)owner_of_filter(s->cluster, text, hash));
@@ -27,6 +28,7 @@ static struct filter *create(struct shard *s, struct bytes text, uint64_t hash)
 
 static void destroy(struct shard *s, struct filter *f)
 {
+    link_route_settled(s, f);
     STAT_ADD(&s->stats, filter_bytes_held, -(int64_t)(sizeof *f + f->text_count));
     filters_remove(&s->filters, f);
 }
@@ -189,6 +191,8 @@ static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_r
     if (is_add && is_refused)
         refuse(s, f);
     f->state = is_add && !is_refused ? FILTER_VISIBLE : FILTER_IDLE;
+    if (f->state == FILTER_VISIBLE || is_refused)
+        link_route_settled(s, f);
     if (is_add) /* else: subscribed again while it was taken away, and goes on waiting */
         answer_waiting(s, f, is_refused);
     filter_sync(s, f); /* what changed meanwhile; may free it */
@@ -200,56 +204,6 @@ void shard_on_route_done(struct shard *s, const struct msg_route_done *m)
 
     CHECK(f); /* a filter is not freed while a request is out */
     route_done(s, f, m->is_add, m->is_refused);
-}
-
-/* ---- links want filters too ---- */
-
-enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter, bool is_added)
-{
-    uint64_t hash = hash_of(s, filter);
-    struct filter *f = filters_find(&s->filters, filter, hash);
-
-    if (!f && !is_added)
-        return OK;
-    if (!f) {
-        f = create(s, filter, hash);
-        if (!f)
-            return ERR_MEMORY;
-    }
-    if (is_added)
-        f->links |= 1ull << link;
-    else
-        f->links &= ~(1ull << link);
-    filter_sync(s, f);
-    return OK;
-}
-
-void interest_tell(struct shard *s, struct bytes group, struct bytes filter, bool is_added)
-{
-    const struct cluster_config *config = &s->cluster->config;
-
-    if (bytes_begin(filter, BYTES_LIT("$LINK/")))
-        return;
-    for (uint32_t i = 0; i < config->link_workers; i++) {
-        struct interest_due *d = malloc(sizeof *d);
-        uint8_t *text = malloc(group.n + filter.n + 1);
-
-        if (!d || !text) {
-            free(d);
-            free(text);
-            STAT_INC(&s->stats, dropped_memory);
-            continue;
-        }
-        bytes_put(bytes_put(text, group), filter);
-        *d = (struct interest_due){.to = (uint16_t)(config->workers + i),
-                                   .msg = {.type = MSG_INTEREST,
-                                           .is_added = is_added,
-                                           .group_count = group.n,
-                                           .filter_count = filter.n,
-                                           .text = text}};
-        *s->interest_last = d;
-        s->interest_last = &d->next;
-    }
 }
 
 /* ---- SUBSCRIBE ---- */
@@ -271,13 +225,25 @@ static void send_suback(struct client *c, const struct suback *a)
     free(reasons);
 }
 
-static void suback_complete(struct shard *s, struct suback *a)
+void suback_free(struct suback *a)
+{
+    while (a->barriers) {
+        struct barrier *b = a->barriers;
+
+        a->barriers = b->next;
+        free(b);
+    }
+    free(a->waits);
+    free(a);
+}
+
+void suback_send(struct shard *s, struct suback *a)
 {
     struct client *c = slab_at(&s->clients, a->client);
     struct session *x = slab_at(&s->sessions, a->session);
 
-    if (c)
-        c->suback_count--;
+    if (a->is_late)
+        STAT_INC(&s->stats, link_subacks_late);
     if (c && c->state == CLIENT_CONNECTED)
         send_suback(c, a);
     for (uint32_t i = 0; x && i < a->count; i++) {
@@ -287,8 +253,20 @@ static void suback_complete(struct shard *s, struct suback *a)
         if (f)
             ask_retained(s, x, filter_text(f), e->options, e->subscription_id);
     }
-    free(a->waits);
-    free(a);
+    suback_free(a);
+}
+
+/* All its filters are visible here. */
+static void suback_complete(struct shard *s, struct suback *a)
+{
+    struct client *c = slab_at(&s->clients, a->client);
+
+    if (c)
+        c->suback_count--; /* it gets what it publishes itself from now on */
+    if (a->barriers)
+        barriers_ask(s, a);
+    else
+        suback_send(s, a);
 }
 
 void suback_arrived(struct shard *s, struct suback *a, uint32_t at, bool is_refused)
@@ -319,7 +297,7 @@ static uint8_t subscribe_one(struct client *c, struct suback *a, uint32_t at, st
         if (x->sub_count >= s->limits->subscriptions)
             return REASON_QUOTA_EXCEEDED;
         if (!f && !memory_is_full(s))
-            f = create(s, text, hash);
+            f = filter_create(s, text, hash);
         if (!f)
             return REASON_QUOTA_EXCEEDED;
         place = session_add_subscription(x, (struct subscription){.filter = f});
@@ -416,7 +394,8 @@ static void subscribe_entry(struct client *c, struct suback *a, uint32_t at,
         e->options |= access_covers(s, c->session, filter);
         reason = is_shared ? subscribe_shared(c, a, at, group, filter)
                            : subscribe_one(c, a, at, filter, r);
-
+        if (s->cluster->config.suback_linked && reason < 0x80)
+            barriers_make(s, a, is_shared ? group : bytes_of("", 0), filter);
         if (e->reason == REASON_SUCCESS) /* an owner that is here may have refused it already */
             e->reason = reason;
     }

@@ -12,7 +12,13 @@
  *                  MSG_RETAIN_ASK  a subscriber wants retained messages; MSG_RETAIN_MORE, _STOP
  *                  MSG_HANDOFF     a connection goes home
  *                  MSG_KICK        a link worker ends a client
+ *                  MSG_BARRIER_ASK do remote clusters have a filter? (to its owner)
  *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
+ *                  MSG_BARRIER     the same question, handed on to a link worker
+ *                  MSG_BARRIER_DONE its answer
+ *
+ * MSG_INTEREST, MSG_BARRIER and MSG_BARRIER_DONE are posted by no handler but at the end of a turn,
+ * and wait there for room.
  *
  * Pointers in a record are either given away (the receiver frees), or lent until the answer comes.
  */
@@ -37,11 +43,14 @@ enum msg_type {
     MSG_RETAIN_STOP,
     MSG_HANDOFF,
     MSG_KICK,
+    MSG_BARRIER_ASK,
     MSG_ROUTE_DONE,
     MSG_GROUP_DONE,
     MSG_RETAINED,
     MSG_RETAINED_END,
     MSG_INTEREST,
+    MSG_BARRIER,
+    MSG_BARRIER_DONE,
 };
 
 /* The message part of a record: lengths, and the body inline behind the record or in a blob. */
@@ -163,7 +172,7 @@ struct msg_retained_end {
     struct handle ask;
 };
 
-struct msg_pointer { /* MSG_HANDOFF: struct handoff, given away */
+struct msg_pointer { /* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; given away */
     uint8_t type;
     void *p;
 };
