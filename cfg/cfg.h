@@ -246,9 +246,16 @@ struct cfg_broker {
     const char *pid_file; /* NULL: none */
 };
 
+/* When a SUBSCRIBE is answered. */
+enum cfg_suback {
+    SUBACK_LOCAL, /* when every worker of ours sees the subscription */
+    SUBACK_LINKED /* when remote clusters that are connected do, too */
+};
+
 struct cfg_cluster {
     const char *name;      /* NULL: none, and then there are no links */
     uint32_t link_workers; /* threads for links; they exist only where there is a link */
+    enum cfg_suback suback;
 };
 
 /* Who may connect and what they may do. */

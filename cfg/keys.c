@@ -82,6 +82,12 @@ static const struct key_choice dialect_choices[] = {
     {NULL, 0, false},
 };
 
+static const struct key_choice suback_choices[] = {
+    {"local", SUBACK_LOCAL, false},
+    {"linked", SUBACK_LINKED, false},
+    {NULL, 0, false},
+};
+
 static const struct key_choice on_full_choices[] = {
     {"drop_oldest", ON_FULL_DROP_OLDEST, false},
     {"drop_newest", ON_FULL_DROP_NEWEST, false},
@@ -181,6 +187,15 @@ const struct key keys[] = {
      .max = LINK_WORKERS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "1",
      .help = "Threads that serve links; each link lives on one. They exist only where the file "
              "has a link."},
+    {CLUSTER(suback), .name = "suback", .type = KEY_CHOICE, .choices = suback_choices,
+     .preset = "local",
+     .help = "When a SUBSCRIBE is answered. local: when all of this broker knows the subscription. "
+             "linked: when all remote clusters that are connected know it too, as far as their "
+             "link's topics concern it; so what is published there after the SUBACK has come is "
+             "not missed. A remote cluster of this kind has answered for it; of EMQX it is only "
+             "known that it has received it. It is waited for 2 s at the most: a SUBACK sent "
+             "without an answer is counted (counters/link_subacks_late). Clusters that are not "
+             "connected are not waited for."},
 
     /* ---- [listener NAME] ---- */
     {.section = SECTION_LISTENER,
@@ -794,7 +809,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_LINK, "retained", NOT_YET "leave it out"},
     {SECTION_LINK, "ack", NOT_YET "leave it out"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
-    {SECTION_CLUSTER, "suback", NOT_YET "leave it out"},
     {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},
     {SECTION_CLUSTER, "shared_groups", NOT_YET "leave it out"},
 };

@@ -324,6 +324,7 @@ static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
         return;
     if (reason < REASON_UNSPECIFIED_ERROR) {
         interest_ack(a->interest);
+        host_of(a)->has_news = true;
         return;
     }
     interest_fail(a->interest);

@@ -45,7 +45,8 @@ struct link_host {
     void (*log)(void *net, const struct log_event *e); /* may be NULL */
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
-    void *hub;                                         /* first argument of each_local */
+    bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
+    void *hub;     /* first argument of each_local */
     /* Tells of all local subscriptions; none may come or go meanwhile. */
     void (*each_local)(void *hub, host_local *tell, void *arg);
 };

@@ -6,6 +6,7 @@
 #include "core/base/arena.h"
 #include "core/base/check.h"
 #include "core/base/table.h"
+#include "link/barriers.h"
 #include "link/emqx_message.h"
 #include "link/receiver.h"
 
@@ -22,6 +23,7 @@ struct hub {
     uint32_t peer_count;           /* of links in the configuration */
     struct receiver *receiver;
     struct table locals;
+    struct barriers barriers;
     bool is_full;    /* a link blocks: no publish for links finds room */
     uint64_t say_ms; /* no line about that before */
     /* message ids: microseconds, who we are, and a count within one microsecond */
@@ -83,7 +85,25 @@ static void on_interest(void *link, struct bytes group, struct bytes filter, boo
     if (!is_added) {
         table_remove(&h->locals, &l->node);
         free(l);
+        h->host.has_news = true;
     }
+}
+
+static bool is_told(void *hub, struct bytes group, struct bytes filter)
+{
+    const struct hub *h = hub;
+
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i] && !peer_is_told(h->peers[i], group, filter))
+            return false;
+    return true;
+}
+
+static void on_barrier(void *link, struct barrier *b, struct bytes group, struct bytes filter)
+{
+    struct hub *h = link;
+
+    barriers_take(&h->barriers, b, group, filter);
 }
 
 static void each_local(void *hub, host_local *tell, void *arg)
@@ -290,6 +310,7 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
     hooks->forward = on_forward;
     hooks->link_packet = on_link_packet;
     hooks->interest = on_interest;
+    hooks->barrier = on_barrier;
     hooks->link_gone = on_gone;
 }
 
@@ -323,6 +344,7 @@ bool hub_turn(struct hub *h)
         if (h->peers[i])
             more |= peer_run(h->peers[i]);
     more |= receiver_turn(h->receiver);
+    barriers_run(&h->barriers);
     look_whether_full(h);
     return more;
 }
@@ -387,6 +409,7 @@ struct hub *hub_create(const struct hub_config *config)
     emqx_suffix(hash, h->host.suffix);
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
     table_init(&h->locals);
+    barriers_init(&h->barriers, &h->host, is_told, h);
     if (!make_parts(h, config)) {
         hub_destroy(h);
         return NULL;
@@ -413,6 +436,7 @@ void hub_destroy(struct hub *h)
     for (uint32_t i = 0; i < h->peer_count; i++)
         peer_destroy(h->peers[i]);
     receiver_destroy(h->receiver);
+    barriers_fini(&h->barriers);
     free_locals(h);
     free(h->host.scratch);
     free(h->host.filter);

@@ -44,7 +44,6 @@ enum err intake_take(struct intake *in, struct announced_actor *actor, const str
         in->wants_all = false;
     in->generation = f->generation;
     in->number = f->number;
-    in->ack_due = true;
     announced_beat(actor, shard_now_ms(in->host->shard) + ANNOUNCED_TTL_MS);
     if (f->kind == NATIVE_ROUTES)
         take_routes(in, actor, f);
@@ -53,31 +52,53 @@ enum err intake_take(struct intake *in, struct announced_actor *actor, const str
     return OK;
 }
 
-void intake_run(struct intake *in, bool is_behind)
+static void send_ack(struct intake *in)
 {
     struct native_frame f = {.kind = NATIVE_ROUTES_ACK,
-                             .generation = in->generation,
-                             .number = in->number,
-                             .wants_all = in->wants_all};
+                             .generation = in->ack.generation,
+                             .number = in->ack.number,
+                             .wants_all = in->wants_all && in->ack.generation == in->generation};
     uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
     uint32_t size;
 
-    if (!in->ack_due || is_behind || !channel_takes_answers(&in->channel))
-        return;
-    in->ack_due = false;
     if (native_frame_encode(&f, frame, sizeof(frame), &size) != OK)
         CHECK(false);
     if (channel_send(&in->channel, bytes_of(frame, size)) != OK)
         in->channel = (struct channel){0}; /* it is gone; the next one begins anew */
 }
 
+/* Whether there is something that was not acknowledged, and is all asked for in the index. */
+static bool begin_ack(struct intake *in, bool is_behind)
+{
+    if (is_behind || (in->ack.generation == in->generation && in->ack.number == in->number))
+        return false;
+    in->ack.generation = in->generation;
+    in->ack.number = in->number;
+    in->ack.asked = shard_link_routes_asked(in->host->shard);
+    return true;
+}
+
+void intake_run(struct intake *in, bool is_behind)
+{
+    if (!in->ack_waits)
+        in->ack_waits = begin_ack(in, is_behind);
+    while (in->ack_waits && channel_takes_answers(&in->channel) &&
+           shard_link_routes_in_force(in->host->shard, in->ack.asked)) {
+        send_ack(in);
+        in->ack_waits = begin_ack(in, is_behind);
+    }
+}
+
 void intake_open(struct intake *in, const struct channel *channel, uint64_t incarnation)
 {
     in->channel = *channel;
-    in->ack_due = false;
+    in->ack_waits = false;
+    in->ack.generation = in->generation; /* what came before is not acknowledged here */
+    in->ack.number = in->number;
     if (incarnation != in->incarnation) {
         in->incarnation = incarnation;
         in->generation = in->number = 0;
+        in->ack.generation = in->ack.number = 0;
         in->wants_all = false;
     }
 }

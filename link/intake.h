@@ -1,8 +1,9 @@
 /* link/intake.h -- the routes of a broker of ours, as they come.
  *
  * Keeps up with the stream of link/route_stream.h on the other side: applies what comes, says how
- * far it has come, compares count and digest at each beat, and asks for everything anew when they
- * differ. A new generation wipes nothing: what it does not announce again goes at its end marker.
+ * far it is in force here, compares count and digest at each beat, and asks for everything anew
+ * when they differ. A new generation wipes nothing: what it does not announce again goes at its end
+ * marker.
  *
  * Threads  the link worker.
  */
@@ -31,7 +32,11 @@ struct intake {
     struct channel channel; /* none: nobody is introduced, or that connection is gone */
     uint64_t incarnation;
     uint64_t generation, number; /* had */
-    bool ack_due;
+    struct {
+        uint64_t generation, number; /* of the last acknowledgement, or the one that waits */
+        uint64_t asked;              /* shard_link_routes_asked, then */
+    } ack;
+    bool ack_waits;   /* until all of that is in force */
     bool wants_all;   /* what we have is not what they announced */
     uint64_t resyncs; /* how often that was so */
     uint64_t next_ms; /* not sooner is it asked for again */
@@ -50,8 +55,9 @@ void intake_gone(struct intake *in, const struct channel *channel);
 MUST_USE enum err intake_take(struct intake *in, struct announced_actor *actor,
                               const struct native_frame *f);
 
-/* Sends the acknowledgement that is due, unless `is_behind`: what was applied is not yet in force;
- * or the other side does not read. Once per turn. */
+/* Sends the acknowledgement that is due, if all that it names is in force, seen by every worker, and
+ * the other side reads. `is_behind`: some of what was applied could not even be asked for in the
+ * index. Once per turn. */
 void intake_run(struct intake *in, bool is_behind);
 
 #endif

@@ -233,6 +233,22 @@ void interest_remove(struct interest *in, struct bytes group, struct bytes filte
     unwant(in, id, group.n ? WANTED_SHARED : WANTED_PLAIN, count);
 }
 
+bool interest_is_told(struct interest *in, struct bytes group, struct bytes filter)
+{
+    struct bytes id;
+    uint32_t count;
+
+    if (make_id(in, group, filter, &id) != OK || imports_routes(&in->imports, filter, &count) != OK)
+        return true; /* it is not wanted */
+    for (uint32_t i = 0; i < count; i++) {
+        const struct route *r = route_find(in, in->imports.found[i], id);
+
+        if (r && r->wanted && !r->is_aside && (r->is_out || route_peer_has(in, r) != PEER_HAS))
+            return false;
+    }
+    return true;
+}
+
 /* ------------------------------------------------------------------------------- batches --- */
 
 /* Ends the batch that is out; `forgotten`: the peer has nothing, whatever was sent. */

@@ -36,6 +36,10 @@ void interest_destroy(struct interest *in);
 MUST_USE enum err interest_add(struct interest *in, struct bytes group, struct bytes filter);
 void interest_remove(struct interest *in, struct bytes group, struct bytes filter);
 
+/* Whether the peer has all routes of a subscription that are wanted, but for those that fit into no
+ * batch. */
+bool interest_is_told(struct interest *in, struct bytes group, struct bytes filter);
+
 /* The peer has none of our routes. Ends a batch that is out as never sent. O(its operations). */
 void interest_forget(struct interest *in);
 

@@ -105,6 +105,14 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
         route_refused(p, "link route not announced", filter, err);
 }
 
+bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
+{
+    if (p->announcer.state != ANNOUNCER_ONLINE)
+        return true;
+    return p->tells_native ? wants_is_told(p->routes.wants, filter)
+                           : interest_is_told(p->interest, group, filter);
+}
+
 static void tell_local(void *arg, struct bytes group, struct bytes filter)
 {
     peer_interest(arg, group, filter, true);
@@ -157,6 +165,7 @@ static void on_offline(struct announcer *a, bool was_online)
     struct peer *p = of_announcer(a);
 
     (void)was_online;
+    p->host->has_news = true;
     if (p->tells_native)
         route_stream_close(&p->routes);
     look_whether_down(p, &a->dialer);
@@ -531,6 +540,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     case NATIVE_ROUTES_ACK:
         if (!p->tells_native || !channel_eq(&p->routes.channel, from))
             return true; /* of an earlier connection */
+        p->host->has_news = true;
         if (route_stream_take(&p->routes, &f) != OK)
             *fault = "an acknowledgement of routes that were never sent";
         return true;

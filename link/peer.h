@@ -89,6 +89,9 @@ void peer_stop(struct peer *p);
 
 /* A local subscription has appeared or gone. */
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);
+/* Whether they have all routes of a local subscription in force, or are not connected. What they
+ * can never have does not count. */
+bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter);
 /* Whether its queue is full and its link says that who publishes waits for room. */
 bool peer_blocks(struct peer *p);
 /* A record for them, see forwarder_push; messages of one publisher have one hash. */

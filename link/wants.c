@@ -162,6 +162,32 @@ void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint
     }
 }
 
+static bool is_in_force(struct wants *w, struct want *x)
+{
+    want_refresh(w, x);
+    return x->is_announced && x->place == WANT_SETTLED;
+}
+
+bool wants_is_told(struct wants *w, struct bytes filter)
+{
+    uint32_t count;
+
+    if (imports_routes(&w->imports, filter, &count) != OK)
+        return true; /* it is not wanted */
+    for (uint32_t i = 0; i < count; i++) {
+        struct bytes text = w->imports.found[i];
+        struct want *x = want_find(w, text, hash_bytes(&w->key, text));
+        struct cover *c;
+
+        if (!x || x->refs == 0 || x->place == WANT_ASIDE || is_in_force(w, x))
+            continue;
+        c = covers_find(&w->covers, text);
+        if (!c || !is_in_force(w, &TABLE_OBJECT(c, struct wild, cover)->want))
+            return false;
+    }
+    return true;
+}
+
 /* -------------------------------------------------------------------------------- frames --- */
 
 static int by_text(const void *left, const void *right)

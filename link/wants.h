@@ -54,6 +54,10 @@ void wants_destroy(struct wants *w);
 MUST_USE enum err wants_add(struct wants *w, struct bytes group, struct bytes filter);
 void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint64_t now);
 
+/* Whether the peer has said of all filters of a subscription that they are in force there, or
+ * others that cover them; those that are not wanted or fit into no frame do not count. */
+bool wants_is_told(struct wants *w, struct bytes filter);
+
 /* Does what time asks for, in slices: covers that have lingered long enough go. To be called at
  * wants_next_due (UINT64_MAX: never), again and again while that is not in the future; wants_take
  * does it too. */

@@ -188,6 +188,7 @@ static enum err make_cluster(struct server *s)
         .links = s->links,
         .link_count = cfg->link_count,
         .cluster_name = cfg->cluster.name,
+        .suback_linked = cfg->cluster.suback == SUBACK_LINKED,
         .version = s->options->version,
         .connections_max = s->net.connections_max,
         .acl = s->secrets.acl,

@@ -254,7 +254,7 @@ TEST(parse_says_of_known_keys_that_they_are_not_available)
     check_mistake("[listener a]\nport = 1\ntls = true\n", "f:3: tls does not exist");
     check_mistake(LINK "topics =\nretained = sync\n", "f:6: retained is not available");
     check_mistake(LINK "topics =\nack = remote\n", "f:6: ack is not available");
-    check_mistake("[cluster]\nsuback = linked\n", "f:2: suback is not available");
+    check_mistake("[cluster]\ntransit = on\n", "f:2: transit is not available");
 }
 
 TEST(parse_accepts_the_names_of_other_brokers)

@@ -136,6 +136,38 @@ TEST(interest_routes_have_the_ids_of_the_protocol)
     interest_destroy(in);
 }
 
+TEST(interest_is_told_what_the_peer_has_acknowledged)
+{
+    struct interest *in = make("#", "", 2);
+    struct batch b = {.room = 10}, more = {.room = 10, .never = "b"};
+
+    add(in, "g", "a");
+    assert_false(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    assert_true(interest_is_told(in, BYTES_LIT(""), BYTES_LIT("a"))); /* nobody wants it so */
+    assert_int_equal(interest_take(in, 10, take_op, &b), 1);
+    assert_false(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    interest_ack(in);
+    assert_true(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    del(in, "g", "a");
+    b.ops.count = 0;
+    assert_int_equal(interest_take(in, 10, take_op, &b), 1);
+    add(in, "g", "a"); /* while it is being withdrawn */
+    assert_false(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    interest_ack(in);
+    assert_false(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    b.ops.count = 0;
+    assert_int_equal(interest_take(in, 10, take_op, &b), 1);
+    interest_ack(in);
+    assert_true(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    add(in, "", "b");
+    assert_false(interest_is_told(in, BYTES_LIT(""), BYTES_LIT("b")));
+    assert_int_equal(interest_take(in, 10, take_op, &more), 0);
+    assert_true(interest_is_told(in, BYTES_LIT(""), BYTES_LIT("b"))); /* it fits into no batch */
+    interest_forget(in);
+    assert_false(interest_is_told(in, BYTES_LIT("g"), BYTES_LIT("a")));
+    interest_destroy(in);
+}
+
 TEST(interest_sends_nothing_for_what_came_and_went)
 {
     struct interest *in = make("#", "", 100);

@@ -274,6 +274,73 @@ TEST(wants_announces_each_filter_once)
     wants_destroy(x.w);
 }
 
+static bool is_told(struct end *x, const char *filter)
+{
+    return wants_is_told(x->w, bytes_str(filter));
+}
+
+TEST(wants_a_filter_is_told_when_it_is_acknowledged)
+{
+    struct end x = make("iot/#", "pre/#", 100);
+    struct element one, two;
+
+    add(&x, "iot/1");
+    assert_false(is_told(&x, "iot/1"));
+    one = take(&x, 9);
+    add(&x, "iot/2");
+    add(&x, "+/3"); /* two filters */
+    two = take(&x, 9);
+    assert_false(is_told(&x, "iot/1"));
+    ack(&x, one.number);
+    assert_true(is_told(&x, "iot/1"));
+    assert_false(is_told(&x, "iot/2"));
+    assert_false(is_told(&x, "+/3"));
+    ack(&x, two.number);
+    assert_true(is_told(&x, "iot/2"));
+    assert_true(is_told(&x, "+/3"));
+    assert_true(is_told(&x, "other")); /* not of our topics */
+    assert_true(is_told(&x, "iot/9")); /* nobody wants it */
+    forget(&x);
+    assert_false(is_told(&x, "iot/1"));
+    wants_destroy(x.w);
+}
+
+TEST(wants_a_filter_is_told_when_a_cover_of_it_is)
+{
+    struct end x = make("#", "", 100);
+    struct element e;
+
+    add(&x, "a/#");
+    add(&x, "a/b");
+    assert_int_equal(wants_state(x.w).hidden, 1);
+    e = take(&x, 9);
+    assert_false(is_told(&x, "a/b"));
+    ack(&x, e.number);
+    assert_true(is_told(&x, "a/b"));
+    del(&x, "a/#");
+    x.now += WANTS_LINGER_MS; /* the cover closes, and what it hid is announced */
+    e = take(&x, 1);
+    assert_string_equal(e.ops.line[0], "+a/b");
+    assert_false(is_told(&x, "a/b"));
+    ack(&x, e.number);
+    assert_true(is_told(&x, "a/b"));
+    wants_destroy(x.w);
+}
+
+TEST(wants_what_can_never_be_told_is_not_waited_for)
+{
+    struct end x = make("#", "", 1);
+    struct element e = {.room = 9, .never = "long"};
+
+    add(&x, "long");
+    assert_false(is_told(&x, "long"));
+    assert_int_equal(wants_take(x.w, x.now, take_op, &e), 0);
+    assert_true(is_told(&x, "long"));
+    assert_int_equal(wants_add(x.w, BYTES_LIT(""), BYTES_LIT("more")), ERR_FULL);
+    assert_true(is_told(&x, "more"));
+    wants_destroy(x.w);
+}
+
 TEST(wants_counts_what_several_subscriptions_have_in_common)
 {
     struct end x = make("a/b", "", 100);

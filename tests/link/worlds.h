@@ -400,6 +400,7 @@ static inline void world_start(struct world *w)
                                         .links = w->links,
                                         .link_count = w->cfg.link_count,
                                         .cluster_name = w->cfg.cluster.name,
+                                        .suback_linked = w->cfg.cluster.suback == SUBACK_LINKED,
                                         .seed = {1, 2, 3, 4},
                                         .version = "test",
                                         .connections_max = 100};

@@ -44,6 +44,7 @@ struct world {
     struct cluster_config config;
     struct cluster_state *cluster;
     struct world_links links; /* cfg NULL: none */
+    struct link_rules link_rules[LINKS_MAX];
     struct worker workers[SIM_WORKERS_MAX + 1];
     uint32_t worker_count; /* that serve clients */
     uint32_t all_count;    /* with the link worker, which is the last */
@@ -374,7 +375,7 @@ static void wire_place(struct world *w, struct wire *k)
     e = shard_greet(at->shard, bytes_of(k->in, k->arrived), &g, &need);
     if (e == ERR_MORE)
         return;
-    if (e != OK || g.home >= w->worker_count) {
+    if (e != OK || g.home >= w->all_count) {
         differ(w->sim, "wire %" PRIu32 ": shard_greet says %d, home %" PRIu32, k->number, (int)e,
                g.home);
         return;
@@ -847,7 +848,12 @@ static struct world *create(struct sim *sim, const struct listener *listener,
         w->links = *links;
         w->rules.links = LISTENER_LINKS_ON;
         w->config.link_workers = 1;
+        for (uint32_t i = 0; i < links->cfg->link_count; i++)
+            w->link_rules[i].name = links->cfg->links[i].name;
+        w->config.links = w->link_rules;
+        w->config.link_count = links->cfg->link_count;
         w->config.cluster_name = links->cfg->cluster.name;
+        w->config.suback_linked = links->cfg->cluster.suback == SUBACK_LINKED;
         links->cfg->limits = w->config.limits;
     }
     w->cluster = cluster_create(&w->config, sim->now_ms, sim->wall_ms);
