@@ -133,6 +133,8 @@ static void dialled_end_closed(struct linked *l, struct cable *c)
     struct forwarder *f = p ? forwarder_of(p, c) : NULL;
 
     l->is_exact = false;
+    if (p) /* else the server that is not there */
+        l->cluster[c->end[0].cluster]->telling[c->end[1].cluster] = NEVER;
     if (f)
         judge_link_ended(l, c->end[0].cluster, c->end[1].cluster, &f->window);
 }
@@ -245,6 +247,11 @@ static void look(struct linked *l, uint32_t from, uint32_t to)
     struct cluster *c = l->cluster[from];
     struct peer *p = peer_of(l, from, to);
 
+    if (!p || !p->tells_native || p->announcer.state != ANNOUNCER_ONLINE ||
+        !stream_is_healthy(l, &p->announcer.dialer.stream))
+        c->telling[to] = NEVER;
+    else if (c->telling[to] == NEVER)
+        c->telling[to] = l->sim->step;
     if (p && p->announcer.state == ANNOUNCER_ONLINE &&
         stream_is_healthy(l, &p->announcer.dialer.stream))
         c->healthy_ms[to] = l->sim->now_ms;
@@ -265,8 +272,10 @@ static const char *interest_unrest(struct interest_state in)
     return in.pending || in.out || in.is_walking ? "routes are pending" : NULL;
 }
 
-static const char *wants_unrest(struct wants_state w)
+static const char *wants_unrest(const struct linked *l, struct wants_state w)
 {
+    if (l->is_patient && w.lingering)
+        return "a cover lingers";
     return w.pending || w.frames || w.is_announcing ? "native routes are pending" : NULL;
 }
 
@@ -281,7 +290,7 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         return "routes are not online";
     if (!stream_is_healthy(l, &p->announcer.dialer.stream))
         return "the route connection is dead";
-    why = p->tells_native ? wants_unrest(wants_state(p->routes.wants))
+    why = p->tells_native ? wants_unrest(l, wants_state(p->routes.wants))
                           : interest_unrest(interest_state(p->interest));
     if (why)
         return why;

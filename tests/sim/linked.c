@@ -79,6 +79,8 @@ static void cluster_start(struct cluster *c)
     struct world_links links = {.cfg = &c->cfg, .ctx = c, .dialled = cable_dialled};
 
     c->sent = c->received = c->expected_sent = c->expected_received = 0;
+    for (uint32_t i = 0; i < CLUSTERS_MAX; i++)
+        c->telling[i] = NEVER;
     c->world = world_create_linked(l->sim, &listener, &links);
     note(l->sim, "%s: begins", names[c->number]);
 }
@@ -86,7 +88,7 @@ static void cluster_start(struct cluster *c)
 static void build(struct linked *l)
 {
     struct sim *s = l->sim;
-    bool is_chain;
+    bool is_chain, is_barred = chance(s, 40);
 
     l->count = chance(s, 40) ? 3 : 2;
     is_chain = l->count == 3 && chance(s, 25);
@@ -95,6 +97,8 @@ static void build(struct linked *l)
         l->cluster[i]->all = l;
         l->cluster[i]->number = i;
         l->cluster[i]->cfg.cluster.name = names[i];
+        if (is_barred)
+            l->cluster[i]->cfg.cluster.suback = SUBACK_LINKED;
         for (uint32_t j = 0; j < l->count; j++)
             if (j != i && !(is_chain && i != 1 && j != 1))
                 add_link(l->cluster[i], j);
@@ -171,6 +175,7 @@ static void quiet(struct linked *l)
     const char *why = NULL;
 
     l->is_calm = true;
+    l->is_patient |= chance(l->sim, 50);
     rest(l);
     while (!l->sim->failed && !cables_quiet(l, &why)) {
         uint64_t next = next_timer(l), now = l->sim->now_ms;
@@ -185,7 +190,8 @@ static void quiet(struct linked *l)
     rest(l);
     if (!l->sim->failed)
         judge_quiet(l);
-    l->is_calm = false;
+    l->is_exact &= l->is_patient;
+    l->is_calm = l->is_patient = false;
 }
 
 static void tick(struct linked *l)
@@ -320,6 +326,7 @@ static void finish(struct linked *l)
     for (uint32_t i = 0; i < l->client_count; i++)
         if (l->clients[i]->end && l->clients[i]->is_up)
             client_unsubscribe_all(l->clients[i]);
+    l->is_patient = true;
     quiet(l);
     check_no_routes(l);
     for (uint32_t i = 0; i < 20 && !l->sim->failed; i++) {

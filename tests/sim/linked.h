@@ -7,7 +7,10 @@
  *
  *   quiet    nothing moves, all links stand, nothing waits in them: what was subscribed before is
  *            known everywhere, what was published before is with everybody it was for
- *   must     a subscription known before the message was published, and kept until the next quiet
+ *   told     in a cluster with `suback = linked`, a SUBACK that came in time: a cluster whose link
+ *            of our dialect was certainly up since the SUBSCRIBE knows of the subscription
+ *   must     a subscription known before the message was published, or told to the cluster where it
+ *            was, and kept until the next quiet
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
  *            ended, the routes were away for too long, or one of the two clusters began a new life
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
@@ -55,6 +58,7 @@ struct cluster {
     struct cfg_link *link[CLUSTERS_MAX]; /* by cluster; NULL: none */
     uint64_t healthy_ms[CLUSTERS_MAX];   /* that one has certainly heard of our routes */
     bool is_shaky[CLUSTERS_MAX];         /* for too long since the last quiet it has not */
+    uint64_t telling[CLUSTERS_MAX];      /* since when that one is told routes; NEVER: it is not */
     uint64_t sent, received;             /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
 };
@@ -120,7 +124,9 @@ struct l_sub {
     uint32_t client, life;
     struct m_filter f;
     uint32_t group; /* place in groups, or NONE */
+    uint64_t asked_ms;
     uint64_t asked, acked, known, end_asked, end_acked;
+    uint64_t told[CLUSTERS_MAX]; /* that one has certainly known since */
 };
 
 /* A shared subscription of one cluster. */
@@ -154,8 +160,9 @@ struct linked {
     uint32_t group_count, group_capacity;
     struct l_copy *copies;
     uint32_t copy_count, copy_capacity;
-    bool is_calm;  /* nothing bad happens to connections */
-    bool is_exact; /* since the last quiet nobody subscribed, and no connection of a link ended */
+    bool is_calm;    /* nothing bad happens to connections */
+    bool is_patient; /* a quiet waits for covers that linger: nobody gets what nobody wants */
+    bool is_exact;   /* since the last quiet nobody subscribed, and no connection of a link ended */
     bool is_expiring; /* messages with an expiry were published */
 };
 
@@ -228,6 +235,8 @@ void judge_delivery(struct l_client *c, const struct packet_publish *p);
 void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w);
 /* A cluster begins a new life. */
 void judge_restart(struct linked *l, uint32_t cluster);
+/* A SUBACK has come. */
+void judge_subscribed(struct linked *l, struct l_sub *sub);
 /* All is quiet: was everything there, and no more? */
 void judge_quiet(struct linked *l);
 /* The place of a shared subscription. */

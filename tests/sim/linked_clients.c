@@ -239,7 +239,8 @@ void client_leave(struct l_client *c)
 
 /* ---- requests ---- */
 
-void client_publish(struct l_client *c)
+/* `topic` NULL: any. */
+static void publish_to(struct l_client *c, const char *topic)
 {
     uint32_t number, n, header;
     struct l_message *m;
@@ -250,6 +251,8 @@ void client_publish(struct l_client *c)
         return;
     number = new_message(c);
     m = &c->all->messages[number];
+    if (topic)
+        strcpy(m->topic, topic);
     p.qos = m->qos;
     p.retain = m->retain;
     p.packet_id = m->qos ? next_id(c) : 0;
@@ -271,6 +274,24 @@ void client_publish(struct l_client *c)
          cluster_name(c->cluster), c->number, number, m->topic, m->qos, c->life);
     write_now(c, b, b + n);
     free(b);
+}
+
+void client_publish(struct l_client *c)
+{
+    publish_to(c, NULL);
+}
+
+/* Somebody at another cluster publishes what was just subscribed to, at once. */
+static void publish_elsewhere(struct linked *l, const struct l_client *subscriber,
+                              const char *filter)
+{
+    uint32_t first = draw(l->sim, 8), at = draw(l->sim, l->client_count), i = 0;
+    struct l_client *c = l->clients[at];
+
+    while (i < 8 && !model_matches(filter, topics[(first + i) % 8]))
+        i++;
+    if (i < 8 && c->cluster != subscriber->cluster && c->end && c->is_up)
+        publish_to(c, topics[(first + i) % 8]);
 }
 
 /* A filter that this life does not have; false: it has it, or asked for it. */
@@ -323,11 +344,13 @@ void client_subscribe(struct l_client *c)
                                              .life = c->life,
                                              .f = f,
                                              .group = judge_group(l, c->cluster, &f),
+                                             .asked_ms = l->sim->now_ms,
                                              .asked = l->sim->step,
                                              .acked = NEVER,
                                              .known = NEVER,
                                              .end_asked = NEVER,
-                                             .end_acked = NEVER};
+                                             .end_acked = NEVER,
+                                             .told = {NEVER, NEVER, NEVER}};
     filter_text(&f, text);
     r = (struct filter_request){.filter = bytes_str(text),
                                 .qos = f.qos,
@@ -443,8 +466,13 @@ static void on_suback(struct l_client *c, const struct packet_suback *p, bool is
     sub = &c->all->subs[c->asks[i].sub];
     if (p->reasons.p[0] != (is_end ? 0 : sub->f.qos))
         wrong(c, "refused", p->reasons.p[0]);
-    *(is_end ? &sub->end_acked : &sub->acked) = c->all->sim->step;
+    if (is_end)
+        sub->end_acked = c->all->sim->step;
+    else
+        judge_subscribed(c->all, sub);
     c->asks[i] = c->asks[--c->ask_count];
+    if (!is_end && c->all->cluster[c->cluster]->cfg.cluster.suback == SUBACK_LINKED)
+        publish_elsewhere(c->all, c, sub->f.filter);
 }
 
 static void on_packet(struct l_client *c, const struct packet *p)

@@ -1,4 +1,5 @@
 /* tests/sim/linked_judge.c -- what must, may and must not come across links. */
+#include "link/barriers.h"
 #include "tests/sim/linked.h"
 
 #include <inttypes.h>
@@ -52,11 +53,25 @@ uint32_t judge_group(struct linked *l, uint32_t cluster, const struct m_filter *
     return i;
 }
 
-/* Whether a subscription was known everywhere before the message, and stands. */
+/* Whether a subscription was known where the message was published, before that, and stands. */
 static bool is_certain(const struct l_sub *sub, const struct l_message *m)
 {
-    return sub->known < m->published && sub->end_asked == NEVER &&
-           model_matches(sub->f.filter, m->topic);
+    return (sub->known < m->published || sub->told[m->cluster] < m->published) &&
+           sub->end_asked == NEVER && model_matches(sub->f.filter, m->topic);
+}
+
+void judge_subscribed(struct linked *l, struct l_sub *sub)
+{
+    const struct cluster *at = l->cluster[cluster_of(l, sub)];
+
+    sub->acked = l->sim->step;
+    if (at->cfg.cluster.suback != SUBACK_LINKED ||
+        l->sim->now_ms - sub->asked_ms >= BARRIERS_WAIT_MS)
+        return;
+    cables_look(l);
+    for (uint32_t other = 0; other < l->count; other++)
+        if (at->telling[other] < sub->asked)
+            sub->told[other] = l->sim->step;
 }
 
 void judge_published(struct linked *l, uint32_t message)
