@@ -26,6 +26,9 @@
 #define or_release(p, v) atomic_fetch_or_explicit((p), (v), memory_order_release)
 #define exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define exchange_seq_cst(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define cas_weak_acq_rel(p, expected, v)                                                           \
+    atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_acq_rel,              \
+                                          memory_order_relaxed)
 #define cas_weak_release(p, expected, v)                                                           \
     atomic_compare_exchange_weak_explicit((p), (expected), (v), memory_order_release,              \
                                           memory_order_relaxed)

@@ -57,6 +57,14 @@
  * who subscribe now, but not stored; counted. What replaces a stored one is stored. */
 #define RETAINED_DEFAULT 1000000u
 #define RETAINED_BYTES_DEFAULT (1024ull << 20)
+/* Removed retained topics that a worker remembers for links that synchronise them, and for how
+ * long. Beyond: the one removed longest ago is forgotten, counted where it is for the number; a
+ * cluster that was away for all that time may bring it back. */
+#define TOMBSTONES_MAX 100000u
+#define TOMBSTONE_MS (7u * 86400000u)
+/* How far a stamp that another cluster gave to a retained message may be ahead of our clock.
+ * Beyond: it is not retained here, and counted. */
+#define RETAINED_AHEAD_MS 86400000u
 /* Topic aliases a client may use towards us: Topic Alias Maximum in CONNACK. Beyond: 0x94. */
 #define TOPIC_ALIAS_DEFAULT 10u
 /* Largest keep alive accepted; a longer one is answered with Server Keep Alive (MQTT 5) or 0x02. */

@@ -22,6 +22,7 @@
     X(dropped_qos0_slow) X(dropped_queue_full) X(dropped_queue_bytes) X(dropped_expired)           \
     X(dropped_too_large) X(dropped_offline_qos0) X(dropped_group_full) X(dropped_memory)           \
     X(dropped_retained_full) X(dropped_session_end) X(dropped_topic_levels) X(dropped_mount_point) \
+    X(dropped_tombstones) X(dropped_retained_ahead)                                                \
     /* what authorization refused */                                                               \
     X(denied_publish) X(denied_delivery) X(denied_subscribe)                                       \
     /* answers that an HTTP server owed: each denies */                                            \
@@ -37,7 +38,7 @@
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
     X(input_bytes_held) X(filter_bytes_held) X(message_bytes_held) X(queued_messages)              \
-    X(inflight_messages) X(retained) X(retained_bytes) X(output_bytes_queued)                      \
+    X(inflight_messages) X(retained) X(retained_bytes) X(output_bytes_queued) X(tombstones)        \
     /* retained messages but those of $SYS: what the bounds count */                               \
     X(retained_counted) X(retained_counted_bytes)
 /* clang-format on */

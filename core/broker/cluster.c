@@ -41,7 +41,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     login_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
     s->topics = topic_cache_create();
-    return retained_init(s) && s->topics;
+    return retained_init(s) && link_asks_init(s) && s->topics;
 }
 
 static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint64_t now_ms,
@@ -57,6 +57,7 @@ static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint
         return s;
     topic_cache_destroy(s->topics);
     retained_fini(s);
+    link_asks_fini(s);
     asks_fini(s);
     access_fini(s);
     login_fini(s);
@@ -113,6 +114,7 @@ static void shard_destroy(struct shard *s)
     due_fini(s);
     forget_subacks(s);
     retained_fini(s);
+    link_asks_fini(s);
     asks_fini(s);
     groups_fini(s);
     end_sessions(s);
@@ -165,6 +167,7 @@ struct cluster_state *cluster_create(const struct cluster_config *config, uint64
     memcpy(c->key.k, config->seed, sizeof c->key.k);
     c->worker_count = config->workers + config->link_workers;
     c->started_ms = now_ms;
+    stamps_init(c);
     CHECK(config->workers >= 1 && c->worker_count <= WORKERS_MAX);
     if (!create_parts(c)) {
         cluster_destroy(c);

@@ -12,8 +12,8 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 
-/* Messages of one slice, and nodes visited between two looks at the ring. */
-#define SLICE_MESSAGES 64u
+/* Messages of one slice before the last step, and nodes visited between two looks at the ring. */
+#define SLICE_MESSAGES (RETAINED_SLICE_MAX - STEP_NODES)
 #define STEP_NODES 16u
 
 /* ---- the store ---- */
@@ -65,15 +65,41 @@ static void note(struct shard *s, const struct publish *p, bool is_delete)
         (void)store_put(&s->store, &r);
 }
 
-/* Whether a newer publish to this topic has been here already: rings have no order among each
- * other, the sequence has. */
-static bool is_old(const struct shard *s, const struct publish *p, const struct message *stored)
+/* Of two values with one stamp, all clusters must choose the same: the greater one, or none. */
+static bool is_less(const struct publish *p, const struct message *stored)
 {
-    return stored ? stored->sequence > p->sequence
-                  : removed_later(s->removed, p->topic_hash, p->sequence);
+    struct bytes other = message_payload(stored);
+    uint32_t n = p->payload.n < other.n ? p->payload.n : other.n;
+    int order = n ? memcmp(p->payload.p, other.p, n) : 0;
+
+    return p->payload.n > 0 && (order < 0 || (order == 0 && p->payload.n <= other.n));
 }
 
-void retained_put(struct shard *s, struct publish *p)
+/* Whether something as late is known of this topic already: rings have no order among each other,
+ * and clusters neither; the sequence has. */
+static bool is_old(const struct shard *s, const struct publish *p, const struct message *stored)
+{
+    if (stored && stored->sequence == p->sequence)
+        return is_less(p, stored);
+    if (stored)
+        return stored->sequence > p->sequence;
+    return removed_later(s->removed, p->topic_hash, p->sequence) ||
+           tombs_stamp(s, p->topic) >= p->sequence;
+}
+
+/* Whether there was something to remove. */
+static bool remove_value(struct shard *s, const struct publish *p)
+{
+    struct message *m = retain_remove(s->retain, p->topic);
+
+    forget(s, m);
+    if (s->cluster->worker_count > 1) /* one sender has one order */
+        removed_note(s->removed, p->topic_hash, p->sequence);
+    note(s, p, true);
+    return m != NULL;
+}
+
+bool retained_put(struct shard *s, struct publish *p)
 {
     uint32_t names = p->source ? p->from_id.n + p->from_user.n : 0;
     uint32_t cost =
@@ -82,28 +108,28 @@ void retained_put(struct shard *s, struct publish *p)
     void *old = NULL;
 
     if (is_old(s, p, m))
-        return;
-    if (p->payload.n == 0 || is_full(s, p, cost, m)) {
-        /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: an empty one removes and is not stored. At the bound the
-         * old value goes too: nobody shall get it any more. */
-        if (p->payload.n)
-            STAT_INC(&s->stats, dropped_retained_full);
-        forget(s, retain_remove(s->retain, p->topic));
-        if (s->cluster->worker_count > 1) /* one sender has one order */
-            removed_note(s->removed, p->topic_hash, p->sequence);
-        note(s, p, true);
-        return;
+        return false;
+    if (p->payload.n == 0) { /* [MQTT-3.3.1-6] [MQTT-3.3.1-7]: it removes and is not stored */
+        tombs_put(s, p->topic, p->sequence);
+        return remove_value(s, p);
+    }
+    if (is_full(s, p, cost, m)) { /* the old value goes too: nobody shall get it any more */
+        STAT_INC(&s->stats, dropped_retained_full);
+        (void)remove_value(s, p);
+        return false;
     }
     m = publish_message(p, &s->waiting_bytes);
     if (!m || retain_put(s->retain, p->topic, m, &old) != OK) {
         STAT_INC(&s->stats, dropped_memory);
-        return;
+        return false;
     }
     m->sequence = p->sequence;
     message_ref(m);
     count(s, m, 1);
     forget(s, old); /* [MQTT-3.3.1-5]: replaced */
+    tombs_remove(s, p->topic);
     note(s, p, false);
+    return true;
 }
 
 /* ---- the owner answers ---- */
@@ -121,11 +147,14 @@ struct query {
     uint64_t sent_bytes;
     enum query_state state;
     bool is_stopped;
+    bool is_link;  /* a link's: what was removed is told behind what is there */
+    bool in_tombs; /* and that is where it is */
     uint64_t marks[WORKERS_MAX];
 };
 
 struct collected {
     struct shard *shard;
+    bool in_tombs;
     uint32_t count;
     struct message *v[STEP_NODES];
 };
@@ -133,10 +162,11 @@ struct collected {
 static void collect(void *ctx, struct bytes topic, void *value)
 {
     struct collected *c = ctx;
-    struct message *m = value;
+    struct message *m = c->in_tombs ? tombs_message(value) : value;
 
     if (m->expires_ms && m->expires_ms <= c->shard->now_ms) {
         STAT_INC(&c->shard->stats, dropped_expired);
+        tombs_put(c->shard, topic, m->sequence); /* or an older one would come back */
         forget(c->shard, retain_remove(c->shard->retain, topic));
         return;
     }
@@ -164,7 +194,9 @@ static void post_retained(struct shard *s, struct query *q, struct message *m)
                    (uint32_t)sizeof *to + body_bytes(&p, false));
     CHECK(to); /* room was seen */
     to->type = MSG_RETAINED;
+    to->is_link = q->is_link;
     to->ask = q->ask;
+    to->sequence = m->sequence;
     to->topic_hash = hash_of(s, p.topic);
     body_put(s, q->from, &to->body, (uint8_t *)(to + 1), &p, false);
     if (p.blob != m->blob)
@@ -191,6 +223,22 @@ static uint32_t slice_step(const struct shard *s, const struct query *q)
     return left < STEP_NODES ? left : STEP_NODES;
 }
 
+/* The next nodes of the cursor; a link's goes on in the tombstones. Whether more may be left. */
+static bool visit(struct shard *s, struct query *q, uint32_t step, struct collected *c)
+{
+    c->in_tombs = q->in_tombs;
+    if (retain_cursor_next(&q->cursor, step, collect, c))
+        return true;
+    if (!q->is_link || q->in_tombs)
+        return false;
+    q->in_tombs = true;
+    retain_cursor_fini(&q->cursor);
+    if (retain_cursor_init(&q->cursor, tombs_tree(s->tombs), q->filter) == OK)
+        return true;
+    STAT_INC(&s->stats, dropped_memory);
+    return false;
+}
+
 /* Goes on with one question while there is room. Returns true when it is done with. *waits: for
  * room in the ring. */
 static bool run_query(struct shard *s, struct query *q, bool *waits)
@@ -212,7 +260,7 @@ static bool run_query(struct shard *s, struct query *q, bool *waits)
             *waits = true;
             return false;
         }
-        more = retain_cursor_next(&q->cursor, step, collect, &c);
+        more = visit(s, q, step, &c);
         for (uint32_t i = 0; i < c.count; i++) {
             post_retained(s, q, c.v[i]);
             message_release(c.v[i]);
@@ -224,8 +272,10 @@ static bool run_query(struct shard *s, struct query *q, bool *waits)
         q->sent = SLICE_MESSAGES; /* nothing more before this is said */
         return false;
     }
-    *to = (struct msg_retained_end){
-        .type = MSG_RETAINED_END, .is_last = !more || q->is_stopped, .ask = q->ask};
+    *to = (struct msg_retained_end){.type = MSG_RETAINED_END,
+                                    .is_link = q->is_link,
+                                    .is_last = !more || q->is_stopped,
+                                    .ask = q->ask};
     q->state = QUERY_PAUSED;
     return to->is_last;
 }
@@ -330,6 +380,7 @@ bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain
     if (!q)
         return false; /* tried again: the subscriber waits, nothing is lost */
     q->from = from;
+    q->is_link = m->is_link;
     q->ask = m->ask;
     q->filter = bytes_of(m->filter, m->filter_count);
     fence_full(&s->fence); /* pairs with the fence of route.c: index first, then the rings */
@@ -341,6 +392,7 @@ bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain
 bool retained_run(struct shard *s)
 {
     removed_run(s);
+    tombs_run(s);
     return run_queries(s);
 }
 
@@ -354,8 +406,9 @@ bool retained_init(struct shard *s)
 {
     s->retain = retain_create(&s->cluster->key);
     s->removed = removed_create();
+    s->tombs = tombs_create(&s->cluster->key);
     table_init(&s->query_table);
-    return s->retain && s->removed;
+    return s->retain && s->removed && s->tombs;
 }
 
 void retained_fini(struct shard *s)
@@ -376,4 +429,5 @@ void retained_fini(struct shard *s)
     }
     retain_destroy(s->retain, release, NULL);
     removed_destroy(s->removed);
+    tombs_destroy(s->tombs);
 }

@@ -34,7 +34,8 @@ static struct bytes far_name(struct bytes name, bool far)
 
 static uint32_t far_bytes(const struct publish *p, bool far)
 {
-    return far_name(p->from_id, far).n + far_name(p->from_user, far).n;
+    return far_name(p->from_id, far).n + far_name(p->from_user, far).n +
+           (far && p->retain ? (uint32_t)sizeof p->sequence : 0);
 }
 
 uint32_t body_bytes(const struct publish *p, bool far)
@@ -56,7 +57,8 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
                            .qos = p->qos,
                            .protocol = p->protocol,
                            .retain = p->retain,
-                           .from_link = p->from_link};
+                           .from_link = p->from_link,
+                           .has_sequence = far && p->retain};
     if (p->blob) {
         blob_share(p->blob, 1);
         mail_count(s, receiver, p->blob->bytes_count);
@@ -66,7 +68,9 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
         to = bytes_put(to, p->payload);
     }
     to = bytes_put(to, far_name(p->from_id, far));
-    bytes_put(to, far_name(p->from_user, far));
+    to = bytes_put(to, far_name(p->from_user, far));
+    if (b->has_sequence)
+        memcpy(to, &p->sequence, sizeof p->sequence);
 }
 
 void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
@@ -89,6 +93,8 @@ void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
                           .retain = b->retain,
                           .from_link = b->from_link,
                           .blob = b->blob};
+    if (b->has_sequence)
+        memcpy(&p->sequence, at + b->from_id_count + b->from_user_count, sizeof p->sequence);
 }
 
 bool body_share(struct shard *s, struct publish *p)
@@ -194,6 +200,14 @@ static void deliver_gathered(struct shard *s, struct filter *const *f, uint32_t 
     }
 }
 
+/* Whether our own links are asked: those that have a route for it, or hear of what is retained. */
+static bool is_forwarded(const struct shard *s, const struct publish *p, uint64_t links)
+{
+    if (p->from_link || !s->hooks.forward)
+        return false;
+    return links || (feeds_of(s, p) >> s->number & 1);
+}
+
 /* Delivers to this worker's filters among `slots`. false: a link cannot take it now, and nothing
  * was delivered. */
 static bool deliver_slots(struct shard *s, struct publish *p, const struct handle *slots,
@@ -220,7 +234,7 @@ static bool deliver_slots(struct shard *s, struct publish *p, const struct handl
         if (x->count)
             f[n++] = x;
     }
-    if (links && !p->from_link && s->hooks.forward && !s->hooks.forward(s->hooks.link, p, links))
+    if (is_forwarded(s, p, links) && !s->hooks.forward(s->hooks.link, p, links))
         return false;
     if (n == 1)
         deliver_filter(s, f[0], p);
@@ -248,25 +262,54 @@ static bool skips(const struct shard *s, const struct plan_worker *w, const stru
     return p->from_link && is_link_worker(s->cluster, w->worker);
 }
 
-/* Whether every ring has room for this plan. */
-static bool has_room(struct shard *s, const struct plan *plan, const struct publish *p)
+/* A link worker that hears of it though it has no filter for it. */
+static struct plan_worker feed(uint64_t feeds)
 {
-    struct mail *mail = s->cluster->mail;
+    return (struct plan_worker){.worker = (uint16_t)__builtin_ctzll(feeds)};
+}
+
+/* Of the link workers that hear of it, those that the plan leaves out. */
+static uint64_t feeds_beside(const struct shard *s, const struct plan *plan,
+                             const struct publish *p)
+{
+    uint64_t feeds = feeds_of(s, p) & ~(1ull << s->number);
+
+    for (uint32_t i = 0; feeds && i < plan->worker_count; i++)
+        feeds &= ~(1ull << plan->workers[i].worker);
+    return feeds;
+}
+
+/* Whether the ring towards another worker has room. */
+static bool has_room_at(struct shard *s, const struct plan_worker *w, const struct publish *p)
+{
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
 
+    if (!p->is_due && load_relaxed(&s->cluster->shards[w->worker]->links_full))
+        return false;
+    return mail_room(s->cluster->mail, s->number, w->worker, MAIL_PUBLISH,
+                     deliver_bytes(s, w, p)) &&
+           (body <= INLINE_BYTES_MAX || mail_takes(s, w->worker, body));
+}
+
+/* Whether every ring has room for this plan, and for those who hear of it besides. */
+static bool has_room(struct shard *s, const struct plan *plan, uint64_t feeds,
+                     const struct publish *p)
+{
     for (uint32_t i = 0; i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
         if (w->worker == s->number) {
             if (w->group_count && !groups_have_room(s, plan->slots + w->first, w->count))
                 return false;
-        } else if (!skips(s, w, p)) {
-            if (!p->is_due && load_relaxed(&s->cluster->shards[w->worker]->links_full))
-                return false;
-            if (!mail_room(mail, s->number, w->worker, MAIL_PUBLISH, deliver_bytes(s, w, p)) ||
-                (body > INLINE_BYTES_MAX && !mail_takes(s, w->worker, body)))
-                return false;
+        } else if (!skips(s, w, p) && !has_room_at(s, w, p)) {
+            return false;
         }
+    }
+    for (; feeds; feeds &= feeds - 1) {
+        struct plan_worker w = feed(feeds);
+
+        if (!has_room_at(s, &w, p))
+            return false;
     }
     return true;
 }
@@ -281,11 +324,12 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
 
     CHECK(m); /* room was seen, and this worker is the only one who could take it */
     m->type = MSG_DELIVER;
-    m->slot_count = slots ? (uint8_t)slots : DELIVER_MATCH_AGAIN;
+    m->slot_count = w->count > DELIVER_SLOTS_MAX ? DELIVER_MATCH_AGAIN : (uint8_t)slots;
     m->done = 0;
     m->topic_hash = p->topic_hash;
     m->from_hash = w->group_count ? hash_of(s, p->from_id) : 0;
-    memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
+    if (slots)
+        memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
     body_put(s, w->worker, &m->body, (uint8_t *)&m->slots[slots], p, far);
 }
 
@@ -303,8 +347,13 @@ static void publish_to_own_groups(struct shard *s, const struct handle *slots, u
 }
 
 /* Does what has_room has allowed. false: our own links cannot take it (link workers only). */
-static bool carry_out(struct shard *s, const struct plan *plan, struct publish *p)
+static bool carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, struct publish *p)
 {
+    for (; feeds; feeds &= feeds - 1) {
+        struct plan_worker w = feed(feeds);
+
+        post(s, plan, &w, p);
+    }
     for (uint32_t i = 0; i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
@@ -333,94 +382,43 @@ static bool is_wanted(const struct shard *s, const struct plan *plan, const stru
 }
 
 /* Whether the body must be shared: it is large and goes to another worker. */
-static bool travels(const struct shard *s, const struct plan *plan, const struct publish *p)
+static bool travels(const struct shard *s, const struct plan *plan, uint64_t feeds,
+                    const struct publish *p)
 {
+    if (feeds)
+        return true;
     for (uint32_t i = 0; i < plan->worker_count; i++)
         if (plan->workers[i].worker != s->number && !skips(s, &plan->workers[i], p))
             return true;
     return false;
 }
 
-/* Whose message it is, for a mail. *source: NULL if nobody has to know. */
-static enum err pack_source(const struct publish *p, struct retain_source **source)
-{
-    *source = NULL;
-    if (!p->source || !p->payload.n)
-        return OK;
-    *source = malloc(sizeof **source + p->from_id.n + p->from_user.n);
-    if (!*source)
-        return ERR_MEMORY;
-    **source = (struct retain_source){.kind = p->source,
-                                      .id_count = (uint16_t)p->from_id.n,
-                                      .user_count = (uint16_t)p->from_user.n};
-    bytes_put(bytes_put((*source)->bytes, p->from_id), p->from_user);
-    return OK;
-}
-
-static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner)
-{
-    struct retain_source *source;
-    struct msg_retain *m;
-
-    if (p->payload.n > INLINE_BYTES_MAX && !mail_takes(s, owner, p->payload.n))
-        return ERR_FULL;
-    if (!body_share(s, p) || pack_source(p, &source) != OK)
-        return ERR_MEMORY;
-    m = mail_post(s->cluster->mail, s->number, owner, MAIL_PUBLISH,
-                  (uint32_t)sizeof *m + body_bytes(p, false));
-    if (!m) {
-        free(source);
-        return ERR_FULL;
-    }
-    m->type = MSG_RETAIN;
-    m->source = source;
-    m->topic_hash = p->topic_hash;
-    m->sequence = p->sequence;
-    body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
-    mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
-    return OK;
-}
-
-/* Stores a retained message at its owner before anything is matched. */
-static enum err retain_first(struct shard *s, struct publish *p)
-{
-    uint32_t owner = owner_of_topic(s->cluster, p->topic_hash);
-    enum err err = OK;
-
-    p->sequence = add_acq_rel(&s->cluster->retain_sequence, 1) + 1;
-    if (owner == s->number)
-        retained_put(s, p);
-    else
-        err = post_retain(s, p, owner);
-    if (err != OK)
-        return err;
-    fence_full(&s->fence); /* pairs with the one in mail_mark's caller: see the head of this file */
-    return OK;
-}
-
 static enum err publish_planned(struct shard *s, struct publish *p, bool *matched)
 {
     const struct plan *plan = plan_of(s, p);
     enum err err = OK;
+    uint64_t feeds;
 
     if (!plan)
         return ERR_MEMORY;
-    if (!has_room(s, plan, p))
+    feeds = feeds_beside(s, plan, p);
+    if (!has_room(s, plan, feeds, p))
         return ERR_FULL;
-    if (p->retain && !p->from_link && s->limits->retain_available) {
+    if (p->retain && (!p->from_link || p->is_kept) && s->limits->retain_available) {
         err = retain_first(s, p);
         if (err != OK)
             return err;
         plan = plan_of(s, p);
         if (!plan)
             return ERR_MEMORY;
-        if (!has_room(s, plan, p))
+        feeds = feeds_beside(s, plan, p);
+        if (!has_room(s, plan, feeds, p))
             return ERR_FULL; /* tried again: storing the same value twice changes nothing */
     }
-    if (travels(s, plan, p) && !body_share(s, p))
+    if (travels(s, plan, feeds, p) && !body_share(s, p))
         return ERR_MEMORY;
     *matched = is_wanted(s, plan, p);
-    carry_out(s, plan, p);
+    carry_out(s, plan, feeds, p);
     return OK;
 }
 
@@ -464,17 +462,19 @@ static bool deliver_groups(struct shard *s, struct msg_deliver *m, struct publis
 static bool deliver_matched_again(struct shard *s, struct publish *p, uint64_t from_hash)
 {
     const struct plan *plan = plan_of(s, p);
+    bool is_found = false;
 
     for (uint32_t i = 0; plan && i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
         if (w->worker != s->number)
             continue;
+        is_found = true;
         if (!deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count))
             return false;
         publish_to_own_groups(s, plan->slots + w->first, w->count, p, from_hash);
     }
-    return true;
+    return is_found || deliver_slots(s, p, NULL, 0); /* links may hear of it all the same */
 }
 
 bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
@@ -493,7 +493,7 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
 
         while (filters < slots && !(m->slots[filters].slot & DELIVER_GROUP))
             filters++;
-        is_done = m->done >= filters || deliver_slots(s, &p, m->slots, filters);
+        is_done = (filters && m->done >= filters) || deliver_slots(s, &p, m->slots, filters);
         if (is_done) {
             if (m->done < filters)
                 m->done = (uint8_t)filters;

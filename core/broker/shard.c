@@ -46,25 +46,6 @@ void body_done(struct shard *s, const struct msg_body *b)
     blob_release(b->blob);
 }
 
-static bool on_retain(struct shard *s, const struct msg_retain *m)
-{
-    struct publish p;
-
-    body_get(&p, &m->body, (const uint8_t *)(m + 1));
-    p.topic_hash = m->topic_hash;
-    p.sequence = m->sequence;
-    if (m->source) {
-        p.source = m->source->kind;
-        p.from_id = bytes_of(m->source->bytes, m->source->id_count);
-        p.from_user = bytes_of(m->source->bytes + p.from_id.n, m->source->user_count);
-    }
-    retained_put(s, &p);
-    publish_fini(&p);
-    free(m->source);
-    body_done(s, &m->body);
-    return true;
-}
-
 static bool on_link_packet(struct shard *s, const struct msg_link_packet *m)
 {
     const struct link_parcel *l = m->parcel;
@@ -120,6 +101,16 @@ static bool on_interest(struct shard *s, const struct msg_interest *m)
     return true;
 }
 
+static void on_retained(struct shard *s, const struct msg_retained *m)
+{
+    const uint8_t *body = (const uint8_t *)(m + 1);
+
+    if (m->is_link)
+        shard_on_link_retained(s, m, body);
+    else
+        shard_on_retained(s, m, body);
+}
+
 static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type)
 {
     switch (type) {
@@ -130,10 +121,13 @@ static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type
         shard_on_group_done(s, record);
         return true;
     case MSG_RETAINED:
-        shard_on_retained(s, record, (const uint8_t *)((struct msg_retained *)record + 1));
+        on_retained(s, record);
         return true;
     case MSG_RETAINED_END:
-        shard_on_retained_end(s, from, record);
+        if (((struct msg_retained_end *)record)->is_link)
+            shard_on_link_retained_end(s, record);
+        else
+            shard_on_retained_end(s, from, record);
         return true;
     case MSG_BARRIER:
         shard_on_barrier(s, record);
@@ -157,7 +151,7 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
     case MSG_DELIVER:
         return shard_on_deliver(s, record);
     case MSG_RETAIN:
-        return on_retain(s, record);
+        return shard_on_retain(s, record);
     case MSG_LINK_PACKET:
         return on_link_packet(s, record);
     case MSG_DISPATCH:
@@ -279,6 +273,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     waits |= shares_run(s);
     waits |= groups_run(s);
     waits |= asks_run(s);
+    waits |= link_asks_run(s);
     waits |= retained_run(s);
     waits |= due_run(s);
     waits |= interest_run(s);

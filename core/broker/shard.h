@@ -22,6 +22,9 @@
 #include "core/broker/stream.h"
 #include "core/mqtt/packet.h"
 
+/* Retained messages in one slice of an answer to a link. */
+#define RETAINED_SLICE_MAX 80u
+
 struct cluster_state; /* what all shards of the process share: mail, index, epoch; opaque */
 struct shard;         /* opaque outside core/broker */
 struct client;
@@ -141,9 +144,14 @@ struct shard_hooks {
     /* Whether a client may publish or subscribe. NULL: nobody outside is asked. */
     enum access_answer (*may)(void *net, const struct access_question *q);
     /* ---- link workers only ---- */
-    /* A message for routes of links: `links` has a bit for each link that wants it. Returns false
-     * when it cannot be taken now; it is offered again. */
+    /* A message for routes of links: `links` has a bit for each link that wants it; none: see
+     * shard_retained_feed. Returns false when it cannot be taken now; it is offered again. */
     bool (*forward)(void *link, const struct publish *p, uint64_t links);
+    /* An answer to shard_retained_ask: a retained message with its stamp (p->sequence), or, without
+     * payload, a topic that was removed with that stamp; at most RETAINED_SLICE_MAX of them, then
+     * retained_end: `is_last`, or shard_retained_more goes on. */
+    void (*retained)(void *link, uint32_t number, struct publish *p);
+    void (*retained_end)(void *link, uint32_t number, bool is_last);
     /* A PUBLISH to `$LINK/...` that a client sent (never routed). `response_topic` and
      * `correlation` as the packet had them. `from` names the client for link_kick. */
     bool (*link_packet)(void *link, const struct link_packet *packet);
@@ -293,8 +301,9 @@ uint64_t shard_link_routes_asked(struct shard *s);
 bool shard_link_routes_in_force(const struct shard *s, uint64_t asked);
 /* Answers a question of hooks.barrier. `is_late`: not all have it, and it is not waited for. */
 void shard_barrier_done(struct shard *s, struct barrier *b, bool is_late);
-/* Publishes a message that came over a link (p->from_link is set by it). ERR_FULL: not now.
- * *matched: somebody here wanted it. */
+/* Publishes a message that came over a link (p->from_link is set by it); with p->is_kept it is
+ * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched: somebody
+ * here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
 /* Answers a client's `$LINK/` request: a PUBLISH QoS 1 to `topic` with correlation data, only for
  * its subscribers here. ERR_FULL: not now. */
@@ -302,6 +311,24 @@ MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct b
                                    struct bytes payload);
 /* Disconnects a client that broke the link protocol, with a reason code. ERR_FULL: not now. */
 MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8_t reason);
+
+/* From now on every retained publish of this process but those under `$SYS/` comes to hooks.forward
+ * of this link worker, whoever wants it, and what is removed is remembered for a while. */
+void shard_retained_feed(struct shard *s);
+/* A stamp: retained publishes that are stamped after the call have higher ones. */
+uint64_t shard_retained_stamp(struct shard *s);
+/* Retains what another cluster does, under its stamp p->sequence, or removes what is retained if
+ * there is no payload; not if what is known here is as late. What it changes is published here.
+ * ERR_FULL: not now. ERR_PEER: a stamp too far ahead of our clock. ERR_MEMORY. */
+MUST_USE enum err shard_retained_put(struct shard *s, struct publish *p);
+/* Asks for all that is retained under a filter, and for what was removed, for a link; the answer
+ * comes by hooks.retained. One question of a link at a time: ERR_FULL, also until one that was
+ * stopped has ended. ERR_MEMORY. */
+MUST_USE enum err shard_retained_ask(struct shard *s, uint32_t link, struct bytes filter);
+/* After retained_end: the next slice. */
+void shard_retained_more(struct shard *s, uint32_t link);
+/* Nothing more is answered to the link's question, if there is one. */
+void shard_retained_stop(struct shard *s, uint32_t link);
 
 /* The connection of a client that lives on this link worker (`who.worker` is ours), for packets of
  * the link layer's own: what is written to its outq leaves in this turn if stream_touch is called.

@@ -41,7 +41,10 @@ struct cluster_state {
     uint32_t worker_count;            /* link workers included */
     struct shard *shards[WORKERS_MAX];
     uint64_t started_ms;
-    _Alignas(CACHE_LINE) _Atomic uint64_t retain_sequence; /* retained publishes so far */
+    uint64_t retain_origin;                             /* of the cluster's name, for stamps */
+    _Alignas(CACHE_LINE) _Atomic uint64_t retain_clock; /* the latest stamp, without its origin */
+    /* link workers that want to hear of every retained publish, a bit each; none goes again */
+    _Alignas(CACHE_LINE) _Atomic uint64_t retain_feeds;
     _Atomic bool is_shutting_down;
 };
 
@@ -161,10 +164,12 @@ struct shard {
     struct table group_table; /* by group and filter */
     struct group *pump_first; /* groups with a backlog */
     struct retain *retain;
-    struct removed *removed;  /* retained topics lately removed */
-    struct query *queries;    /* questions for retained messages under way */
-    struct table query_table; /* and those whose asker has no room now */
-    struct table ask_table;   /* our own questions, by session and filter */
+    struct removed *removed;    /* retained topics lately removed */
+    struct query *queries;      /* questions for retained messages under way */
+    struct table query_table;   /* and those whose asker has no room now */
+    struct tombs *tombs;        /* retained topics removed, for links */
+    struct table ask_table;     /* our own questions, by session and filter */
+    struct link_ask *link_asks; /* those of links, by number; a link worker's */
     /* work with a cursor */
     struct filter *filter_todo;
     struct share *share_todo;
@@ -409,8 +414,10 @@ void groups_init(struct shard *s);
 void groups_fini(struct shard *s);
 
 /* ---- retained messages (retained.c) ---- */
-/* Stores or removes at the owner. */
-void retained_put(struct shard *s, struct publish *p);
+/* Stores or removes at the owner, unless something later is there. Whether that has changed what is
+ * retained. */
+bool retained_put(struct shard *s, struct publish *p);
+bool shard_on_retain(struct shard *s, const struct msg_retain *m);
 bool shard_on_retain_ask(struct shard *s, uint32_t from, const struct msg_retain_ask *m);
 /* Goes on answering; true: something waits for room or for mail. */
 bool retained_run(struct shard *s);
@@ -429,6 +436,42 @@ void shard_on_retained_end(struct shard *s, uint32_t from, const struct msg_reta
 bool asks_run(struct shard *s);
 void asks_init(struct shard *s);
 void asks_fini(struct shard *s);
+
+/* ---- questions of links for retained messages (link_asks.c) ---- */
+bool link_asks_init(struct shard *s); /* false: no memory */
+void link_asks_fini(struct shard *s);
+void shard_on_link_retained(struct shard *s, const struct msg_retained *m, const uint8_t *body);
+void shard_on_link_retained_end(struct shard *s, const struct msg_retained_end *m);
+/* Takes the steps that are due; true: one waits for room in a ring. */
+bool link_asks_run(struct shard *s);
+
+/* ---- the way to the owner, and stamps (keep.c) ---- */
+void stamps_init(struct cluster_state *c);
+/* Stores a retained message at its owner before anything is matched, under a stamp of its own if it
+ * has none of another cluster. ERR_FULL, ERR_MEMORY: nothing happened. */
+MUST_USE enum err retain_first(struct shard *s, struct publish *p);
+/* Link workers, a bit each, that are to hear of a publish whoever wants it. */
+static inline uint64_t feeds_of(const struct shard *s, const struct publish *p)
+{
+    if (!p->retain || p->from_link || bytes_begin(p->topic, BYTES_LIT("$SYS/")))
+        return 0;
+    return load_relaxed(&s->cluster->retain_feeds); /* the stamp was drawn: see keep.c */
+}
+
+/* ---- retained topics removed, for links (tombs.c) ---- */
+struct tombs *tombs_create(const struct hash_key *key); /* NULL: no memory */
+void tombs_destroy(struct tombs *t);                    /* NULL is fine */
+/* A topic was removed with this publish; remembered only where a link wants to hear of it. */
+void tombs_put(struct shard *s, struct bytes topic, uint64_t stamp);
+/* Something is stored under the topic. */
+void tombs_remove(struct shard *s, struct bytes topic);
+/* The stamp with which the topic was removed; 0: nothing is known of that. */
+uint64_t tombs_stamp(const struct shard *s, struct bytes topic);
+/* For cursors: the tree, and the message of a value of it, which has no payload. */
+struct retain *tombs_tree(struct tombs *t);
+struct message *tombs_message(void *value);
+/* Forgets what is too old; once per turn. */
+void tombs_run(struct shard *s);
 
 /* ---- retained topics lately removed (removed.c) ---- */
 struct removed *removed_create(void); /* NULL: no memory */

@@ -63,6 +63,7 @@ struct msg_body {
     uint16_t from_id_count, from_user_count; /* always inline; only towards link workers */
     uint8_t qos, protocol;
     bool retain, from_link;
+    bool has_sequence; /* inline, behind all else; only towards link workers */
 };
 
 #define DELIVER_SLOTS_MAX 8u
@@ -91,7 +92,8 @@ struct msg_retain {
     uint8_t type;
     struct retain_source *source; /* NULL: nobody has to know */
     uint64_t topic_hash;
-    uint64_t sequence; /* rings have no order among each other; this number has */
+    uint64_t sequence;  /* rings have no order among each other; this number has */
+    bool is_of_cluster; /* another cluster retains it: published only if it changes something */
     struct msg_body body;
 };
 
@@ -156,18 +158,22 @@ struct msg_group_done {
 
 struct msg_retain_ask { /* also MORE and STOP, by `ask` */
     uint8_t type;
+    bool is_link;          /* a link's question: removed topics are told, too */
     struct handle ask;     /* the sender's record of the question */
     const uint8_t *filter; /* lent until MSG_RETAINED_END with is_last */
     uint32_t filter_count;
 };
 struct msg_retained {
     uint8_t type;
+    bool is_link;
     struct handle ask;
     uint64_t topic_hash;
+    uint64_t sequence;
     struct msg_body body;
 };
 struct msg_retained_end {
     uint8_t type;
+    bool is_link;
     bool is_last; /* false: a slice ended, ask for more */
     struct handle ask;
 };

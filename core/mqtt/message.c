@@ -83,6 +83,7 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
                           .source = p->source,
                           .expires_ms = p->expires_ms,
                           .stamp_ms = p->stamp_ms,
+                          .sequence = p->sequence,
                           .waiting_bytes = waiting};
     to = (uint8_t *)(m + 1);
     if (p->source) {
@@ -124,6 +125,7 @@ void publish_of_message(struct publish *p, struct message *m)
                           .source = m->source,
                           .expires_ms = m->expires_ms,
                           .stamp_ms = m->stamp_ms,
+                          .sequence = m->sequence,
                           .qos = m->qos,
                           .retain = m->retain,
                           .from_link = m->from_link,

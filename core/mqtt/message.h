@@ -50,10 +50,12 @@ struct publish {
     uint64_t topic_hash;
     uint64_t expires_ms; /* moment on the monotonic clock; 0: never */
     uint64_t stamp_ms;   /* wall clock when it was published here */
-    uint64_t sequence;   /* of retained publishes: later ones have higher numbers */
+    uint64_t sequence;   /* of retained publishes, its stamp (core/broker/keep.c): a later one is
+                          * higher; 0: none yet */
     uint8_t qos;
     bool retain;
     bool from_link; /* came from another cluster: is not forwarded again */
+    bool is_kept;   /* and yet it is retained here as one that was published here */
     bool is_will;
     bool is_due;          /* nobody can be parked for it: a link's bound does not hold it up */
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */
@@ -79,7 +81,7 @@ struct message {
     uint16_t from_id_count, from_user_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;
-    uint64_t sequence; /* in the retained store: which publish it came with */
+    uint64_t sequence; /* as the publish it came with */
     struct blob *blob; /* NULL: the body follows, behind the names of the source */
     const uint8_t *body;
     uint64_t *waiting_bytes; /* the worker's sum, minus which it is freed */
