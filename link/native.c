@@ -20,7 +20,9 @@ enum {
     RECORD_EXPIRY = 8,
     RECORD_USER = 16,
     RECORD_PUBLISHER = 32,
-    RECORD_FLAGS = 63,
+    RECORD_STAMP = 64,
+    RECORD_FLAGS = 127,
+    FLAG_LAST = 1, /* retained ask */
 };
 
 /* Bytes of a number at most. */
@@ -195,6 +197,10 @@ static void take_record(struct cursor *c, struct native_record *out)
     out->stamp_ms = take_number(c);
     if (flags & RECORD_EXPIRY)
         out->expiry_s = (uint32_t)take_number_in(c, 1, UINT32_MAX);
+    if (flags & RECORD_STAMP) {
+        out->retained_stamp = take_id8(c);
+        c->is_bad |= !out->retain || !out->retained_stamp;
+    }
     out->topic = take_text(c, NATIVE_TEXT_BYTES_MAX);
     if (flags & RECORD_PUBLISHER) {
         out->from_id = take_text(c, NATIVE_TEXT_BYTES_MAX);
@@ -221,7 +227,7 @@ static void check_records(struct cursor *c, uint64_t count, uint32_t whole)
 
 struct native_records native_records_begin(const struct native_frame *messages)
 {
-    CHECK(messages->kind == NATIVE_MESSAGES);
+    CHECK(messages->kind == NATIVE_MESSAGES || messages->kind == NATIVE_RETAINED);
     return (struct native_records){
         .rest = messages->body, .left = messages->count, .sequence = messages->first};
 }
@@ -253,6 +259,7 @@ void native_record_publish(const struct native_record *record, uint64_t now_ms, 
                             .props = record->props,
                             .payload = record->payload,
                             .stamp_ms = record->stamp_ms,
+                            .sequence = record->retained_stamp,
                             .qos = record->qos,
                             .retain = record->retain,
                             .from_link = true,
@@ -272,6 +279,25 @@ static void take_window(struct cursor *c, struct native_frame *out)
     out->last = take_number(c);
     out->window.bytes = take_number(c);
     out->window.messages = take_number(c);
+}
+
+static void check_filters(struct cursor *c, uint64_t count)
+{
+    if (count > NATIVE_OPS_MAX)
+        c->is_bad = true;
+    while (count-- > 0 && !c->is_bad)
+        (void)take_text(c, NATIVE_TEXT_BYTES_MAX);
+}
+
+static bool has_stream_place(enum native_kind kind)
+{
+    return kind == NATIVE_ROUTES || kind == NATIVE_BEAT || kind == NATIVE_ROUTES_ACK;
+}
+
+/* Kinds that have a question and a number. */
+static bool is_of_question(uint8_t kind)
+{
+    return kind >= NATIVE_RETAINED_ASK && kind <= NATIVE_RETAINED_ACK;
 }
 
 static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out)
@@ -304,6 +330,20 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
         out->body = rest_of(c);
         check_records(c, out->count, whole);
         break;
+    case NATIVE_RETAINED_ASK:
+        out->count = take_number(c);
+        out->is_end = take_flags(c, FLAG_LAST);
+        out->body = rest_of(c);
+        check_filters(c, out->count);
+        break;
+    case NATIVE_RETAINED:
+        out->count = take_number_in(c, 1, UINT64_MAX);
+        out->body = rest_of(c);
+        check_records(c, out->count, whole);
+        break;
+    case NATIVE_RETAINED_END:
+    case NATIVE_RETAINED_ACK:
+        break;
     default:
         c->p = c->end; /* whatever a later version has there */
     }
@@ -315,12 +355,14 @@ enum err native_frame_decode(struct bytes payload, struct native_frame *out)
     uint8_t kind = take_byte(&c);
 
     *out = (struct native_frame){.kind = NATIVE_LATER};
-    if (kind < NATIVE_KIND_COUNT)
+    if (kind <= NATIVE_ACK || is_of_question(kind))
         out->kind = (enum native_kind)kind;
-    if (out->kind == NATIVE_ROUTES || out->kind == NATIVE_BEAT || out->kind == NATIVE_ROUTES_ACK) {
+    if (has_stream_place(out->kind))
         out->generation = take_number(&c);
+    if (is_of_question((uint8_t)out->kind))
+        out->question = take_number(&c);
+    if (has_stream_place(out->kind) || is_of_question((uint8_t)out->kind))
         out->number = take_number(&c);
-    }
     take_body(&c, payload.n, out);
     return c.is_bad || c.p != c.end ? ERR_PEER : OK;
 }
@@ -380,6 +422,10 @@ enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t
         break;
     case NATIVE_OPEN:
         at = put_number(put_id8(at, f->boot), f->first);
+        break;
+    case NATIVE_RETAINED_END:
+    case NATIVE_RETAINED_ACK:
+        at = put_number(put_number(at, f->question), f->number);
         break;
     default:
         CHECK(f->kind == NATIVE_OPENED || f->kind == NATIVE_ACK);
@@ -479,6 +525,11 @@ static uint64_t seconds_left(const struct message *m, uint64_t now_ms)
     return left == 0 ? 1 : left < UINT32_MAX ? left : UINT32_MAX;
 }
 
+static bool has_retained_stamp(const struct message *m)
+{
+    return m->retain && m->sequence;
+}
+
 uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms)
 {
     uint32_t n = 2 + number_bytes(m->stamp_ms) + text_bytes(message_topic(m)) +
@@ -486,6 +537,8 @@ uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms)
 
     if (m->expires_ms)
         n += number_bytes(seconds_left(m, now_ms));
+    if (has_retained_stamp(m))
+        n += 8;
     if (m->source != SOURCE_UNKNOWN)
         n += text_bytes(message_from_id(m));
     if (m->source == SOURCE_USER)
@@ -501,11 +554,14 @@ uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t n
     *to++ =
         (uint8_t)(m->qos | (m->retain ? RECORD_RETAIN : 0) | (m->expires_ms ? RECORD_EXPIRY : 0) |
                   (m->source != SOURCE_UNKNOWN ? RECORD_PUBLISHER : 0) |
-                  (m->source == SOURCE_USER ? RECORD_USER : 0));
+                  (m->source == SOURCE_USER ? RECORD_USER : 0) |
+                  (has_retained_stamp(m) ? RECORD_STAMP : 0));
     *to++ = has_protocol ? m->protocol : MQTT_5; /* what no client of ours sent */
     to = put_number(to, m->stamp_ms);
     if (m->expires_ms)
         to = put_number(to, seconds_left(m, now_ms));
+    if (has_retained_stamp(m))
+        to = put_id8(to, m->sequence);
     to = put_text(to, message_topic(m));
     if (m->source != SOURCE_UNKNOWN)
         to = put_text(to, message_from_id(m));
@@ -513,4 +569,53 @@ uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t n
         to = put_text(to, message_from_user(m));
     to = put_text(to, message_props(m));
     return put_number(to, m->payload_count);
+}
+
+/* ---- retained messages ---- */
+
+static uint8_t *put_question(uint8_t *to, enum native_kind kind, uint64_t question, uint64_t number)
+{
+    *to++ = (uint8_t)kind;
+    return put_number(put_number(to, question), number);
+}
+
+uint32_t native_retained_ask(uint64_t question, uint64_t part, const struct bytes *filters,
+                             uint32_t count, uint8_t *to, uint32_t room, uint32_t *taken)
+{
+    uint32_t head = 1 + number_bytes(question) + number_bytes(part) + number_bytes(count) + 1;
+    uint64_t size = head;
+    uint8_t *at = to;
+
+    for (*taken = 0; *taken < count && *taken < NATIVE_OPS_MAX; ++*taken) {
+        if (size + text_bytes(filters[*taken]) > room)
+            break;
+        size += text_bytes(filters[*taken]);
+    }
+    if (*taken == 0)
+        return 0;
+    at = put_number(put_question(at, NATIVE_RETAINED_ASK, question, part), *taken);
+    *at++ = *taken == count ? FLAG_LAST : 0;
+    for (uint32_t i = 0; i < *taken; i++)
+        at = put_text(at, filters[i]);
+    return (uint32_t)(at - to);
+}
+
+struct bytes native_retained_filter(struct bytes *left)
+{
+    struct cursor c = cursor_of(*left);
+    struct bytes filter = take_text(&c, NATIVE_TEXT_BYTES_MAX);
+
+    CHECK(!c.is_bad); /* native_frame_decode saw it */
+    *left = rest_of(&c);
+    return filter;
+}
+
+uint32_t native_retained_head_bytes(uint64_t question, uint64_t number, uint32_t count)
+{
+    return 1 + number_bytes(question) + number_bytes(number) + number_bytes(count);
+}
+
+uint8_t *native_retained_put_head(uint8_t *to, uint64_t question, uint64_t number, uint32_t count)
+{
+    return put_number(put_question(to, NATIVE_RETAINED, question, number), count);
 }

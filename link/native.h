@@ -17,9 +17,14 @@
  *   4 OPEN        boot id8, first
  *   5 OPENED      boot id8, last, window bytes, window messages
  *   6 MESSAGES    first, count, records: flags (3: QoS, 4: retain, 8: expiry, 16: user, 32:
- *                 publisher), protocol (a byte), stamp, [expiry], text: topic, [text: publisher's
- *                 client id], [text: its user name], text: properties, text: payload
+ *                 publisher, 64: retained stamp), protocol (a byte), stamp, [expiry], [retained
+ *                 stamp id8], text: topic, [text: publisher's client id], [text: its user name],
+ *                 text: properties, text: payload
  *   7 ACK         as OPENED
+ *  10 RETAINED_ASK  question, part, count, flags (1: these were the last), as many texts: filters
+ *  11 RETAINED      question, number, count, records as in MESSAGES
+ *  12 RETAINED_END  question, number
+ *  13 RETAINED_ACK  question, number
  *
  * ROUTES and BEAT are one stream, numbered 1, 2, ... within a generation. Count and digest of a
  * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
@@ -28,6 +33,14 @@
  * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
  * `last`, at most the window of records may be in flight, but always one. link/outstream.h and
  * link/instream.h are the two sides.
+ *
+ * RETAINED_ASK asks for what is retained under filters, in parts numbered 1, 2, ...; a question
+ * takes the place of the one before. It is answered, where MESSAGES go, by RETAINED frames numbered
+ * 1, 2, ... and RETAINED_END with the number of the last, and from then on every retained message
+ * under the filters comes as one of MESSAGES, also where no route wants it. The answer may begin
+ * anew at any time, with higher numbers. At most NATIVE_RETAINED_WINDOW frames are beyond the
+ * highest RETAINED_ACK. A record without payload there: its topic was removed. The retained stamp is
+ * compared as a number: what has the higher one is later, in all clusters; see core/broker/keep.c.
  *
  * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
  * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.
@@ -43,17 +56,19 @@
 
 /* The highest version spoken here. */
 #define NATIVE_VERSION 1u
-/* Bytes of a MESSAGES frame, unless it holds one larger record alone. Beyond: ERR_PEER. */
+/* Bytes of a MESSAGES, RETAINED_ASK or RETAINED frame, unless it holds one larger record alone. Beyond: ERR_PEER. */
 #define NATIVE_FRAME_BYTES (64u << 10)
-/* Operations in a ROUTES frame, and bytes of all their filters, which a frame can say in much
+/* Operations in a ROUTES frame, or filters in a RETAINED_ASK, and bytes of all their filters, which a frame can say in much
  * fewer; a first one always may be. Who takes a frame must not be kept from other work for long.
  * Beyond: ERR_PEER. */
 #define NATIVE_OPS_MAX 4000u
 #define NATIVE_FILTERS_BYTES (1u << 20)
 /* Bytes of a filter, a topic, a client id, a user name. Beyond: ERR_PEER. */
 #define NATIVE_TEXT_BYTES_MAX 65535u
-/* Bytes of a frame of any kind but ROUTES and MESSAGES. */
+/* Bytes of a frame of any kind without operations, records or filters. */
 #define NATIVE_CONTROL_BYTES_MAX 48u
+/* RETAINED frames that were sent and are not acknowledged. */
+#define NATIVE_RETAINED_WINDOW 4u
 
 enum native_kind {
     NATIVE_LATER, /* a kind of a later version */
@@ -64,6 +79,10 @@ enum native_kind {
     NATIVE_OPENED,
     NATIVE_MESSAGES,
     NATIVE_ACK,
+    NATIVE_RETAINED_ASK = 10,
+    NATIVE_RETAINED,
+    NATIVE_RETAINED_END,
+    NATIVE_RETAINED_ACK,
     NATIVE_KIND_COUNT
 };
 
@@ -75,9 +94,10 @@ struct native_window {
 struct native_frame {
     enum native_kind kind;
     uint64_t generation, number; /* routes, beat, routes ack */
-    uint64_t count;              /* of ops in routes, filters in beat, records in messages */
+    uint64_t question;           /* retained...; `number` counts its parts, or frames answered */
+    uint64_t count;              /* of ops in routes, filters in beat and retained ask, records */
     uint64_t digest;             /* beat */
-    bool is_end;                 /* beat: of the announcement */
+    bool is_end;                 /* beat: of the announcement; retained ask: the last part */
     bool wants_all;              /* routes ack */
     uint64_t boot;               /* open, opened, ack */
     uint64_t first;              /* open, messages; from 1 */
@@ -89,7 +109,7 @@ struct native_frame {
 /* Decodes a frame of any kind. */
 MUST_USE enum err native_frame_decode(struct bytes payload, struct native_frame *out);
 
-/* Encodes a frame of any kind but ROUTES and MESSAGES, which have functions of their own. *size is
+/* Encodes a frame of any kind but those with a body, which have functions of their own. *size is
  * what it takes; ERR_FULL: `room` is less, nothing was written. */
 MUST_USE enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t room,
                                       uint32_t *size);
@@ -145,8 +165,9 @@ struct hash_key native_digest_key(uint64_t incarnation, uint64_t generation);
 
 struct native_record {
     uint64_t sequence;
-    uint64_t stamp_ms; /* wall clock when it was published there */
-    uint32_t expiry_s; /* seconds left, rounded, at least 1; 0: never */
+    uint64_t stamp_ms;       /* wall clock when it was published there */
+    uint64_t retained_stamp; /* 0: none */
+    uint32_t expiry_s;       /* seconds left, rounded, at least 1; 0: never */
     uint8_t qos;
     bool retain;
     uint8_t protocol; /* of the publisher: 3, 4, 5 */
@@ -164,11 +185,13 @@ struct native_records {
     uint64_t left, sequence;
 };
 
-/* Walks the records of a decoded NATIVE_MESSAGES in their order; false at the end. */
+/* Walks the records of a decoded NATIVE_MESSAGES or NATIVE_RETAINED in their order; false at the
+ * end. The latter have no sequence. */
 struct native_records native_records_begin(const struct native_frame *messages);
 bool native_records_next(struct native_records *records, struct native_record *out);
 
-/* A publish that speaks for a record, from a link; its hash and its sequence are the caller's. */
+/* A publish that speaks for a record, from a link; its sequence is the retained stamp, its hash is
+ * the caller's. */
 void native_record_publish(const struct native_record *record, uint64_t now_ms,
                            struct publish *out);
 
@@ -179,5 +202,18 @@ uint32_t native_messages_head_bytes(uint64_t first, uint32_t count);
 uint8_t *native_messages_put_head(uint8_t *to, uint64_t first, uint32_t count);
 uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms);
 uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t now_ms);
+
+/* ---- retained messages ---- */
+
+/* Puts a part of a question: the first of `count` filters that fit, *taken of them; if that is all
+ * of them, it is the last part. Returns its size; 0: not one fits. */
+uint32_t native_retained_ask(uint64_t question, uint64_t part, const struct bytes *filters,
+                             uint32_t count, uint8_t *to, uint32_t room, uint32_t *taken);
+/* Takes the next filter off what is left of the body of a decoded NATIVE_RETAINED_ASK, where
+ * f->count are. */
+struct bytes native_retained_filter(struct bytes *left);
+/* The head of a RETAINED frame, before its records. */
+uint32_t native_retained_head_bytes(uint64_t question, uint64_t number, uint32_t count);
+uint8_t *native_retained_put_head(uint8_t *to, uint64_t question, uint64_t number, uint32_t count);
 
 #endif

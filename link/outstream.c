@@ -393,6 +393,20 @@ bool outstream_next(struct outstream *s, uint64_t now_ms, uint32_t room,
 
 /* ---- asking ---- */
 
+/* What waits may be dropped, and what comes after it then has a lower sequence than the mark: it is
+ * waited for without need, and nothing is missed. */
+uint64_t outstream_mark(const struct outstream *s)
+{
+    return s->next_sequence + s->waiting.count;
+}
+
+bool outstream_is_past(const struct outstream *s, uint64_t mark)
+{
+    if (s->sent.count)
+        return at(&s->sent, 0)->sequence >= mark;
+    return !s->waiting.count || s->next_sequence >= mark;
+}
+
 uint64_t outstream_age_ms(const struct outstream *s, uint64_t now_ms)
 {
     const struct outstream_ring *r = s->sent.count ? &s->sent : &s->waiting;

@@ -136,6 +136,10 @@ struct outstream_frame {
 bool outstream_next(struct outstream *s, uint64_t now_ms, uint32_t room,
                     struct outstream_frame *out);
 
+/* A mark behind all that is in it now, and later whether none of that is in it any more. */
+uint64_t outstream_mark(const struct outstream *s);
+bool outstream_is_past(const struct outstream *s, uint64_t mark);
+
 /* How long the oldest message is here; 0: there is none. And all that were lost. */
 uint64_t outstream_age_ms(const struct outstream *s, uint64_t now_ms);
 uint64_t outstream_lost_sum(const struct outstream *s);

@@ -6,6 +6,42 @@
 #include "core/base/check.h"
 #include "link/native.h"
 
+static void check_question(const struct native_frame *f)
+{
+    static struct bytes filters[NATIVE_OPS_MAX];
+    struct bytes left = f->body, same;
+    struct native_frame g;
+    uint32_t taken, size;
+
+    for (uint64_t i = 0; i < f->count; i++)
+        filters[i] = native_retained_filter(&left);
+    CHECK(left.n == 0);
+    size = native_retained_ask(f->question, f->number, filters, (uint32_t)f->count, out_bytes,
+                               sizeof(out_bytes), &taken);
+    if (size == 0)
+        return;
+    CHECK(taken == f->count);
+    CHECK(native_frame_decode(bytes_of(out_bytes, size), &g) == OK);
+    CHECK(g.kind == f->kind && g.question == f->question && g.number == f->number && g.is_end);
+    same = g.body;
+    for (uint64_t i = 0; i < f->count; i++)
+        CHECK(bytes_eq(native_retained_filter(&same), filters[i]));
+}
+
+static void check_retained(const struct native_frame *f)
+{
+    struct native_records walk = native_records_begin(f);
+    struct native_record r;
+
+    CHECK(native_retained_put_head(out_bytes, f->question, f->number, (uint32_t)f->count) -
+              out_bytes ==
+          native_retained_head_bytes(f->question, f->number, (uint32_t)f->count));
+    while (native_records_next(&walk, &r)) {
+        r.sequence = 1; /* there it has none */
+        check_record(&r);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FRAME_BYTES_MAX (1u << 14)
@@ -52,6 +88,7 @@ static void check_routes(const struct native_frame *f)
 static void check_same(const struct native_record *a, const struct native_record *b)
 {
     CHECK(a->sequence == b->sequence && a->stamp_ms == b->stamp_ms && a->expiry_s == b->expiry_s);
+    CHECK(a->retained_stamp == b->retained_stamp);
     CHECK(a->qos == b->qos && a->retain == b->retain && a->protocol == b->protocol);
     CHECK(a->source == b->source && bytes_eq(a->from_id, b->from_id));
     CHECK(bytes_eq(a->from_user, b->from_user) && bytes_eq(a->topic, b->topic));
@@ -100,6 +137,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case NATIVE_ROUTES:
         check_routes(&f);
+        break;
+    case NATIVE_RETAINED_ASK:
+        check_question(&f);
+        break;
+    case NATIVE_RETAINED:
+        check_retained(&f);
         break;
     case NATIVE_MESSAGES:
         walk = native_records_begin(&f);

@@ -39,6 +39,7 @@ static void check_control(const struct native_frame *f, const char *hex)
     assert_int_equal(size, golden.n);
     assert_int_equal(native_frame_decode(golden, &got), OK);
     assert_true(got.kind == f->kind && got.generation == f->generation);
+    assert_true(got.question == f->question);
     assert_true(got.number == f->number && got.count == f->count && got.digest == f->digest);
     assert_true(got.is_end == f->is_end && got.wants_all == f->wants_all);
     assert_true(got.boot == f->boot && got.first == f->first && got.last == f->last);
@@ -58,6 +59,8 @@ TEST(native_control_frames_are_those_bytes)
                                 .digest = 0x0102030405060708u,
                                 .is_end = true};
     struct native_frame ack = {.kind = NATIVE_ROUTES_ACK, .generation = 128, .number = 0};
+    struct native_frame end = {.kind = NATIVE_RETAINED_END, .question = 300, .number = 5};
+    struct native_frame taken = {.kind = NATIVE_RETAINED_ACK, .question = 1, .number = 128};
     struct native_frame open = {.kind = NATIVE_OPEN, .boot = 0xfffefdfcfbfaf9f8u, .first = 1};
     struct native_frame opened = {.kind = NATIVE_OPENED,
                                   .boot = 9,
@@ -72,6 +75,8 @@ TEST(native_control_frames_are_those_bytes)
     check_control(&ack, "03 8001 00 01");
     check_control(&open, "04 fffefdfcfbfaf9f8 01");
     check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807");
+    check_control(&end, "0c ac02 05");
+    check_control(&taken, "0d 01 8001");
     opened.kind = NATIVE_ACK;
     opened.last = 0;
     check_control(&opened, "07 0000000000000009 00 808040 e807");
@@ -81,6 +86,7 @@ TEST(native_largest_control_frames_fit_their_bound)
 {
     struct native_frame f = {.generation = UINT64_MAX,
                              .number = UINT64_MAX,
+                             .question = UINT64_MAX,
                              .count = UINT64_MAX,
                              .first = UINT64_MAX,
                              .last = UINT64_MAX,
@@ -90,7 +96,7 @@ TEST(native_largest_control_frames_fit_their_bound)
 
     for (int k = NATIVE_BEAT; k < NATIVE_KIND_COUNT; k++) {
         f.kind = (enum native_kind)k;
-        if (f.kind != NATIVE_MESSAGES)
+        if (f.kind < NATIVE_MESSAGES || f.kind == NATIVE_ACK || f.kind > NATIVE_RETAINED)
             assert_int_equal(native_frame_encode(&f, b, sizeof(b), &size), OK);
     }
 }
@@ -141,6 +147,16 @@ TEST(native_frames_that_are_not_right_are_refused)
         "06 01 01 03 05 00 0161 00 00", /* QoS 3 */
         "06 01 01 40 05 00 0161 00 00", /* an unknown flag */
         "06 01 01 80 05 00 0161 00 00",
+        "06 01 01 40 05 00 0000000000000001 0161 00 00", /* a retained stamp of what is not */
+        "06 01 01 44 05 00 0000000000000000 0161 00 00", /* which is none */
+        "0a 01 01 01 02 0161",                           /* an unknown flag */
+        "0a 01 01 02 01 0161",                           /* a filter is missing */
+        "0a 01 01 00 01 0161",                           /* a byte behind it */
+        "0a 01 01 ffffffffffffffffff01 01",
+        "0b 01 01 00", /* no record */
+        "0b 01 01 02 00 05 00 0161 00 00",
+        "0c 01",
+        "0d 01 01 01",
         "06 01 01 00 06 00 0161 00 00", /* an unknown protocol */
         "06 01 01 00 02 00 0161 00 00",
         "06 01 01 08 05 00 00 0161 00 00",                /* expires in 0 s */
@@ -404,6 +420,7 @@ static void check_record(const struct native_record *r, const struct message *m)
     assert_int_equal(r->protocol, m->protocol);
     assert_int_equal(r->source, m->source);
     assert_true(r->stamp_ms == m->stamp_ms);
+    assert_true(r->retained_stamp == (m->retain ? m->sequence : 0));
     assert_true(bytes_eq(r->topic, message_topic(m)));
     assert_true(bytes_eq(r->props, message_props(m)));
     assert_true(bytes_eq(r->payload, message_payload(m)));
@@ -515,6 +532,7 @@ static struct message *draw_message(uint64_t *seed)
                         .from_id = draw_text(seed, id, sizeof(id)),
                         .from_user = draw_text(seed, user, sizeof(user)),
                         .stamp_ms = draw_number(seed),
+                        .sequence = draw_number(seed),
                         .expires_ms = draw(seed) % 2 ? 0 : 1 + draw(seed) % 100000,
                         .qos = (uint8_t)(draw(seed) % 3),
                         .retain = draw(seed) % 2,
@@ -589,4 +607,73 @@ TEST(native_records_that_mqtt_cannot_carry_are_marked_and_no_fault)
     assert_false(is_unfit("20 05 00 0161 0163 00 00"));
     assert_true(is_unfit("20 05 00 0161 01ff 00 00")); /* a client id */
     assert_true(is_unfit("30 05 00 0161 0163 01ff 00 00"));
+}
+
+/* ---- retained messages ---- */
+
+TEST(native_retained_messages_are_those_bytes)
+{
+    static const char hex[] = "0b ac02 03 02 44 05 e807 0102030405060708 0161 00 0178 "
+                              "44 05 00 0000000000000001 0162 00 00";
+    struct publish p[2] = {{.topic = BYTES_LIT("a"),
+                            .payload = BYTES_LIT("x"),
+                            .stamp_ms = 1000,
+                            .sequence = 0x0102030405060708u,
+                            .retain = true,
+                            .protocol = 5},
+                           {.topic = BYTES_LIT("b"), .sequence = 1, .retain = true, .protocol = 5}};
+    struct message *v[2] = {message_of(&p[0]), message_of(&p[1])};
+    uint8_t *at = native_retained_put_head(room_bytes, 300, 3, 2);
+    struct bytes golden = unhex(hex);
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+    struct publish again;
+
+    assert_int_equal(at - room_bytes, native_retained_head_bytes(300, 3, 2));
+    for (uint32_t i = 0; i < 2; i++)
+        at = put_record(at, v[i], 0);
+    assert_true(bytes_eq(bytes_of(room_bytes, (size_t)(at - room_bytes)), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    assert_true(f.kind == NATIVE_RETAINED && f.question == 300 && f.number == 3 && f.count == 2);
+    walk = native_records_begin(&f);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(native_records_next(&walk, &r));
+        check_record(&r, v[i]);
+        native_record_publish(&r, 0, &again);
+        assert_true(again.sequence == p[i].sequence && again.retain);
+        publish_fini(&p[i]);
+    }
+    assert_false(native_records_next(&walk, &r));
+    assert_int_equal(held, 0);
+    free_bytes(golden);
+}
+
+TEST(native_question_for_retained_messages_goes_in_parts)
+{
+    const struct bytes filters[] = {BYTES_LIT("a/#"), BYTES_LIT("b"), BYTES_LIT("c/+")};
+    struct bytes golden = unhex("0a ac02 01 03 01 03612f23 0162 03632f2b");
+    struct bytes part = unhex("0a ac02 01 02 00 03612f23 0162");
+    struct native_frame f;
+    uint32_t taken, size;
+    struct bytes left;
+
+    size = native_retained_ask(300, 1, filters, 3, room_bytes, sizeof(room_bytes), &taken);
+    assert_int_equal(taken, 3);
+    assert_true(bytes_eq(bytes_of(room_bytes, size), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    assert_true(f.kind == NATIVE_RETAINED_ASK && f.question == 300 && f.number == 1 && f.is_end);
+    assert_int_equal(f.count, 3);
+    left = f.body;
+    for (uint32_t i = 0; i < 3; i++)
+        assert_true(bytes_eq(native_retained_filter(&left), filters[i]));
+    assert_int_equal(left.n, 0);
+    size = native_retained_ask(300, 1, filters, 3, room_bytes, golden.n - 1, &taken);
+    assert_int_equal(taken, 2);
+    assert_true(bytes_eq(bytes_of(room_bytes, size), part));
+    assert_int_equal(native_frame_decode(part, &f), OK);
+    assert_false(f.is_end);
+    assert_int_equal(native_retained_ask(300, 1, filters, 3, room_bytes, 8, &taken), 0);
+    free_bytes(golden);
+    free_bytes(part);
 }
