@@ -182,6 +182,13 @@ enum cfg_on_full {
     ON_FULL_BLOCK        /* who publishes for a link waits until there is room */
 };
 
+/* What becomes of messages with the retain flag that come over a link. */
+enum cfg_retained {
+    RETAINED_OFF,  /* they are only delivered */
+    RETAINED_PASS, /* they are retained here too */
+    RETAINED_SYNC  /* and what is retained there is asked for; the latest value counts everywhere */
+};
+
 struct cfg_link {
     const char *name; /* the remote cluster's name; never our own, unique */
     bool enable;
@@ -203,6 +210,7 @@ struct cfg_link {
     uint64_t queue_bytes;       /* waiting or unacknowledged, over all connections */
     uint32_t queue_age;         /* seconds a message may wait */
     enum cfg_on_full on_full;
+    enum cfg_retained retained;
     uint32_t max_routes;    /* of the peer, and of ours over there */
     uint32_t max_route_ops; /* of the peer, in a second */
     uint64_t max_rate;      /* bytes of the peer's packets, in a second */

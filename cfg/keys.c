@@ -88,6 +88,13 @@ static const struct key_choice suback_choices[] = {
     {NULL, 0, false},
 };
 
+static const struct key_choice retained_choices[] = {
+    {"off", RETAINED_OFF, false},
+    {"pass", RETAINED_PASS, false},
+    {"sync", RETAINED_SYNC, false},
+    {NULL, 0, false},
+};
+
 static const struct key_choice on_full_choices[] = {
     {"drop_oldest", ON_FULL_DROP_OLDEST, false},
     {"drop_newest", ON_FULL_DROP_NEWEST, false},
@@ -488,6 +495,19 @@ const struct key keys[] = {
              "send us, nor routes, heartbeats and acknowledgements. What is on its way between "
              "our threads by then, and wills, still come into the queue, on top of "
              "queue_bytes."},
+    {LINK(retained), .name = "retained", .type = KEY_CHOICE, .choices = retained_choices,
+     .preset = "off",
+     .help =
+         "What becomes of messages with the retain flag that come over this link. With off they "
+         "are only delivered. With pass they are retained here too, and one without payload "
+         "removes what is retained; what was retained there before the link was up does not "
+         "come. With sync all that is retained there under topics comes when the link comes up, "
+         "and then every change, whether somebody subscribes to it here or not. Of two values of "
+         "a topic the one that was published later counts in all clusters, by their clocks, and "
+         "a removal counts as a value for 7 days. sync is for brokers of this kind; from an EMQX "
+         "cluster it is pass. In both clusters, with overlapping topics, it makes them retain "
+         "the same. What came over a link goes over no other while links are up: link "
+         "every pair of clusters that shall retain the same."},
     {LINK(max_routes), .name = "max_routes", .type = KEY_NUMBER, .min = 1, .max = 16777216,
      .flags = KEY_ZERO_PRESETS, .preset = "4194304",
      .help = "Routes of this link in each direction: what the remote cluster asks of us, and what "
@@ -806,7 +826,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_COUNT, "log_file", "does not exist; write 'log_dest = file PATH' in [log]"},
     {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
-    {SECTION_LINK, "retained", NOT_YET "leave it out"},
     {SECTION_LINK, "ack", NOT_YET "leave it out"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
     {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},

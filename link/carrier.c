@@ -209,7 +209,7 @@ static bool take_record(struct carrier *c, const struct native_record *r)
         STAT_INC(shard_count(c->host->shard), link_messages_dropped);
     } else {
         native_record_publish(r, now(c), &p);
-        if (!incoming_publish(c->host->shard, &p))
+        if (!incoming_publish(c->host->shard, c->link, &p))
             return false;
     }
     instream_take(&c->in, c->from_boot, r->sequence);

@@ -270,13 +270,26 @@ static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links)
     STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
 }
 
+/* Links whose clusters retain what we do, and so get it without a route. */
+static uint64_t retainers(const struct hub *h, const struct publish *p)
+{
+    uint64_t found = 0;
+
+    for (uint32_t i = 0; p->retain && i < h->peer_count; i++)
+        if (h->peers[i] && peer_wants_retained(h->peers[i], p))
+            found |= 1ull << i;
+    return found;
+}
+
 static bool on_forward(void *link, const struct publish *p, uint64_t links)
 {
     struct hub *h = link;
-    uint64_t native = speakers(h, links, true), emqx = speakers(h, links, false);
+    uint64_t native, emqx;
 
     if (p->from_link)
         return true; /* one hop: what came over a link leaves over none */
+    native = speakers(h, links, true) | retainers(h, p);
+    emqx = speakers(h, links, false);
     if (native)
         forward_native(h, p, native);
     if (emqx)
@@ -284,6 +297,20 @@ static bool on_forward(void *link, const struct publish *p, uint64_t links)
     if (!h->is_full)
         look_whether_full(h);
     return true;
+}
+
+static void on_retained(void *link, uint32_t number, struct publish *p)
+{
+    struct hub *h = link;
+
+    retained_sync_found(&h->peers[number]->retained, p);
+}
+
+static void on_retained_end(void *link, uint32_t number, bool is_last)
+{
+    struct hub *h = link;
+
+    retained_sync_found_end(&h->peers[number]->retained, is_last);
 }
 
 static bool on_link_packet(void *link, const struct link_packet *packet)
@@ -308,6 +335,8 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
 {
     hooks->link = h;
     hooks->forward = on_forward;
+    hooks->retained = on_retained;
+    hooks->retained_end = on_retained_end;
     hooks->link_packet = on_link_packet;
     hooks->interest = on_interest;
     hooks->barrier = on_barrier;

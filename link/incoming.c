@@ -15,11 +15,15 @@ bool incoming_may_come(const struct link_host *host, const struct cfg_link *link
     return false;
 }
 
-bool incoming_publish(struct shard *s, struct publish *p)
+bool incoming_publish(struct shard *s, const struct cfg_link *link, struct publish *p)
 {
     bool matched;
-    enum err err = shard_publish(s, p, &matched);
+    enum err err;
 
+    p->is_kept = p->retain && link->retained != RETAINED_OFF;
+    if (link->retained != RETAINED_SYNC)
+        p->sequence = 0; /* what comes last counts */
+    err = shard_publish(s, p, &matched);
     if (err == OK)
         STAT_INC(shard_count(s), link_messages_received);
     else if (err != ERR_FULL)

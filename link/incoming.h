@@ -12,7 +12,8 @@
 bool incoming_may_come(const struct link_host *host, const struct cfg_link *link,
                        struct bytes topic);
 
-/* Publishes it, and counts what became of it. false: no room now, and nothing happened. */
-bool incoming_publish(struct shard *s, struct publish *p);
+/* Publishes it, retains it where the link says so (struct publish's sequence: the stamp it came
+ * with; 0: none), and counts what became of it. false: no room now, and nothing happened. */
+bool incoming_publish(struct shard *s, const struct cfg_link *link, struct publish *p);
 
 #endif

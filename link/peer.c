@@ -141,6 +141,16 @@ static bool tell_native(struct peer *p, bool is_native)
     return true;
 }
 
+/* Once: it will not change soon. */
+static void say_no_sync(struct peer *p)
+{
+    if (p->no_sync_said)
+        return;
+    p->no_sync_said = true;
+    host_log(p->host, 5, "link retained messages not asked for", p->link->name, NULL,
+             "it does not speak our dialect", "retained = sync is as retained = pass");
+}
+
 static void on_online(struct announcer *a, bool needs_all)
 {
     struct peer *p = of_announcer(a);
@@ -151,6 +161,10 @@ static void on_online(struct announcer *a, bool needs_all)
         dialer_fail(&a->dialer, "no memory");
         return;
     }
+    if (a->is_native)
+        retained_sync_online(&p->retained, &channel);
+    else if (p->link->retained == RETAINED_SYNC)
+        say_no_sync(p);
     if (a->is_native)
         route_stream_open(&p->routes, &channel, a->incarnation, needs_all || is_other);
     else if (needs_all || is_other)
@@ -164,10 +178,13 @@ static void on_offline(struct announcer *a, bool was_online)
 {
     struct peer *p = of_announcer(a);
 
+    struct channel channel = channel_of_dialer(&a->dialer);
+
     (void)was_online;
     p->host->has_news = true;
     if (p->tells_native)
         route_stream_close(&p->routes);
+    retained_sync_gone(&p->retained, &channel);
     look_whether_down(p, &a->dialer);
 }
 
@@ -269,6 +286,12 @@ void peer_forward(struct peer *p, struct message *record, uint64_t publisher_has
 void peer_carry(struct peer *p, struct message *m)
 {
     carrier_push(&p->carrier, m);
+}
+
+bool peer_wants_retained(const struct peer *p, const struct publish *message)
+{
+    return p->speaks_native && carrier_is_up(&p->carrier) &&
+           retained_sync_wants(&p->retained, message->topic);
 }
 
 /* ---- their routes ---- */
@@ -550,8 +573,15 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     case NATIVE_ACK:
         if (!carrier_take(&p->carrier, from, &f, fault))
             return false;
+        if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
+            retained_sync_carried(&p->retained);
         look_whether_up(p);
         return true;
+    case NATIVE_RETAINED_ASK:
+    case NATIVE_RETAINED:
+    case NATIVE_RETAINED_END:
+    case NATIVE_RETAINED_ACK:
+        return retained_sync_take(&p->retained, from, &f, fault);
     case NATIVE_LATER:
     default:
         return true;
@@ -622,6 +652,7 @@ bool peer_run(struct peer *p)
     if (p->tells_native)
         route_stream_run(&p->routes);
     carrier_run(&p->carrier);
+    retained_sync_run(&p->retained, &p->carrier);
     more = run_due(p);
     more = run_sweep(p) || p->due_first || more;
     intake_run(&p->intake, p->due_first != NULL);
@@ -672,6 +703,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->announcer.interest = p->interest;
     intake_init(&p->intake, host, &intake_ops, p);
     carrier_init(&p->carrier, host, link);
+    retained_sync_init(&p->retained, host, link, number);
     return p;
 }
 
@@ -692,6 +724,7 @@ void peer_destroy(struct peer *p)
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         forwarder_fini(&p->forwarders[i]);
     free(p->forwarders);
+    retained_sync_fini(&p->retained);
     carrier_fini(&p->carrier);
     route_stream_fini(&p->routes);
     interest_destroy(p->interest);

@@ -21,6 +21,7 @@
 #include "link/forwarder.h"
 #include "link/intake.h"
 #include "link/rate.h"
+#include "link/retained_sync.h"
 #include "link/route_stream.h"
 
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
@@ -59,6 +60,7 @@ struct peer {
     struct announced *announced; /* what they want from us */
     struct intake intake;        /* from a broker of ours */
     struct carrier carrier;      /* messages from and to one */
+    struct retained_sync retained;
     struct forwarder *forwarders;
     uint32_t forwarder_count;
     struct timer expiry;                         /* of the actor that is heard of least */
@@ -72,6 +74,7 @@ struct peer {
     struct timer settle; /* while an actor has routes of an earlier life that go soon */
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */
+    bool no_sync_said;   /* that it cannot do retained = sync */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     char last_why[192];     /* the last failure that was said */
 };
@@ -98,6 +101,8 @@ bool peer_blocks(struct peer *p);
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
 /* A message for them, as it is: while speaks_native. */
 void peer_carry(struct peer *p, struct message *m);
+/* Whether a retained message goes to them, where no route of theirs wants it. */
+bool peer_wants_retained(const struct peer *p, const struct publish *message);
 
 /* They introduce an actor of theirs: as announced_hello. It also means that they can be reached.
  * `native`: the connection on which our dialect is spoken from now on; NULL: EMQX's is. */

@@ -373,7 +373,7 @@ static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t e
     if (props)
         p.props = bytes_of(props, emqx_props_put(m, props));
     if (props || !m->properties.n)
-        is_done = incoming_publish(s, &p);
+        is_done = incoming_publish(s, r->sender->link, &p);
     else
         STAT_INC(shard_count(s), dropped_memory);
     free(props);
