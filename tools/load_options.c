@@ -18,12 +18,18 @@
 #endif
 
 #define WARM_UP_US 500000u
+/* Between the last connection and the first message: the broker ends what connecting began. */
+#define SETTLE_US 200000u
+/* The same where memory is about to be measured. */
+#define SETTLE_HOLD_US 1000000u
 
 /* Options without a letter. */
 enum {
     OPT_HELP = 256,
     OPT_VERSION,
     OPT_ADDRESSES,
+    OPT_SUBSCRIBE_AT,
+    OPT_SETTLE,
     OPT_SIZE,
     OPT_WINDOW,
     OPT_RATE,
@@ -53,6 +59,8 @@ static const struct option long_options[] = {
     {"clients", required_argument, NULL, 'n'},
     {"count", required_argument, NULL, 'C'},
     {"addresses", required_argument, NULL, OPT_ADDRESSES},
+    {"subscribe-at", required_argument, NULL, OPT_SUBSCRIBE_AT},
+    {"settle", required_argument, NULL, OPT_SETTLE},
     {"size", required_argument, NULL, OPT_SIZE},
     {"window", required_argument, NULL, OPT_WINDOW},
     {"rate", required_argument, NULL, OPT_RATE},
@@ -89,6 +97,8 @@ static const char help_options[] =
     "  -t PREFIX          topics are PREFIX/0, PREFIX/1 ... (load)\n"
     "  -A ADDRESS         where connections come from\n"
     "  --addresses N      and from the N - 1 addresses after it, in turn (1)\n"
+    "  --subscribe-at HOST:PORT   where subscribers connect: to a broker that is linked with\n"
+    "                     the one of -h and -p\n"
     "\n"
     "  --tls              within TLS; implied by all of these:\n"
     "  --cafile FILE      the broker's certificate must be of one of these CAs (the system's)\n"
@@ -106,6 +116,7 @@ static const char help_options[] =
     "  -C COUNT           stop after so many messages\n"
     "  --seconds S        time that is measured (5); fractions are fine\n"
     "  --warm-up S        time before that (0.5, with -C 0)\n"
+    "  --settle S         pause after connecting, for routes to cross (0.2; hold: 1)\n"
     "  --stall S          give up when nothing moves for so long (5)\n"
     "  --ramp N           connections that are being made at the same time (100)\n"
     "\n"
@@ -217,6 +228,24 @@ static bool read_prefix(const char *text, struct load_options *o)
     return true;
 }
 
+/* HOST:PORT; the host of IPv6 is in brackets. */
+static bool read_place(const char *text, struct load_options *o)
+{
+    const char *colon = strrchr(text, ':');
+    size_t n = colon ? (size_t)(colon - text) : 0;
+
+    if (n > 1 && text[0] == '[' && text[n - 1] == ']') {
+        text++;
+        n -= 2;
+    }
+    if (n == 0 || n >= sizeof(o->far_host) || !colon[1])
+        return complain("--subscribe-at: '%s' is no HOST:PORT", text);
+    memcpy(o->far_host, text, n);
+    o->far_host[n] = '\0';
+    o->far_port = colon + 1;
+    return true;
+}
+
 /* ---- the command line ---- */
 
 static bool read_tls(struct load_options *o, int option, const char *text)
@@ -244,6 +273,22 @@ static bool read_tls(struct load_options *o, int option, const char *text)
     }
     o->has_tls = true;
     return true;
+}
+
+static bool read_time(struct load_options *o, int option, const char *text)
+{
+    switch (option) {
+    case OPT_SECONDS:
+        return read_seconds("--seconds", text, 0.001, &o->measure_us);
+    case OPT_WARM_UP:
+        return read_seconds("--warm-up", text, 0, &o->warm_up_us);
+    case OPT_SETTLE:
+        return read_seconds("--settle", text, 0, &o->settle_us);
+    case OPT_STALL:
+        return read_seconds("--stall", text, 0.1, &o->stall_us);
+    default:
+        return read_tls(o, option, text);
+    }
 }
 
 static bool read_option(struct load_options *o, int option, const char *text)
@@ -281,6 +326,8 @@ static bool read_option(struct load_options *o, int option, const char *text)
         return read_number("-C", text, 1, UINT32_MAX, &o->count);
     case OPT_ADDRESSES:
         return read_u32("--addresses", text, 1, 65536, &o->bind_count);
+    case OPT_SUBSCRIBE_AT:
+        return read_place(text, o);
     case OPT_SIZE:
         return read_u32("--size", text, LOAD_STAMP_BYTES, LOAD_PAYLOAD_MAX, &o->payload_bytes);
     case OPT_WINDOW:
@@ -289,19 +336,13 @@ static bool read_option(struct load_options *o, int option, const char *text)
         return read_u32("--rate", text, 0, 1000000000, &o->rate);
     case OPT_RAMP:
         return read_u32("--ramp", text, 1, 10000, &o->ramp);
-    case OPT_SECONDS:
-        return read_seconds("--seconds", text, 0.001, &o->measure_us);
-    case OPT_WARM_UP:
-        return read_seconds("--warm-up", text, 0, &o->warm_up_us);
-    case OPT_STALL:
-        return read_seconds("--stall", text, 0.1, &o->stall_us);
     case OPT_PID:
         return read_pids(text, &o->procs);
     case OPT_JSON:
         o->is_json = true;
         return true;
     default:
-        return read_tls(o, option, text);
+        return read_time(o, option, text);
     }
 }
 
@@ -318,6 +359,10 @@ static bool read_scenario(struct load_options *o, int argc, char **argv)
         o->window = 1;
     if (o->warm_up_us == UINT64_MAX)
         o->warm_up_us = o->count ? 0 : WARM_UP_US;
+    if (o->settle_us == UINT64_MAX)
+        o->settle_us = o->scenario->is_hold ? SETTLE_HOLD_US : SETTLE_US;
+    if (o->far_port && o->scenario->is_hold)
+        return complain("--subscribe-at: clients of hold publish and subscribe");
     if (!o->port)
         o->port = o->has_tls ? "8883" : "1883";
     if (!o->certificate_file != !o->key_file)
@@ -340,6 +385,7 @@ enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
         .window = 100,
         .ramp = 100,
         .warm_up_us = UINT64_MAX,
+        .settle_us = UINT64_MAX,
         .measure_us = 5000000,
         .stall_us = 5000000,
     };
@@ -380,6 +426,8 @@ bool load_options_resolve(struct load_options *o)
     socklen_t n;
 
     if (!resolve(o->host, o->port, 0, &o->to, &o->to_bytes))
+        return false;
+    if (o->far_port && !resolve(o->far_host, o->far_port, 0, &o->far_to, &o->far_to_bytes))
         return false;
     if (!o->bind_address)
         return true;

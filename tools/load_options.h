@@ -23,6 +23,8 @@
 struct load_options {
     const struct load_scenario *scenario;
     const char *host, *port;
+    char far_host[256];       /* with far_port */
+    const char *far_port;     /* of the broker that subscribers connect to; NULL: the same */
     const char *bind_address; /* NULL: the kernel's choice */
     uint32_t bind_count;      /* addresses from bind_address on that are used in turn */
     const char *topic_prefix;
@@ -35,7 +37,7 @@ struct load_options {
     uint32_t rate;    /* messages a second of all publishers; 0: as fast as the window lets */
     uint64_t count;   /* messages in all; 0: until the time is over */
     uint32_t ramp;    /* connections that are being made at the same time */
-    uint64_t warm_up_us, measure_us, stall_us;
+    uint64_t settle_us, warm_up_us, measure_us, stall_us;
     struct load_procs procs; /* of the broker; none: nothing is measured there */
     bool is_json;
     bool has_tls, is_insecure, resumes;
@@ -44,6 +46,8 @@ struct load_options {
     /* found by load_options_resolve */
     struct sockaddr_storage to;
     socklen_t to_bytes;
+    struct sockaddr_storage far_to; /* with far_port */
+    socklen_t far_to_bytes;
     struct sockaddr_storage from; /* with bind_address */
 };
 

@@ -11,12 +11,10 @@
 #include "core/base/check.h"
 #include "net/clock.h"
 
-/* Between the last connection and the first message: the broker ends what connecting began. */
-#define SETTLE_US 200000u
-/* The same where memory is about to be measured. */
-#define SETTLE_HOLD_US 1000000u
 /* After the last message: what comes twice may still be on its way. */
 #define LINGER_US 50000u
+/* The same between two brokers. */
+#define LINGER_FAR_US 500000u
 /* Longest sleep: so soon a stall or the end of a phase is noticed. */
 #define NAP_US 50000u
 /* Descriptors for all but connections. */
@@ -130,13 +128,13 @@ static uint64_t phase_us(const struct run *r)
 
     switch (r->phase) {
     case RUN_SETTLE:
-        return o->scenario->is_hold ? SETTLE_HOLD_US : SETTLE_US;
+        return o->settle_us;
     case RUN_WARM_UP:
         return o->scenario->is_hold ? 0 : o->warm_up_us;
     case RUN_MEASURE:
         return o->measure_us;
     case RUN_LINGER:
-        return LINGER_US;
+        return o->far_port ? LINGER_FAR_US : LINGER_US;
     default:
         return UINT64_MAX;
     }

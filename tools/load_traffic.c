@@ -305,6 +305,9 @@ static void set_up(struct load_traffic *t)
         t->setup.username = bytes_str(o->username);
     if (o->password)
         t->setup.password = bytes_str(o->password);
+    t->far_setup = t->setup;
+    t->far_setup.to = (const struct sockaddr *)&o->far_to;
+    t->far_setup.to_bytes = o->far_to_bytes;
 }
 
 static enum err init_publisher(struct load_traffic *t, uint32_t idx)
@@ -356,7 +359,7 @@ static void init_party(struct load_traffic *t, uint32_t idx)
         party->publisher = &t->publishers[idx];
     else if (idx >= t->subscriber_count)
         party->publisher = &t->publishers[idx - t->subscriber_count];
-    c->setup = &t->setup;
+    c->setup = party->subscriber && t->options->far_port ? &t->far_setup : &t->setup;
     c->idx = idx;
     snprintf(c->id, sizeof(c->id), "load-%08" PRIx32 "-%" PRIu32, t->run, idx);
     if (party->subscriber)

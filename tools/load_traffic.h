@@ -60,7 +60,8 @@ struct load_traffic {
     const struct load_options *options;
     struct load_loop *loop;
     struct load_client_setup setup;
-    uint32_t run; /* the number of this run, in every stamp and client id */
+    struct load_client_setup far_setup; /* of subscribers that are at another broker */
+    uint32_t run;                       /* the number of this run, in every stamp and client id */
     struct load_party *parties;
     struct load_publisher *publishers;
     struct load_subscriber *subscribers;
