@@ -139,6 +139,8 @@ fuzz_src := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzzers  := $(fuzz_src:%.c=$B/%)
 sim_src  := $(sort $(wildcard tests/sim/*.c))
 sim      := $(if $(sim_src),$B/sim)
+# A path between two hosts that tests and benches can cut, narrow and lengthen.
+path     := $B/path
 bench_src := $(sort $(wildcard bench/*.c bench/*.cc))
 bench    := $(if $(filter bench/bench_%.c,$(bench_src)),$B/bench)
 
@@ -208,6 +210,7 @@ $(foreach s,$(fuzz_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$(upto_$(call layer_of,$s)),$(libs_$(call layer_of,$s)))))
 $(if $(sim),$(eval $(call link_rule,$(sim),$(sim_src),\
     $B/liblink.a $B/libcfg.a $B/libcore.a,-lz -linih)))
+$(eval $(call link_rule,$(path),tests/path/path.c,,))
 $(if $(bench),$(eval $(call link_rule,$(bench),$(bench_src),\
     $(upto_link),$(lto) -lbenchmark $(libs_link),$(CXX))))
 
@@ -224,7 +227,7 @@ debug: ## the programs with -Og and all walks, into build/debug/
 	+@$(MAKE) KIND=debug all
 
 # All that can be built with this compiler, to see all warnings.
-everything: $(programs) $(units) $(races) $(sim) $(bench) $(upto_link)
+everything: $(programs) $(units) $(races) $(sim) $(path) $(bench) $(upto_link)
 
 clean: ## removes build/
 	rm -rf $(OUT) tests/e2e/node_modules
@@ -314,7 +317,7 @@ fuzz: ## libFuzzer, 10 s for each parser (T=frame, SECONDS=60)
 fuzz-run: $(call pick,$(fuzzers))
 	@BUILD=$B tests/fuzz/run.sh $(SECONDS_EACH) $(call pick,$(fuzzers))
 
-e2e: $(programs) node-modules ## end-to-end tests against the broker of one kind (T=retain)
+e2e: $(programs) $(path) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
 bench: deps $(bench) $(programs) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)

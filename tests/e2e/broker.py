@@ -68,12 +68,13 @@ def section(name, keys):
 class Broker:
     """One broker process. `text` is the whole configuration with {port}, {port2}, ... in it; or
     else limits, broker, listener and log are the keys of these sections. `files`: its
-    RLIMIT_NOFILE."""
+    RLIMIT_NOFILE. `within`: words in front of the command, as to start it in another network, where
+    it is then reached at `host`."""
 
     numbers = itertools.count(1)
 
     def __init__(self, text=None, limits=None, broker=None, listener=None, log=None, ports=None,
-                 program=None, files=None):
+                 program=None, files=None, within=None, host="127.0.0.1"):
         self.number = next(self.numbers)
         self.process = None
         self.program = program or os.environ["CAUSEWAY"]
@@ -87,6 +88,8 @@ class Broker:
                          ("limits", limits or {}), ("log", log or {})]
         self.kept_ports = ports is not None
         self.files = files
+        self.within = within or []
+        self.host = host
         for attempt in range(5):
             if self.start():
                 return
@@ -102,7 +105,7 @@ class Broker:
 
     @property
     def address(self):
-        return ("127.0.0.1", self.port)
+        return (self.host, self.port)
 
     def start(self):
         """True when it accepts connections; False if another process took a port meanwhile."""
@@ -118,9 +121,9 @@ class Broker:
         with open(self.config_path, "w", encoding="utf-8") as f:
             f.write(config)
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([self.program, "-c", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=self.limit_files if self.files else None)
+            self.process = subprocess.Popen(
+                self.within + [self.program, "-c", self.config_path], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, preexec_fn=self.limit_files if self.files else None)
         end = time.monotonic() + 2 * mqtt.WAIT
         while time.monotonic() < end:
             if self.process.poll() is not None:

@@ -1,0 +1,101 @@
+# tests/e2e/test_link_cuts.py -- native links under load while the path between them is cut, eats
+# packets, is narrow, or forgets its connections: nothing is lost, nothing doubled, in order.
+
+import time
+
+import wan
+from broker import FOREIGN_PORT, equal, main, true
+from wan import Clusters, Networks, Path, cluster, count, linked, slow
+
+if not FOREIGN_PORT:
+    wan.enter()
+
+CUT = 4  # seconds, longer than a peer may be silent
+
+
+def far_apart(w):
+    """Two clusters in two networks; links go by wan, clients by lan."""
+    net = w.keep(Networks())
+    here = w.start(cluster("here", ["10.77.1.1:1884", "127.0.0.1:1883"],
+                           {"there": "10.77.1.2:1884"}), 1883)
+    there = w.start(cluster("there", ["10.77.1.2:1884", "10.77.2.2:1883"],
+                            {"here": "10.77.1.1:1884"}), 1883, within=net.within,
+                    host="10.77.2.2")
+    linked(here, there)
+    return net, here, there
+
+
+def under_load(w, here, there, qos, disturb, seconds):
+    """Both directions are loaded, and meanwhile the path is disturbed."""
+    rate = slow(here, 2000)
+    loads = [w.load(here, there, qos, rate, seconds), w.load(there, here, qos, rate, seconds)]
+    time.sleep(2)
+    disturb()
+    for load in loads:
+        found = load.end()
+        true(found["sent"] > rate * (seconds - 1), f"only {found['sent']} were sent")
+
+
+def a_pulled_wire_loses_and_doubles_nothing():
+    with Clusters() as w:
+        net, here, there = far_apart(w)
+
+        def disturb():
+            net.cut()
+            time.sleep(CUT)
+            net.mend()
+
+        under_load(w, here, there, 1, disturb, CUT + 3)
+
+
+def packets_swallowed_in_one_direction_lose_and_double_nothing():
+    with Clusters() as w:
+        net, here, there = far_apart(w)
+
+        def disturb():
+            net.swallow()
+            time.sleep(CUT)
+            net.swallow_no_more()
+
+        under_load(w, here, there, 2, disturb, CUT + 3)
+
+
+def a_narrow_path_under_full_load_keeps_its_connections():
+    with Clusters() as w:
+        net, here, there = far_apart(w)
+        net.narrow(20)
+        before = count(here, "link down") + count(there, "link down")
+        loads = [w.load(a, b, qos, 0, 6, size=1000, window=4000)
+                 for a, b, qos in ((here, there, 1), (there, here, 0))]
+        for load in loads:
+            found = load.end()
+            # 2.5 MB/s is the path; beyond the queues nothing may be faster, and not much slower.
+            true(found["sent"] > 5000, f"only {found['sent']} crossed: {found}")
+        equal(count(here, "link down") + count(there, "link down"), before, "links that broke")
+
+
+def connections_forgotten_in_between_lose_and_double_nothing():
+    with Clusters() as w:
+        ports = [wan.free_port() for _ in range(4)]
+        paths = [w.keep(Path(p)) for p in ports[2:]]
+        here, there = [w.start(cluster(name, [f"127.0.0.1:{p}" for p in (ports[i], ports[2 + i])],
+                                       {peer: f"127.0.0.1:{paths[1 - i].port}"}), ports[i])
+                       for i, (name, peer) in enumerate((("here", "there"), ("there", "here")))]
+        linked(here, there)
+        for qos in (1, 2):
+            def disturb():
+                for i in range(12):
+                    paths[i % 2].ask("reset")
+                    time.sleep(0.25)
+
+            under_load(w, here, there, qos, disturb, 5)
+            true(count(here, "link down") + count(there, "link down") > 3, "they were not broken")
+
+
+if FOREIGN_PORT or not wan.have_networks():
+    print("ok cuts_need_our_own_brokers_and_networks")
+else:
+    main([a_pulled_wire_loses_and_doubles_nothing,
+          packets_swallowed_in_one_direction_lose_and_double_nothing,
+          a_narrow_path_under_full_load_keeps_its_connections,
+          connections_forgotten_in_between_lose_and_double_nothing])
