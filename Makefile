@@ -320,10 +320,11 @@ fuzz-run: $(call pick,$(fuzzers))
 e2e: $(programs) $(path) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
-bench: deps $(bench) $(programs) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
+bench: deps $(bench) $(programs) $(path) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
 	@$(bench) $(if $(T),--benchmark_filter=$(T))
 	@$(if $(T),true,bench/compare.sh)
 	@$(if $(T),true,BUILD=$(abspath $B) bench/reconnect.py)
+	@$(if $(filter-out link,$(T)),true,BUILD=$(abspath $B) bench/link.py)
 
 soak: deps ## 10,000 simulated seeds and 60 s for each parser
 	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim' 'SECONDS=60 fuzz'
@@ -339,8 +340,9 @@ check-sim:
 	+@$(MAKE) KIND=asan SEEDS=200 sim
 
 # Every benchmark once, in small: they must not rot.
-check-bench: $(bench)
+check-bench: $(bench) $(programs) $(path)
 	@$(if $(bench),BENCH_TINY=1 $(bench) --benchmark_min_time=0.001 2>&1 | tail -n 40,echo "no benchmarks yet")
+	@BUILD=$(abspath $B) bench/link.py --tiny
 
 # MQTT.js lives in $(OUT); node looks beside the test, hence the link.
 .PHONY: node-modules

@@ -53,20 +53,6 @@ die() {
     exit 1
 }
 
-# Debian's mosquitto and the libraries that may be missing, unpacked and not installed: installing
-# it would start a broker.
-bring_mosquitto() {
-    local peers=$OUT/peers
-    [ -x "$peers/mosquitto/usr/sbin/mosquitto" ] && return
-    command -v apt-get >/dev/null || die "mosquitto is taken from Debian's packages"
-    mkdir -p "$peers"
-    (cd "$peers" && apt-get -q download mosquitto libdlt2 libwrap0 libcjson1 >&2) \
-        || die "mosquitto could not be downloaded"
-    for deb in "$peers"/*.deb; do
-        dpkg -x "$deb" "$peers/mosquitto" || die "$deb could not be unpacked"
-    done
-}
-
 is_listening() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
@@ -148,7 +134,7 @@ measure() {
 for program in "$LOAD" "$BUILD/causeway"; do
     [ -x "$program" ] || die "$program is missing: build first, with make"
 done
-bring_mosquitto
+mosquitto=$(bench/mosquitto.sh) || exit 1
 ulimit -n "$(ulimit -Hn)"
 scratch=$(mktemp -d)
 broker='' unclean=0
@@ -157,9 +143,7 @@ trap 'exit 1' INT TERM
 causeway_port=$(free_port 28811)
 mosquitto_port=$(free_port $((causeway_port + 1)))
 write_settings
-libraries=$(echo "$OUT"/peers/mosquitto/usr/lib/*-linux-gnu)
 # The first is what the others are compared with.
-mosquitto="env LD_LIBRARY_PATH=$libraries $OUT/peers/mosquitto/usr/sbin/mosquitto"
 peers=(
     "mosquitto|$mosquitto -c $scratch/mosquitto.conf|$mosquitto_port"
     "causeway|$BUILD/causeway -c $scratch/causeway.ini|$causeway_port"

@@ -1,0 +1,370 @@
+#!/usr/bin/python3
+# bench/link.py -- what a link costs and how fast it is: messages, routes, and both against a bridge.
+#
+# Usage: bench/link.py [-r ROUNDS] [-s SECONDS] [-n SAMPLES] [-f FILTERS] [-t WORD] [--tiny]
+#   -r  rounds; in each, every scenario runs with every kind of link (5)
+#   -s  seconds that one run measures (1)
+#   -n  samples of route propagation (300)
+#   -f  routes of the bootstrap (1000000)
+#   -t  only the parts with this word in their name: messages, routes, bootstrap
+#   --tiny  everything once, in small, to see that it still works
+#
+# Messages: causeway-load publishes at one broker and receives at another; between them is a link,
+# or a bridge of mosquitto (`topic # out 1`), and a proxy of ours (tests/path) where a round trip
+# takes 100 ms. Nothing may be lost, doubled or out of order. The processor time is that of both
+# brokers together; each of ours has one worker and one link worker. Ratios are to mosquitto's.
+# Routes: the time from a SUBACK at one broker to the first message published at the other that
+# comes, idle and while another client subscribes to 10,000 filters a second.
+# Bootstrap: a broker comes up beside one that has a million filters; until all are routes there.
+#
+# The programs come from $BUILD (build/release), mosquitto from bench/mosquitto.sh.
+
+import argparse
+import collections
+import getpass
+import json
+import os
+import random
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tests", "e2e"))
+BUILD = os.environ.setdefault("BUILD", os.path.join(HERE, "..", "build", "release"))
+os.environ.setdefault("CAUSEWAY", os.path.join(BUILD, "causeway"))
+sys.argv, arguments = sys.argv[:1], sys.argv[1:]  # broker.py takes words for names of tests
+
+import mqtt  # noqa: E402
+from broker import Broker, Failure, free_port, seconds_until  # noqa: E402
+from wan import Path, linked  # noqa: E402
+
+PAIRS = 10
+# QoS, bytes, milliseconds of a round trip, messages of each of ten publishers on their way
+SCENARIOS = [(0, 100, 0, 100), (1, 100, 0, 100), (0, 4096, 0, 100), (1, 4096, 0, 100),
+             (0, 100, 100, 4000), (1, 100, 100, 4000), (0, 4096, 100, 1000), (1, 4096, 100, 1000)]
+
+CAUSEWAY = """
+[broker]
+workers = 1
+[cluster]
+name = {name}
+[listener clients]
+bind = 127.0.0.1:{port}
+links = on
+[log]
+connection_messages = false
+[limits]
+max_inflight_messages = 1000
+max_queued_messages = 1000000
+max_subscriptions = 2000000
+[link {peer}]
+server = 127.0.0.1:{server}
+topics = {topics}
+dialect = {dialect}
+"""
+MOSQUITTO = """
+listener {port} 127.0.0.1
+allow_anonymous true
+user {user}
+persistence false
+log_type error
+max_inflight_messages 1000
+max_queued_messages 1000000
+"""
+BRIDGE = """
+connection there
+address 127.0.0.1:{server}
+topic # out 1
+notifications false
+cleansession true
+restart_timeout 1
+"""
+
+
+class Pair:
+    """Two linked brokers: messages go from `here` to `there`."""
+
+    kind = "causeway"
+
+    def __init__(self, delay_ms=0, dialect="auto", start_here=True):
+        self.ports = [free_port(), free_port()]
+        self.paths = []
+        servers = list(self.ports)
+        if delay_ms:
+            self.paths = [Path(p, "--delay", delay_ms) for p in self.ports]
+            servers = [p.port for p in self.paths]
+        self.texts = [CAUSEWAY.format(name=a, peer=b, port=self.ports[i], server=servers[1 - i],
+                                      topics="#" if i else "", dialect=dialect)
+                      for i, (a, b) in enumerate((("here", "there"), ("there", "here")))]
+        self.there = Broker(text=self.texts[1], ports=self.ports[1:])
+        self.here = None
+        if start_here:
+            self.come()
+            linked(self.here, self.there)
+
+    def come(self):
+        self.here = Broker(text=self.texts[0], ports=self.ports[:1])
+
+    def pids(self):
+        return [self.here.pid, self.there.pid]
+
+    def end(self):
+        for b in (self.here, self.there):
+            b.stop()
+        for p in self.paths:
+            p.end()
+
+
+class Emqx(Pair):
+    kind = "causeway, EMQX's dialect"
+
+    def __init__(self, delay_ms=0):
+        super().__init__(delay_ms, "emqx")
+
+
+class Mosquitto:
+    """The same with a bridge."""
+
+    kind = "mosquitto"
+    words = None
+
+    def __init__(self, delay_ms=0):
+        if not Mosquitto.words:
+            Mosquitto.words = shlex.split(subprocess.run(
+                [os.path.join(HERE, "mosquitto.sh")], capture_output=True, text=True,
+                check=True).stdout)
+        self.ports = [free_port(), free_port()]
+        self.paths = [Path(self.ports[1], "--delay", delay_ms)] if delay_ms else []
+        server = self.paths[0].port if delay_ms else self.ports[1]
+        there = MOSQUITTO.format(port=self.ports[1], user=getpass.getuser())
+        here = MOSQUITTO.format(port=self.ports[0], user=getpass.getuser()) + BRIDGE.format(server=server)
+        self.processes = [self.start(there, self.ports[1]), self.start(here, self.ports[0])]
+        time.sleep(1.5 + delay_ms * 0.01)  # the bridge says nothing when it stands
+
+    def start(self, text, port):
+        path = os.path.join(tempfile.mkdtemp(prefix="bridge-"), "mosquitto.conf")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+        process = subprocess.Popen(Mosquitto.words + ["-c", path])
+        seconds_until("mosquitto listens", lambda: is_listening(port))
+        return process
+
+    def pids(self):
+        return [p.pid for p in self.processes]
+
+    def end(self):
+        for p in self.processes:
+            p.terminate()
+            p.wait()
+        for p in self.paths:
+            p.end()
+
+
+def is_listening(port):
+    with mqtt.socket.socket() as s:
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+# ---- messages ----
+
+def load(pair, qos, size, delay_ms, window, seconds):
+    words = [os.path.join(BUILD, "causeway-load"), "-p", str(pair.ports[0]), "--subscribe-at",
+             f"127.0.0.1:{pair.ports[1]}", "-q", str(qos), "--size", str(size), "-n", str(PAIRS),
+             "--window", str(window), "--settle", str(0.5 + delay_ms * 0.01), "--warm-up",
+             str(0.3 + delay_ms * 0.007), "--seconds", str(seconds), "--stall", "20", "--pid",
+             ",".join(map(str, pair.pids())), "--json", "point-to-point"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"not clean with {pair.kind}: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def kinds_of(o, delay_ms):
+    if o.tiny:
+        return [Pair]
+    return [Mosquitto, Pair, Emqx] if delay_ms == 0 else [Mosquitto, Pair]
+
+
+def messages(o):
+    found = collections.defaultdict(list)
+    for i in range(o.r):
+        for scenario in SCENARIOS[1:6:4] if o.tiny else SCENARIOS:
+            qos, size, round_trip_ms, window = scenario
+            for kind in kinds_of(o, round_trip_ms):
+                pair = kind(round_trip_ms // 2)
+                try:
+                    found[scenario, kind.kind].append(
+                        load(pair, qos, size, round_trip_ms / 2, window, o.s))
+                finally:
+                    pair.end()
+        print(f"round {i + 1} of {o.r}", file=sys.stderr)
+    print_messages(found)
+
+
+def print_messages(found):
+    form = "{:<34} {:<25} {:>8} {:>17} {:>7} {:>8} {:>11} {:>10}"
+    print(form.format("scenario", "link", "CPU us", "(least..most)", "ratio", "times", "messages/s",
+                      "99 % us"))
+    base = 0
+    for ((qos, size, round_trip_ms, _), kind), runs in found.items():
+        cpu = [r["broker"]["cpu_us_per_delivered"] for r in runs]
+        median = statistics.median(cpu)
+        base = median if kind == Mosquitto.kind else base
+        print(form.format(
+            f"QoS {qos}, {size} bytes, round trip {round_trip_ms} ms", kind, f"{median:.3f}",
+            f"({min(cpu):.3f}..{max(cpu):.3f})", f"x{median / base:.3f}" if base else "-",
+            f"{base / median:.1f}" if base else "-",
+            f"{statistics.median(r['delivered_per_second'] for r in runs):,.0f}",
+            f"{statistics.median(r['latency_us']['p99'] for r in runs):,.0f}"), flush=True)
+
+
+# ---- routes ----
+
+def one_route(sub, pub, n):
+    """Seconds from the SUBACK to the publishing of the first message that came."""
+    topic = f"route/{n}"
+    sub.send(mqtt.subscribe(5, n % 60000 + 1, [(topic, 0)]))
+    sub.reply(mqtt.SUBACK)
+    acked = time.monotonic()
+    while True:
+        pub.sock.sendall(mqtt.publish(5, topic, b"%.7f" % time.monotonic()))
+        p = sub.recv(0, quiet=True)
+        while p and p.topic != topic:
+            p = sub.recv(0, quiet=True)
+        if p:
+            return max(0, float(p.payload) - acked)
+        if time.monotonic() > acked + 20:
+            raise Failure(f"no route for {topic}")
+        time.sleep(0.00002)
+
+
+SUBSCRIBER = """
+import sys, time
+sys.path.insert(0, {folder!r})
+import mqtt
+c = mqtt.Client(("127.0.0.1", {port}), 4)
+c.login("busy")
+began, n = time.monotonic(), 0
+frames = [mqtt.subscribe(4, i % 60000 + 1, [("busy/%d/x" % i, 0)]) for i in range({rate} * 60)]
+print("in", flush=True)
+while n < len(frames):
+    due = min(len(frames), int((time.monotonic() - began) * {rate}) + 1)
+    if due > n:
+        c.sock.sendall(b"".join(frames[n:due]))
+        n = due
+    while c.fill(0.001):
+        c.buffer.clear()
+"""
+
+
+def sampled(pair, samples):
+    sub, pub = (mqtt.Client(("127.0.0.1", p), 5) for p in reversed(pair.ports))
+    sub.login("sampler")
+    pub.login("prober")
+    took = sorted(one_route(sub, pub, n) for n in range(samples))
+    for c in (sub, pub):
+        c.close()
+    return [took[min(samples - 1, int(samples * x))] * 1000 for x in (0.5, 0.99, 1)]
+
+
+def routes(o):
+    form = "{:<48} {:>9} {:>9} {:>9}"
+    print(form.format(f"from SUBACK to the first message, {o.n} samples", "50 % ms", "99 % ms",
+                      "max ms"))
+    for rate in (0, 10000):
+        pair = Pair()
+        busy = None
+        try:
+            if rate:
+                busy = subprocess.Popen(
+                    [sys.executable, "-c", SUBSCRIBER.format(
+                        folder=sys.path[0], port=pair.ports[1], rate=rate // (20 if o.tiny else 1))],
+                    stdout=subprocess.PIPE)
+                busy.stdout.readline()
+                time.sleep(0.5)
+            print(form.format(f"with {rate:,} other subscribes a second",
+                              *(f"{x:.2f}" for x in sampled(pair, o.n))), flush=True)
+        finally:
+            if busy:
+                busy.kill()
+                busy.communicate()
+            pair.end()
+
+
+# ---- bootstrap ----
+
+def subscribe_all(port, count):
+    c = mqtt.Client(("127.0.0.1", port), 4)
+    c.login("million")
+    began = time.monotonic()
+    for at in range(0, count, 1000):
+        c.send(mqtt.subscribe(4, 1, [(f"site/{i % 100:02}/dev/{i:07}", 0)
+                                     for i in range(at, min(at + 1000, count))]))
+        reply = c.reply(mqtt.SUBACK)
+        if max(reply.reasons) > 2:
+            raise Failure(f"filter {at} is refused")
+    return c, time.monotonic() - began
+
+
+def bootstrap(o):
+    pair = Pair(start_here=False)
+    try:
+        c, took = subscribe_all(pair.ports[1], o.f)
+        print(f"{o.f:,} filters are subscribed to in {took:.2f} s, by a client in Python")
+        began = time.monotonic()
+        pair.come()
+        pub = mqtt.Client(("127.0.0.1", pair.ports[0]), 5)
+        pub.login("prober")
+        before, cpu = pair.here.memory(), pair.there.cpu_seconds()
+        seconds_until("a link", lambda: "link up" in pair.here.said() or any_route(pub, o.f), 60)
+        linked_at = time.monotonic()
+        left = set(random.Random(1).sample(range(o.f), min(300, o.f)))
+        while left:
+            for i in list(left):
+                if not is_route(pub, i):
+                    break
+                left.discard(i)
+        took = time.monotonic()
+        grown = pair.here.memory() - before
+        print(f"all are routes {took - began:.2f} s after the other broker was started, "
+              f"{took - linked_at:.2f} s after the link was up; "
+              f"{pair.here.cpu_seconds() + pair.there.cpu_seconds() - cpu:.2f} s of CPU of both; "
+              f"{grown / o.f:.0f} bytes a route there", flush=True)
+        c.close()
+    finally:
+        pair.end()
+    bench = os.path.join(BUILD, "bench")
+    if os.path.exists(bench) and not o.tiny:
+        subprocess.run([bench, "--benchmark_filter=BM_(announced_bootstrap|wants_)"], check=False)
+
+
+def is_route(pub, i):
+    return pub.publish(f"site/{i % 100:02}/dev/{i:07}", b"", 1) == 0
+
+
+def any_route(pub, count):
+    return is_route(pub, count - 1)
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("-r", type=int, default=5)
+    options.add_argument("-s", type=float, default=1)
+    options.add_argument("-n", type=int, default=300)
+    options.add_argument("-f", type=int, default=1000000)
+    options.add_argument("-t", default="")
+    options.add_argument("--tiny", action="store_true")
+    o = options.parse_args(arguments)
+    if o.tiny:
+        o.r, o.s, o.n, o.f = 1, 0.2, 20, 5000
+    for part in (messages, routes, bootstrap):
+        if o.t in part.__name__:
+            part(o)
+
+
+with tempfile.TemporaryDirectory() as tempfile.tempdir:
+    main()
