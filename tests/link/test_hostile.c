@@ -252,8 +252,7 @@ TEST(hostile_client_does_not_take_the_place_of_a_proven_peer)
     real = speaker(w, "b:1");
     fake = wire_to_links(w);
     greet(fake, "b:1", 0);
-    assert_int_equal(wire_expect(fake, PACKET_CONNACK)->connack.reason,
-                     REASON_CLIENT_ID_NOT_VALID);
+    assert_int_equal(wire_expect(fake, PACKET_CONNACK)->connack.reason, REASON_CLIENT_ID_NOT_VALID);
     introduce(real); /* it is still there */
     prove(w, "cluster-b");
     again = speaker(w, "b:1"); /* and it may come again */
