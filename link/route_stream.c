@@ -91,20 +91,6 @@ static bool send_routes(struct route_stream *r)
     return channel_send(&r->channel, bytes_of(to, native_batch_end(&batch))) == OK;
 }
 
-void route_stream_run(struct route_stream *r)
-{
-    if (channel_is_up(&r->channel)) {
-        while (wants_is_due(r->wants) &&
-               channel_waiting(&r->channel) < ROUTE_STREAM_WAITING_BYTES && send_routes(r))
-            ;
-        if (wants_end_is_due(r->wants) || now(r) >= r->beat_ms)
-            beat(r);
-    }
-    arm(r);
-}
-
-/* ---- what comes back ---- */
-
 static void announce_all(struct route_stream *r)
 {
     struct hash_key key;
@@ -113,6 +99,29 @@ static void announce_all(struct route_stream *r)
     key = native_digest_key(r->incarnation, r->generation);
     wants_forget(r->wants, r->generation, &key);
 }
+
+static void send_all(struct route_stream *r)
+{
+    while (wants_is_due(r->wants) && channel_waiting(&r->channel) < ROUTE_STREAM_WAITING_BYTES &&
+           send_routes(r))
+        ;
+}
+
+void route_stream_run(struct route_stream *r)
+{
+    if (channel_is_up(&r->channel)) {
+        send_all(r);
+        if (wants_state(r->wants).is_doubtful) {
+            announce_all(r);
+            send_all(r);
+        }
+        if (wants_end_is_due(r->wants) || now(r) >= r->beat_ms)
+            beat(r);
+    }
+    arm(r);
+}
+
+/* ---- what comes back ---- */
 
 enum err route_stream_take(struct route_stream *r, const struct native_frame *f)
 {

@@ -129,6 +129,11 @@ bool want_is_counted(const struct want *x)
     return x->sent == WANT_SENT_ADD || x->sent == WANT_SENT_ACKED;
 }
 
+bool want_is_unsure(const struct wants *w, const struct want *x)
+{
+    return (x->sent == WANT_SENT_ADD || x->sent == WANT_SENT_DELETE) && x->number <= w->lost;
+}
+
 void want_settle(struct wants *w, struct want *x)
 {
     enum want_sent hoped = x->is_announced ? WANT_SENT_ADD : WANT_SENT_DELETE;

@@ -13,6 +13,10 @@
  * announced cover, or hidden by one that is closing; and deletes wait while there are adds or
  * covers that close without ever having been sent.
  *
+ * What is unsure may be counted, but the peer may be without it, or the reverse, until its
+ * operation has been sent again; so there is no beat before that. When the operation fits into no
+ * frame any more, that day will never come: only a new generation makes it sure.
+ *
  * What was sent is valid only in the filter's `epoch`. wants_forget begins a new one and moves
  * whole lists; want_refresh makes up for it when a filter is next met. want_find has done so, and
  * the lists of what is in flight, settled or to be deleted hold nothing older.
@@ -94,6 +98,7 @@ struct wants {
     uint32_t frame_first, frame_count;
     bool is_announcing; /* until the end marker is acked */
     bool is_resending;  /* until nothing waits */
+    bool is_doubtful;   /* what was in flight at a loss was put aside, until wants_forget */
     bool is_uncounted;  /* a refusal could not be remembered: nothing is removed any more */
 };
 
@@ -123,6 +128,8 @@ void want_forget_all(struct wants *w);
 
 /* Whether the peer has it once all is applied that was handed out. */
 bool want_is_counted(const struct want *x);
+/* Whether its last operation was in flight at a loss and has not been sent again. */
+bool want_is_unsure(const struct wants *w, const struct want *x);
 
 /* Puts a filter where it belongs; it may be gone afterwards. */
 void want_settle(struct wants *w, struct want *x);

@@ -227,13 +227,15 @@ static void put_aside(struct wants *w, struct want *x)
 {
     uint32_t all = UINT32_MAX; /* a filter this long hides few */
 
+    w->is_doubtful |= want_is_unsure(w, x);
     x->is_announced = false;
     want_enter(w, x, WANT_ASIDE);
-    if (!x->is_wild)
-        return;
-    (void)want_uncover(w, want_wild(x), &all);
-    if (want_wild(x)->linger.next)
+    if (x->is_wild)
+        (void)want_uncover(w, want_wild(x), &all);
+    if (x->is_wild && want_wild(x)->linger.next)
         want_unlinger(w, want_wild(x));
+    if (x->refs == 0 && x->sent == WANT_SENT_NOTHING)
+        want_free(w, x);
 }
 
 static void mark_sent(struct wants *w, struct want *x)
@@ -312,13 +314,14 @@ uint32_t wants_take(struct wants *w, uint64_t now, wants_emit *emit, void *arg)
 
 bool wants_end_is_due(const struct wants *w)
 {
-    return w->is_announcing && w->end == 0 && may_delete(w) && !(w->is_resending && has_pending(w));
+    return w->is_announcing && w->end == 0 && may_delete(w) && !w->is_doubtful &&
+           !(w->is_resending && has_pending(w));
 }
 
 bool wants_beat(struct wants *w, struct wants_beat *beat)
 {
     w->is_resending = w->is_resending && has_pending(w);
-    if (w->generation == 0 || w->is_resending)
+    if (w->generation == 0 || w->is_resending || w->is_doubtful)
         return false;
     *beat = (struct wants_beat){.generation = w->generation,
                                 .number = w->last + 1,
@@ -365,7 +368,7 @@ void wants_forget(struct wants *w, uint64_t generation, const struct hash_key *d
     w->count = w->digest = 0;
     w->frame_count = 0;
     w->is_announcing = true;
-    w->is_resending = false;
+    w->is_resending = w->is_doubtful = false;
 }
 
 /* Every filter of a list anew; none of them comes back to it. */
@@ -421,7 +424,8 @@ struct wants_state wants_state(const struct wants *w)
                                 .flying = w->counts[WANT_FLYING],
                                 .frames = w->frame_count,
                                 .aside = w->counts[WANT_ASIDE],
-                                .is_announcing = w->is_announcing};
+                                .is_announcing = w->is_announcing,
+                                .is_doubtful = w->is_doubtful};
 }
 
 /* ------------------------------------------------------------------------------ lifetime --- */

@@ -16,7 +16,8 @@
  * A new generation (wants_forget) announces everything again; when all has been handed out, the
  * next beat is the end marker. On a new connection (wants_lost) what was not acked is sent again
  * with new, higher numbers, so numbers may jump there and nowhere else. A beat may not be compared
- * until that has been done, so there is none.
+ * until that has been done, so there is none. It can never be done for an operation that the new
+ * connection has no room for; then a new generation is asked for (is_doubtful).
  *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
  * Memory   for each filter, hidden or announced, 56 bytes (104 with a wildcard) and its text, and
@@ -97,8 +98,8 @@ struct wants_beat {
 /* Whether the next beat is the end marker: it should not wait for its time. */
 bool wants_end_is_due(const struct wants *w);
 
-/* Takes the next number for a beat. False: not now, because what was lost is not yet sent again, or
- * before the first generation. */
+/* Takes the next number for a beat. False: not now, because what was lost is not yet sent again or
+ * never can be, or before the first generation. */
 bool wants_beat(struct wants *w, struct wants_beat *beat);
 
 /* All elements up to `number` of `generation` have been applied. ERR_PEER: that was never sent. Of
@@ -118,6 +119,7 @@ struct wants_state {
     uint32_t frames;           /* frames in flight */
     uint32_t aside;            /* operations that fit into no frame */
     bool is_announcing;        /* the end marker of this generation is not yet acked */
+    bool is_doubtful;          /* what the peer has cannot be made sure: wants_forget is due */
 };
 /* How things stand now. */
 struct wants_state wants_state(const struct wants *w);

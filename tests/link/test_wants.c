@@ -63,7 +63,6 @@ struct element {
     struct lines wanted; /* when it was handed out */
     uint32_t room;
     const char *never; /* a filter that fits into no frame */
-    bool is_exact;     /* a beat that may be compared */
 };
 
 static enum wants_taken take_op(void *arg, bool is_add, struct bytes filter)
@@ -154,7 +153,7 @@ static void apply(struct peer *p, const struct element *e)
         check_cover(&e->wanted, &before, &p->has);
         before = p->has;
     }
-    if (e->is_beat && e->is_exact)
+    if (e->is_beat)
         check_beat(p, &e->beat);
     if (e->is_beat && e->beat.is_end)
         sweep(p);
@@ -226,7 +225,7 @@ static void drain(struct end *x)
         apply(&x->peer, &e);
         ack(x, e.number);
     }
-    e = (struct element){.is_beat = true, .is_exact = wants_state(x->w).aside == 0};
+    e = (struct element){.is_beat = true};
     assert_true(wants_beat(x->w, &e.beat));
     e.generation = e.beat.generation;
     e.number = e.beat.number;
@@ -706,6 +705,88 @@ TEST(wants_what_fits_into_no_frame_is_put_aside_and_hides_nothing)
     wants_destroy(x.w);
 }
 
+/* Nobody knows whether the add has arrived, and neither it nor a delete can be sent any more. */
+TEST(wants_what_was_lost_and_fits_no_more_asks_for_a_new_generation)
+{
+    struct end x = make("#", "", 100);
+    struct element e = {.room = 9, .never = "a"};
+    struct wants_beat beat;
+
+    add(&x, "a");
+    assert_int_equal(take(&x, 9).ops.count, 1); /* it does not arrive */
+    wants_lost(x.w);
+    x.peer.is_fresh = true;
+    add(&x, "b");
+    assert_int_equal(wants_take(x.w, x.now, take_op, &e), 1);
+    assert_int_equal(wants_state(x.w).aside, 1);
+    assert_true(wants_state(x.w).is_doubtful);
+    assert_false(wants_end_is_due(x.w));
+    assert_false(wants_beat(x.w, &beat));
+    del(&x, "a");
+    assert_int_equal(wants_state(x.w).aside, 0);
+    assert_false(wants_beat(x.w, &beat));
+    forget(&x);
+    assert_false(wants_state(x.w).is_doubtful);
+    drain(&x);
+    check_peer(&x, "b");
+    wants_destroy(x.w);
+}
+
+/* The same of a delete: the peer may still have it. */
+TEST(wants_a_lost_delete_that_fits_no_more_asks_for_a_new_generation)
+{
+    struct end x = make("#", "", 100);
+    struct element e = {.room = 9, .never = "a"};
+
+    add(&x, "a");
+    drain(&x);
+    del(&x, "a");
+    assert_int_equal(take(&x, 9).ops.count, 1);
+    wants_lost(x.w);
+    assert_int_equal(wants_take(x.w, x.now, take_op, &e), 0);
+    assert_true(wants_state(x.w).is_doubtful);
+    forget(&x);
+    x.peer.is_fresh = true;
+    drain(&x);
+    check_peer(&x, "");
+    wants_destroy(x.w);
+}
+
+TEST(wants_what_was_never_sent_is_put_aside_without_a_doubt)
+{
+    struct end x = make("#", "", 100);
+    struct element e = {.room = 9, .never = "a"};
+    struct wants_beat beat;
+
+    add(&x, "a");
+    assert_int_equal(wants_take(x.w, x.now, take_op, &e), 0);
+    assert_false(wants_state(x.w).is_doubtful);
+    assert_true(wants_beat(x.w, &beat));
+    assert_true(beat.is_end);
+    assert_int_equal(beat.count, 0);
+    wants_destroy(x.w);
+}
+
+/* A cover that lingers is announced again in a new generation, for the sake of what it hides. */
+TEST(wants_a_lingering_cover_that_fits_no_more_is_not_kept)
+{
+    struct end x = make("#", "", 100);
+    struct element e = {.room = 9, .never = "a/#"};
+
+    add(&x, "a/#");
+    add(&x, "a/b");
+    drain(&x);
+    del(&x, "a/#");
+    assert_int_equal(wants_state(x.w).lingering, 1);
+    forget(&x);
+    x.peer.is_fresh = true;
+    assert_int_equal(wants_take(x.w, x.now, take_op, &e), 1);
+    assert_string_equal(e.ops.line[0], "+a/b");
+    assert_int_equal(wants_state(x.w).lingering, 0);
+    assert_int_equal(wants_state(x.w).held, 1);
+    wants_destroy(x.w);
+}
+
 TEST(wants_a_refused_subscription_has_no_part_in_the_count)
 {
     struct end x = make("a", "b", 1);
@@ -893,12 +974,15 @@ static const char *const filters[] = {"a",   "a/b",   "a/+", "a/#",   "#",   "+/
 struct world {
     struct end x;
     uint64_t seed;
-    bool on[2][FILTER_COUNT]; /* plain, and in a group */
+    bool on[2][FILTER_COUNT];      /* plain, and in a group */
+    bool refused[2][FILTER_COUNT]; /* told, and found no room */
+    uint32_t routes_max;
     struct bytes topics[3];
     uint32_t topic_count;
     struct element *flight; /* handed out, not yet at the peer */
     uint32_t flight_count;
     uint64_t acks; /* what the peer has applied and not yet said; 0: nothing */
+    uint64_t acks_generation;
     const char *never;
 };
 
@@ -924,16 +1008,23 @@ static void model_wanted(const struct world *m, struct lines *out)
     }
 }
 
-static void turn(struct world *m, size_t group, size_t filter)
+static void turn(struct world *m)
 {
+    size_t group = draw(&m->seed) % 2;
+    size_t filter = draw(&m->seed) % FILTER_COUNT;
     struct bytes g = group ? BYTES_LIT("g") : BYTES_LIT("");
-    bool *on = &m->on[group][filter];
+    bool *on = &m->on[group][filter], *refused = &m->refused[group][filter];
 
-    *on = !*on;
-    if (*on)
-        assert_int_equal(wants_add(m->x.w, g, bytes_str(filters[filter])), OK);
-    else
+    if (*on || *refused) {
         wants_remove(m->x.w, g, bytes_str(filters[filter]), m->x.now);
+        *on = *refused = false;
+        return;
+    }
+    *on = wants_add(m->x.w, g, bytes_str(filters[filter])) == OK;
+    *refused = !*on;
+    if (*refused)
+        assert_true(m->routes_max < 1000);
+    assert_true(wants_state(m->x.w).held <= m->routes_max);
 }
 
 static void hand_out(struct world *m, bool is_beat)
@@ -946,7 +1037,6 @@ static void hand_out(struct world *m, bool is_beat)
     *e = (struct element){.generation = s.generation,
                           .number = s.next,
                           .is_beat = is_beat,
-                          .is_exact = s.aside == 0,
                           .never = m->never,
                           .room = (uint32_t)(draw(&m->seed) % 6)};
     model_wanted(m, &e->wanted);
@@ -954,6 +1044,8 @@ static void hand_out(struct world *m, bool is_beat)
         m->flight_count++;
     if (is_beat && m->flight_count > 0)
         assert_int_equal(wants_state(m->x.w).next, m->flight[m->flight_count - 1].number + 1);
+    if (wants_state(m->x.w).is_doubtful)
+        forget(&m->x);
 }
 
 static void deliver(struct world *m)
@@ -962,6 +1054,7 @@ static void deliver(struct world *m)
         return;
     apply(&m->x.peer, &m->flight[0]);
     m->acks = m->flight[0].number;
+    m->acks_generation = m->flight[0].generation;
     memmove(m->flight, m->flight + 1, --m->flight_count * sizeof(*m->flight));
 }
 
@@ -988,7 +1081,7 @@ static void step(struct world *m)
     case 2:
     case 3:
     case 4:
-        turn(m, draw(&m->seed) % 2, draw(&m->seed) % FILTER_COUNT);
+        turn(m);
         break;
     case 5:
     case 6:
@@ -1005,7 +1098,7 @@ static void step(struct world *m)
         break;
     case 12:
         if (m->acks)
-            ack(&m->x, m->acks);
+            assert_int_equal(wants_ack(m->x.w, m->acks_generation, m->acks), OK);
         m->acks = 0;
         break;
     case 13:
@@ -1050,13 +1143,15 @@ TEST(wants_random_histories_keep_what_is_wanted_covered)
         {"#", "$x/#", NULL}, {"a/#", "+/b", "b/+"}, {"a/b/#", "+", NULL}};
 
     for (uint64_t start = 1; start <= 600; start++) {
-        struct world m = {.seed = start, .x = {.now = 1000, .peer.is_fresh = true}};
+        struct world m = {.seed = start,
+                          .x = {.now = 1000, .peer.is_fresh = true},
+                          .routes_max = start % 4 ? 1000 : (uint32_t)(5 + start / 4 % 9)};
 
         fprintf(stderr, "%s%llu", start == 1 ? "seeds " : " ", (unsigned long long)start);
         for (; m.topic_count < 3 && imports[start % 3][m.topic_count]; m.topic_count++)
             m.topics[m.topic_count] = bytes_str(imports[start % 3][m.topic_count]);
         m.flight = calloc(FLIGHT_MAX, sizeof(*m.flight));
-        m.x.w = wants_create(m.topics, m.topic_count, 1000, &key);
+        m.x.w = wants_create(m.topics, m.topic_count, m.routes_max, &key);
         assert_non_null(m.flight);
         assert_non_null(m.x.w);
         forget(&m.x);
