@@ -20,6 +20,7 @@
 #include "net/conn_state.h"
 #include "net/guard.h"
 #include "net/listener.h"
+#include "net/progress.h"
 #include "net/resolver.h"
 
 #define BIT(n) (1u << (n))
@@ -439,6 +440,8 @@ void conn_adopt(struct worker *w, struct handoff *h)
     c->is_counted = true;
     c->layers = h->layers;
     c->has_eof = h->has_eof;
+    if (w->is_link)
+        progress_bound_unsent(h->fd, LINK_UNSENT_BYTES);
     set_peer(c, h);
     conn_become(c, CONN_GREETING);
     auth_confirm(w->net->auth, h->admission);

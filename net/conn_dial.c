@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/check.h"
+#include "net/progress.h"
 #include "net/resolver.h"
 
 static struct dial *new_dial(struct worker *w, const struct conn_target *to)
@@ -95,8 +96,10 @@ static int open_socket(const union dial_address *a)
     int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int one = 1;
 
-    if (fd >= 0)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (fd < 0)
+        return fd;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    progress_bound_unsent(fd, LINK_UNSENT_BYTES);
     return fd;
 }
 

@@ -17,6 +17,17 @@
 /* Links of one process: one bit each in a 64-bit set. */
 #define LINKS_MAX 64
 
+/* Bytes that the socket of a link's connection takes and has not sent. What is beyond waits in the
+ * outq, so that pings and acknowledgements stand behind little, and the kernel's count of what was
+ * acknowledged moves as long as the path does. */
+#define LINK_UNSENT_BYTES (128u << 10)
+/* How much later than dead_after the side that accepted a connection of a link gives it up: who
+ * opened it pings every second, and should be first. */
+#define LINK_SILENCE_MORE_S 2u
+/* How often a connection of a link that we do not read for a while hears that we live all the same:
+ * well within the least dead_after of the other side. */
+#define LINK_SIGN_MS 1000u
+
 /* A topic or filter; the protocol's own bound [MQTT-4.7.3-3]. */
 #define TOPIC_BYTES_MAX 65535u
 /* Levels of a topic or filter. Beyond: the packet is refused (0x90 topic name invalid, 0x8F
