@@ -203,6 +203,7 @@ struct cfg_link {
     uint32_t export_count;       /* 0: nothing */
     enum cfg_dialect dialect;
     uint32_t keepalive;         /* seconds */
+    uint32_t dead_after_ms;     /* silence after which the other side counts as dead */
     uint32_t retry_interval_ms; /* longest pause between two attempts */
     uint32_t max_inflight;      /* QoS 1 messages of one connection waiting for their PUBACK */
     uint32_t connections;       /* 0: as many as suit the peer's dialect */

@@ -456,6 +456,12 @@ const struct key keys[] = {
              "acl_file is needed for them."},
     {LINK(keepalive), .name = "keepalive", .type = KEY_TIME, .unit_us = SECOND, .min = 5,
      .max = 65535, .preset = "60s", .help = "Keep alive of the connections of this link."},
+    {LINK(dead_after_ms), .name = "dead_after", .type = KEY_TIME, .unit_us = MS, .min = 2000,
+     .max = 600000, .preset = "3s",
+     .help = "The remote cluster counts as dead, and is dialled anew, when nothing has come from "
+             "it for so long, though it is asked for a sign of life every second, and nothing of "
+             "what was sent to it arrives either: a slow path is not a dead one. Connections that "
+             "it has opened are closed 2 s later than that."},
     {LINK(retry_interval_ms), .name = "retry_interval", .type = KEY_TIME, .unit_us = MS, .min = 100,
      .max = 3600000, .preset = "15s",
      .help = "Longest pause between two attempts to connect. The first comes after 100 ms, and "

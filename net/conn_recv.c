@@ -276,6 +276,7 @@ void conn_offer(struct conn *c, const uint8_t *p, uint32_t n)
     uint32_t held = held_count(c);
     uint32_t part = n;
 
+    c->stream->heard_ms = (uint32_t)c->worker->now_ms;
     if (c->input_closed || c->stream->close_wanted || c->stream->close_now)
         return;
     if (held == 0 && !c->is_parked) {

@@ -172,7 +172,10 @@ static void fill_rules(struct server *s)
     for (uint32_t i = 0; i < s->options->cfg->link_count; i++) {
         const struct cfg_link *l = &s->options->cfg->links[i];
 
-        s->links[i] = (struct link_rules){.name = l->name, .identity = l->peer_identity};
+        s->links[i] = (struct link_rules){
+            .name = l->name,
+            .identity = l->peer_identity,
+            .silence_s = (uint16_t)((l->dead_after_ms + 999) / 1000 + LINK_SILENCE_MORE_S)};
     }
 }
 

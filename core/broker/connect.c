@@ -506,19 +506,39 @@ static uint64_t end_ms(const struct client *c)
 }
 
 /* When the client must have been heard of, or must go; UINT64_MAX: there is no such time. */
-static uint64_t client_due_ms(const struct client *c)
+static uint64_t client_due_ms(const struct client *c, uint64_t now_ms)
 {
     uint64_t silent_ms = c->keep_alive ? c->last_input_ms + c->keep_alive * 1500ull : UINT64_MAX;
+    uint64_t heard_ms = c->last_input_ms;
 
+    if (c->silence_s && stream_heard_ms(&c->stream, now_ms) > heard_ms)
+        heard_ms = stream_heard_ms(&c->stream, now_ms); /* a part of a packet counts, for links */
+    if (c->silence_s && heard_ms + c->silence_s * 1000ull < silent_ms)
+        silent_ms = heard_ms + c->silence_s * 1000ull;
     return end_ms(c) < silent_ms ? end_ms(c) : silent_ms;
 }
 
 static void client_is_due(struct timer *t, void *owner, uint64_t now_ms);
 
+/* The other side of a link must not take us for dead while we do not read what it sends, its pings
+ * among it. What waits to leave is sign enough. */
+static void give_sign_of_life(struct client *c)
+{
+    uint8_t *to = c->stream.outq.bytes == 0 ? client_room(c, 2) : NULL;
+
+    if (to)
+        pingresp_put(to);
+}
+
 static void arm_due(struct client *c, uint64_t now_ms)
 {
-    uint64_t due = client_due_ms(c), left = due > now_ms ? due - now_ms : 0;
+    uint64_t due = client_due_ms(c, now_ms), left = due > now_ms ? due - now_ms : 0;
 
+    if (c->speaks_link && left > LINK_SIGN_MS) {
+        timer_arm(&c->stream.shard->timers, &c->keepalive_timer, now_ms + LINK_SIGN_MS,
+                  client_is_due);
+        return;
+    }
     if (due == UINT64_MAX)
         return;
     /* A timer may be late by a part of its time. Late by minutes is too much for a proof that has
@@ -535,7 +555,9 @@ static void client_is_due(struct timer *t, void *owner, uint64_t now_ms)
 
     if (c->is_parked) /* it is us who do not read */
         c->last_input_ms = now_ms;
-    if (now_ms < client_due_ms(c)) {
+    if (c->is_parked && c->speaks_link)
+        give_sign_of_life(c);
+    if (now_ms < client_due_ms(c, now_ms)) {
         arm_due(c, now_ms);
         return;
     }
@@ -545,6 +567,14 @@ static void client_is_due(struct timer *t, void *owner, uint64_t now_ms)
     }
     STAT_INC(&s->stats, keepalive_timeouts);
     client_fail(c, REASON_KEEP_ALIVE_TIMEOUT, CLOSE_KEEPALIVE); /* [MQTT-3.1.2-22] */
+}
+
+void client_speaks_link(struct client *c)
+{
+    if (c->speaks_link)
+        return;
+    c->speaks_link = true;
+    arm_due(c, c->stream.shard->now_ms);
 }
 
 /* What MQTT 5 lets both sides say about themselves. */

@@ -100,7 +100,9 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
                                  .qos = p->qos,
                                  .is_impostor = speaker_is_impostor(c, cluster)};
 
-    if (packet.is_impostor)
+    if (!packet.is_impostor)
+        client_speaks_link(c);
+    else
         packet.user = session_user(c->session);
     if (p->props.present & PROP_BIT(PROP_RESPONSE_TOPIC))
         packet.response_topic = p->props.response_topic;

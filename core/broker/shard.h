@@ -193,6 +193,9 @@ struct listener_rules {
 struct link_rules {
     const char *name;     /* of the remote cluster */
     const char *identity; /* the user name that it must prove; NULL: none */
+    /* A connection that lives on the link worker is closed when nothing was heard of it for so
+     * many seconds, whatever its keep alive: a broker of ours pings each. 0: only keep alive. */
+    uint16_t silence_s;
 };
 
 struct cluster_config {

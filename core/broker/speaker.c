@@ -31,19 +31,31 @@ static const struct link_rules *link_named(const struct cluster_config *config, 
     return NULL;
 }
 
-bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker)
+/* The link that a CONNECT says it is of; NULL: none, or none that we have. */
+static const struct link_rules *link_said(const struct cluster_config *config,
+                                          const struct packet_connect *p)
 {
     struct bytes rest = p->props.all, name, value;
 
-    if (!c->config.link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
-        return false;
+    if (!config->link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
+        return NULL;
     while (props_next_user(&rest, &name, &value)) {
-        if (!bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) || !link_named(&c->config, value))
-            continue;
-        *worker = c->config.workers + link_home(c, value);
-        return true;
+        const struct link_rules *link =
+            bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) ? link_named(config, value) : NULL;
+
+        if (link)
+            return link;
     }
-    return false;
+    return NULL;
+}
+
+bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker)
+{
+    const struct link_rules *link = link_said(&c->config, p);
+
+    if (link)
+        *worker = c->config.workers + link_home(c, bytes_str(link->name));
+    return link != NULL;
 }
 
 void speaker_begin(struct client *c)
@@ -74,9 +86,15 @@ bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
                           .user = p->username,
                           .peer = c->peer,
                           .reason = no_right};
+    const struct link_rules *link = link_said(&s->cluster->config, p);
 
-    if (!s->is_link || c->may_link)
+    if (!s->is_link)
         return true;
+    if (c->may_link) {
+        c->silence_s = link ? link->silence_s : 0;
+        client_speaks_link(c);
+        return true;
+    }
     if (a && a->has_user)
         e.user = bytes_of(a->user, a->user_count);
     STAT_INC(&s->stats, link_packets_refused);

@@ -244,6 +244,7 @@ struct client {
     uint32_t suback_count;   /* SUBSCRIBEs that wait for their filters */
     uint16_t listener;
     uint16_t keep_alive;  /* seconds; 0: none */
+    uint16_t silence_s;   /* as link_rules say, where it lives on a link worker; else 0 */
     uint16_t receive_max; /* QoS 1 and 2 in flight to it */
     uint8_t protocol;     /* enum protocol */
     uint8_t state;
@@ -251,6 +252,7 @@ struct client {
     bool is_bridge : 1, is_parked : 1;
     bool may_link : 1;         /* `$LINK/` is open to it */
     bool is_link_only : 1;     /* and nothing else is */
+    bool speaks_link : 1;      /* it has been used: see client_speaks_link */
     bool is_link_refused : 1;  /* it was closed to it, and that has been said */
     bool is_peer : 1;          /* its user name is proven, and is a link's peer_identity */
     bool has_granted_will : 1; /* the net has allowed it: the ACL is not asked */
@@ -589,7 +591,8 @@ void speaker_begin(struct client *c);
 /* Whether a client may have this id: that of a connection which has proven a link's peer_identity
  * is for those who prove the same. */
 bool speaker_may_take_over(const struct client *c, struct bytes id);
-/* Whether a client may be where speaker_home has sent it. If not: counted, and said. */
+/* Whether a client may be where speaker_home has sent it. If not: counted, and said. If so, what
+ * its link says of silence holds for it. */
 bool speaker_may_be_here(struct client *c, const struct packet_connect *p);
 /* The cluster in `$LINK/cluster/KIND/NAME...`; empty: there is none. */
 struct bytes speaker_cluster(struct bytes topic);
@@ -643,6 +646,9 @@ void acks_run(struct shard *s);
 uint8_t *client_room(struct client *c, uint32_t n);
 /* Whether what the client has proven, as this user, still holds. */
 bool client_still_holds(const struct client *c, struct bytes user);
+/* It has said something for a link, or will: from now on, while it is not read, it is told every
+ * LINK_SIGN_MS that we live. */
+void client_speaks_link(struct client *c);
 /* Goes on with shard_judge_all; true: not done yet. */
 bool clients_judge(struct shard *s);
 /* Detaches the connection from its session; `will`: publish the will. */

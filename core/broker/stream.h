@@ -82,7 +82,16 @@ struct stream {
     bool close_wanted; /* close when what is in outq has left, or after a short time */
     bool close_now;    /* close without waiting for outq */
     uint8_t close_why; /* enum close_reason, with close_wanted or close_now */
+    uint32_t heard_ms; /* low bits of the moment at which bytes came last; set by the net */
 };
+
+/* When bytes came last, be they only part of a packet; 24 days ago is forgotten. */
+static inline uint64_t stream_heard_ms(const struct stream *s, uint64_t now_ms)
+{
+    int32_t age = (int32_t)((uint32_t)now_ms - s->heard_ms);
+
+    return age > 0 ? now_ms - (uint32_t)age : now_ms;
+}
 
 /* Puts the stream on its shard's dirty list, once. */
 void stream_touch(struct stream *s);

@@ -825,6 +825,7 @@ TEST(parse_gives_a_link_its_defaults)
     assert_null(link->username);
     assert_null(link->password);
     assert_int_equal(link->keepalive, 60);
+    assert_int_equal(link->dead_after_ms, 3000);
     assert_int_equal(link->retry_interval_ms, 15000);
     assert_int_equal(link->max_inflight, 1024);
     assert_int_equal(link->connections, 0);

@@ -7,7 +7,10 @@
 
 /* ---- a broker with three links, and what its link worker gets ---- */
 
-static const struct link_rules links[] = {{"x", "link-x"}, {"y", "link-y"}, {"open", NULL}};
+#define SILENCE_MS 5000u
+
+static const struct link_rules links[] = {
+    {"x", "link-x", 0}, {"y", "link-y", 0}, {"open", NULL, SILENCE_MS / 1000}};
 
 struct taken {
     uint32_t count, impostors, gone;
@@ -366,5 +369,69 @@ TEST(link_packet_without_room_parks_a_connection_that_lives_on_the_link_worker)
     broker_settle(&b);
     assert_int_equal(peer_expect(p, PACKET_PUBACK)->ack.reason, REASON_SUCCESS);
     assert_int_equal(taken.count, 1);
+    broker_stop(&b);
+}
+
+TEST(connection_on_the_link_worker_that_is_silent_is_closed)
+{
+    struct broker b;
+    struct peer *p, *other;
+
+    start(&b, LISTENER_LINKS_ON);
+    p = of_cluster(&b, 0, "a", "open");
+    (void)peer_expect(p, PACKET_CONNACK);
+    other = of_cluster(&b, 0, "b", "elsewhere");
+    for (int i = 0; i < 10; i++) {
+        broker_pass(&b, SILENCE_MS - 1000);
+        peer_ping(p);
+        broker_settle(&b);
+        (void)peer_expect(p, PACKET_PINGRESP);
+    }
+    broker_pass(&b, SILENCE_MS - 1000);
+    p->stream->heard_ms = (uint32_t)b.now_ms; /* a part of a packet has come */
+    broker_pass(&b, SILENCE_MS - 1000);
+    assert_non_null(p->stream);
+    broker_pass(&b, 1200);
+    assert_null(p->stream);
+    assert_non_null(other->stream); /* a client, without a keep alive */
+    broker_stop(&b);
+}
+
+/* Passes seconds in which a connection is parked, so that there is no rest. */
+static void pass_parked(struct broker *b, uint32_t seconds)
+{
+    for (; seconds; seconds--) {
+        b->now_ms += 1000;
+        for (int turns = 0; turns < 4; turns++)
+            for (uint32_t i = 0; i < 3; i++)
+                broker_turn(b, i);
+    }
+}
+
+TEST(link_connection_that_is_not_read_is_told_every_second_that_we_live)
+{
+    struct broker b;
+    struct peer *p[2];
+
+    start(&b, LISTENER_LINKS_ON);
+    p[0] = of_cluster(&b, 0, "a", "open");
+    (void)peer_expect(p[0], PACKET_CONNACK);
+    p[1] = proven(&b, 0, "b", NULL); /* it does not say so, but speaks for a link */
+    expect_passed(p[1], "$LINK/cluster/route/open", false);
+    broker_pass(&b, 3000);
+    for (int i = 0; i < 2; i++)
+        assert_null(peer_next(p[i])); /* who is read gets answers, nothing else */
+    shard_link_hold(cluster_shard(b.cluster, 2), 2, true);
+    for (int i = 0; i < 2; i++)
+        peer_publish(p[i], "$LINK/cluster/route/open", "x", 1);
+    pass_parked(&b, 15);
+    for (int i = 0; i < 2; i++) {
+        uint32_t signs = 0;
+
+        assert_non_null(p[i]->stream);
+        for (const struct packet *got; (got = peer_next(p[i])) != NULL; signs++)
+            assert_int_equal(got->type, PACKET_PINGRESP);
+        assert_in_range(signs, 14, 15);
+    }
     broker_stop(&b);
 }
