@@ -307,22 +307,38 @@ static void refuse(struct dialer *d, const char *what, uint8_t reason)
     dialer_fail(d, text);
 }
 
-static void on_ping(struct timer *t, void *owner, uint64_t now_ms)
+/* ---- pulse ---- */
+
+static struct pulse_written written_of(const struct dialer *d)
+{
+    struct pulse_written w = {.is_known = false};
+
+    if (d->host->written)
+        d->host->written(d->host->net, &d->stream, &w);
+    return w;
+}
+
+static void on_pulse(struct timer *t, void *owner, uint64_t now_ms)
 {
     struct dialer *d = of_timer(t, offsetof(struct dialer, pinger));
+    struct pulse_written w = written_of(d);
+    enum pulse_verdict verdict =
+        pulse_look(&d->pulse, now_ms, stream_heard_ms(&d->stream, now_ms), &w);
     uint8_t *to;
 
     (void)owner;
-    if (d->is_pinged) {
-        dialer_fail(d, "no answer to a ping");
+    if (verdict == PULSE_DEAD) {
+        dialer_fail(d, "it is silent: nothing came for the time of dead_after, not even an answer "
+                       "to a ping");
         return;
     }
-    to = dialer_room(d, 2);
-    if (!to)
-        return;
-    pingreq_put(to);
-    d->is_pinged = true;
-    timer_arm(wheel(d), &d->pinger, now_ms + d->keepalive * 500u, on_ping);
+    if (verdict == PULSE_PING) {
+        to = dialer_room(d, 2);
+        if (!to)
+            return;
+        pingreq_put(to);
+    }
+    timer_arm(wheel(d), &d->pinger, d->pulse.due_ms, on_pulse);
 }
 
 static void on_connack(struct dialer *d, const struct packet_connack *p)
@@ -341,15 +357,11 @@ static void on_connack(struct dialer *d, const struct packet_connack *p)
     d->packet_max =
         has & PROP_BIT(PROP_MAXIMUM_PACKET_SIZE) ? p->props.maximum_packet_size : UINT32_MAX;
     d->receive_max = has & PROP_BIT(PROP_RECEIVE_MAXIMUM) ? p->props.receive_maximum : 65535;
-    d->keepalive = has & PROP_BIT(PROP_SERVER_KEEP_ALIVE) ? p->props.server_keep_alive
-                                                          : (uint16_t)d->link->keepalive;
-    if (d->keepalive < 2)
-        d->keepalive = (uint16_t)d->link->keepalive; /* 0: it does not care; we do */
-    d->is_pinged = false;
     d->up_ms = now(d);
     d->failures = 0;
     become(d, DIALER_UP);
-    timer_arm(wheel(d), &d->pinger, now(d) + d->keepalive * 500u, on_ping);
+    pulse_begin(&d->pulse, d->link->dead_after_ms, now(d));
+    timer_arm(wheel(d), &d->pinger, d->pulse.due_ms, on_pulse);
     d->events->up(d);
 }
 
@@ -396,6 +408,7 @@ static void on_packet(struct dialer *d, const struct packet *p)
         d->events->suback(d, p->suback.packet_id, p->suback.reasons.p[0]);
         break;
     case PACKET_PINGRESP:
+        pulse_answer(&d->pulse, now(d));
         break;
     case PACKET_DISCONNECT:
         refuse(d, "DISCONNECT", p->disconnect.reason);
@@ -413,7 +426,7 @@ static uint32_t on_input(struct stream *s, struct bytes in, enum input *verdict,
 
     *verdict = INPUT_MORE;
     *need = 0;
-    d->is_pinged = false;
+    s->heard_ms = (uint32_t)now(d);
     while (taken < in.n && (d->state == DIALER_GREETING || d->state == DIALER_UP)) {
         struct bytes rest = bytes_of(in.p + taken, in.n - taken);
         enum reason why;

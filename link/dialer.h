@@ -3,7 +3,8 @@
  * Dials the servers of a link in turn, says CONNECT, waits for CONNACK, pings, and begins again
  * when the connection ends: first after 100 ms, then after pauses that double up to the link's
  * retry_interval, each with some chance in it. What is said on the connection is its user's
- * business (announcer.h, forwarder.h), who is told by struct dialer_events.
+ * business (announcer.h, forwarder.h), who is told by struct dialer_events. Whether the other side
+ * lives is for link/pulse.h to say, by the link's dead_after.
  *
  *     OFF -> DIALING -> GREETING -> UP -> (CLOSING) -> WAITING -> DIALING ...
  *
@@ -57,7 +58,8 @@ struct dialer {
     const struct cfg_link *link;
     const struct dialer_events *events;
     struct timer timer;  /* WAITING: dial; GREETING: no CONNACK; CLOSING, OFF: none */
-    struct timer pinger; /* UP */
+    struct timer pinger; /* UP: at pulse.due_ms */
+    struct pulse pulse;  /* of this connection, or the last one */
     uint8_t *client_id;  /* owned */
     uint32_t client_id_n;
     uint32_t pause_ms;   /* the last one; 0: none since all was well */
@@ -66,13 +68,11 @@ struct dialer {
     uint32_t failures;   /* attempts since one went well */
     uint32_t packet_max; /* what the server takes; UINT32_MAX: anything */
     uint16_t receive_max;
-    uint16_t keepalive; /* seconds */
-    uint8_t state;      /* enum dialer_state */
-    uint8_t refusal;    /* reason code of the server's DISCONNECT or CONNACK, 0: none */
-    bool is_pinged;     /* nothing came since the last PINGREQ */
-    bool must_stop;     /* OFF after CLOSING */
-    bool was_up;        /* with CLOSING */
-    char why[192];      /* the connection ended, in words */
+    uint8_t state;   /* enum dialer_state */
+    uint8_t refusal; /* reason code of the server's DISCONNECT or CONNACK, 0: none */
+    bool must_stop;  /* OFF after CLOSING */
+    bool was_up;     /* with CLOSING */
+    char why[192];   /* the connection ended, in words */
 };
 
 /* Prepares connection `number` (0: routes, else messages) of a link. ERR_MEMORY. */

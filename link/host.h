@@ -12,6 +12,7 @@
 #include "core/base/hash.h"
 #include "core/broker/shard.h"
 #include "link/emqx.h"
+#include "link/pulse.h"
 
 /* Room for one route batch, kept for all links of a worker: one operation always fits, its filter
  * and its id have at most 65535 and 131086 bytes. Batches are cut at this size too. */
@@ -42,6 +43,8 @@ struct link_host {
     void *net;                         /* first argument of the functions */
     /* conn_dial with the link's TLS, or what a test has instead. */
     enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
+    /* What became of what was written to a connection of ours; NULL: nothing is known. */
+    void (*written)(void *net, const struct stream *stream, struct pulse_written *to);
     void (*log)(void *net, const struct log_event *e); /* may be NULL */
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */

@@ -431,6 +431,7 @@ struct hub *hub_create(const struct hub_config *config)
                                  .boot = shard_random(config->shard) ^ shard_wall_ms(config->shard),
                                  .net = config->net,
                                  .dial = config->dial,
+                                 .written = config->written,
                                  .log = config->log,
                                  .hub = h,
                                  .each_local = each_local};

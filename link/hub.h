@@ -21,6 +21,7 @@ struct hub_config {
     struct hash_key key;
     void *net;
     enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
+    void (*written)(void *net, const struct stream *stream, struct pulse_written *to);
     void (*log)(void *net, const struct log_event *e);
 };
 

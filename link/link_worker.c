@@ -4,6 +4,7 @@
 #include "core/base/check.h"
 #include "link/hub.h"
 #include "net/conn.h"
+#include "net/progress.h"
 #include "net/tls.h"
 
 static enum err dial(void *net, struct stream *stream, const struct link_target *to)
@@ -26,12 +27,27 @@ static enum err dial(void *net, struct stream *stream, const struct link_target 
     return err;
 }
 
+static void written(void *net, const struct stream *stream, struct pulse_written *to)
+{
+    struct progress p = {0};
+
+    (void)net;
+    to->is_known = stream->conn && progress_of(conn_fd(stream->conn), &p);
+    to->acked = p.acked;
+    to->outstanding = p.outstanding + stream->outq.bytes;
+}
+
 static void *setup(const struct cfg *cfg, struct worker *w, uint32_t number, uint32_t count,
                    struct shard_hooks *hooks)
 {
     struct shard *shard = worker_shard(w);
-    struct hub_config config = {
-        .cfg = cfg, .shard = shard, .number = number, .net = w, .dial = dial, .log = hooks->log};
+    struct hub_config config = {.cfg = cfg,
+                                .shard = shard,
+                                .number = number,
+                                .net = w,
+                                .dial = dial,
+                                .written = written,
+                                .log = hooks->log};
     struct hub *h;
 
     (void)count;

@@ -381,3 +381,65 @@ LINK_TEST(link_refusals_say_what_to_do)
         worlds_end();
     }
 }
+
+/* Nothing comes through any more, and nobody is told. */
+static void fall_silent(void)
+{
+    for (uint32_t i = 0; i < all.wire_count; i++)
+        if (all.wire[i]->world[0] && all.wire[i]->world[1])
+            all.wire[i]->is_silent = true;
+}
+
+LINK_TEST(links_notice_silence_and_come_back)
+{
+    struct world *a, *b;
+
+    pair(&a, &b, "#", "#");
+    worlds_pass(20000);
+    assert_false(world_said(a, "link down") || world_said(b, "link down"));
+    fall_silent();
+    worlds_pass(3100);
+    assert_true(world_said(a, "link down|beta|it is silent"));
+    assert_true(world_said(b, "link down|alpha|it is silent"));
+    worlds_pass(1000);
+    assert_true(world_peer(a, "beta")->is_up);
+    assert_true(world_peer(b, "alpha")->is_up);
+    worlds_end();
+}
+
+/* The same id takes over what it had; so only what nobody dials anew stays for longer. */
+TEST(links_close_what_a_silent_peer_had_opened)
+{
+    struct world *a, *b;
+    uint32_t open = 0;
+
+    worlds_dialect = DIALECT_AUTO;
+    pair(&a, &b, "#", "#");
+    worlds_pass(20000);
+    fall_silent();
+    b->port = 0; /* it cannot come back */
+    a->port = 0;
+    worlds_pass(3900); /* they were heard of within the second before */
+    for (uint32_t i = 0; i < all.wire_count; i++)
+        open += all.wire[i]->stream[1] != NULL;
+    assert_int_equal(open, 4);
+    worlds_pass(1200);
+    for (uint32_t i = 0; i < all.wire_count; i++)
+        assert_null(all.wire[i]->stream[1]);
+    worlds_end();
+}
+
+LINK_TEST(links_that_do_not_read_are_not_dead)
+{
+    struct world *a, *b;
+
+    pair(&a, &b, "#", "#");
+    worlds_pass(5000);
+    shard_link_hold(shard_of(a, WORLD_LINKS), world_peer(a, "beta")->number, true);
+    worlds_pass(20000);
+    assert_false(world_said(b, "link down"));
+    shard_link_hold(shard_of(a, WORLD_LINKS), world_peer(a, "beta")->number, false);
+    worlds_pass(5000);
+    assert_false(world_said(b, "link down") || world_said(a, "link down"));
+    worlds_end();
+}

@@ -182,6 +182,7 @@ static void cut(struct linked *l, struct cable *c)
          c->end[0].wire->number, cluster_name(c->end[1].cluster), kind ? "breaks" : "falls silent");
     if (kind == 0) {
         c->is_silent = true;
+        c->silent_ms = s->now_ms;
         return;
     }
     for (int side = 0; side < 2; side++)
@@ -265,6 +266,30 @@ void cables_look(struct linked *l)
         for (uint32_t j = 0; j < l->count; j++)
             if (l->cluster[i]->link[j])
                 look(l, i, j);
+}
+
+/* The dialler of a connection, or NULL. */
+static const struct dialer *dialer_of(struct linked *l, const struct cable *c)
+{
+    struct peer *p = peer_of(l, c->end[0].cluster, c->end[1].cluster);
+    struct forwarder *f = p ? forwarder_of(p, c) : NULL;
+
+    if (f)
+        return &f->dialer;
+    return p && &p->announcer.dialer.stream == c->stream ? &p->announcer.dialer : NULL;
+}
+
+void cables_check_silent(struct linked *l, uint64_t begin_ms)
+{
+    for (uint32_t i = 0; i < l->cable_count; i++) {
+        struct cable *c = l->cables[i];
+        uint64_t since = c->silent_ms > begin_ms ? c->silent_ms : begin_ms;
+        const struct dialer *d = c->is_silent && c->end[0].wire ? dialer_of(l, c) : NULL;
+
+        if (d && d->state == DIALER_UP && l->sim->now_ms > since + DEAD_AFTER_MS + DEAD_LATE_MS)
+            differ(l->sim, "%s has not noticed that wire %" PRIu32 " is silent",
+                   cluster_name(c->end[0].cluster), c->end[0].wire->number);
+    }
 }
 
 static const char *interest_unrest(struct interest_state in)

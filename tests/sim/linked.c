@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Links must stand again after so long, silent connections included. */
-#define QUIET_MS 400000u
+#define QUIET_MS 60000u
 
 static const char *const names[CLUSTERS_MAX] = {"alpha", "beta", "gamma"};
 
@@ -55,6 +55,7 @@ static void add_link(struct cluster *c, uint32_t to)
                               .servers = c->servers[to],
                               .server_count = first + 1,
                               .clientid = names[c->number],
+                              .dead_after_ms = DEAD_AFTER_MS,
                               .keepalive = chance(s, 50) ? 60 : 10 + draw(s, 50),
                               .retry_interval_ms = 1000 + draw(s, 14000),
                               .max_inflight = inflights[draw(s, 4)],
@@ -184,6 +185,7 @@ static void quiet(struct linked *l)
             differ(l->sim, "links do not come to rest: %s", why);
         sim_pass(l->sim, next <= now ? 1 : next - now > 1000 ? 1000 : next - now);
         rest(l);
+        cables_check_silent(l, begin);
     }
     for (uint32_t i = 0; i < l->count && !l->sim->failed; i++)
         world_poke(l->cluster[i]->world);

@@ -26,6 +26,9 @@
 
 #define CLUSTERS_MAX 3
 #define PORT_FIRST 1000
+/* dead_after of every link, and how much later its timer may be. */
+#define DEAD_AFTER_MS 3000u
+#define DEAD_LATE_MS 100u
 
 struct linked;
 struct l_client;
@@ -45,7 +48,7 @@ struct cable {
     struct stream *stream; /* of end 0, to know whose it is */
     bool is_answered;
     bool is_silent; /* nothing comes through, and nobody is told */
-    uint64_t answer_ms;
+    uint64_t answer_ms, silent_ms;
 };
 
 struct cluster {
@@ -191,6 +194,9 @@ void cables_lose(struct linked *l, uint32_t cluster);
 void cables_look(struct linked *l);
 /* Whether every link stands and nothing waits in any. `why` says what does not. */
 bool cables_quiet(struct linked *l, const char **why);
+/* Whoever dialled has noticed that a connection is silent, if that was so from `begin_ms` on and
+ * time has passed in small steps since. */
+void cables_check_silent(struct linked *l, uint64_t begin_ms);
 void cables_fini(struct linked *l);
 
 /* ---- linked_clients.c ---- */
