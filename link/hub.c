@@ -463,9 +463,9 @@ void hub_destroy(struct hub *h)
 {
     if (!h)
         return;
+    receiver_destroy(h->receiver); /* what waits there is counted by the peers */
     for (uint32_t i = 0; i < h->peer_count; i++)
         peer_destroy(h->peers[i]);
-    receiver_destroy(h->receiver);
     barriers_fini(&h->barriers);
     free_locals(h);
     free(h->host.scratch);

@@ -363,9 +363,8 @@ static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
     char detail[64];
 
     (void)owner;
-    if (timer_is_armed(&p->hold)) { /* it is us who do not listen */
-        timer_arm(shard_timers(p->host->shard), &p->expiry, p->hold.due_ms + PEER_HEAR_MS,
-                  on_expiry);
+    if (hold_hears_ms(&p->hold) > now_ms) { /* it is us who did not listen */
+        timer_arm(shard_timers(p->host->shard), &p->expiry, hold_hears_ms(&p->hold), on_expiry);
         return;
     }
     if (announced_expire(p->announced, now_ms, &routes)) {
@@ -435,35 +434,6 @@ static void route_refused(struct peer *p, const char *event, struct bytes filter
              detail);
 }
 
-/* ---- how fast they may send ---- */
-
-static void on_hold_end(struct timer *t, void *owner, uint64_t now_ms)
-{
-    const struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, hold));
-
-    (void)owner;
-    (void)now_ms;
-    shard_link_hold(p->host->shard, p->number, false);
-}
-
-/* Does not read what they send until then; what is on its way is taken all the same. */
-static void hold_until(struct peer *p, uint64_t due_ms)
-{
-    if (due_ms <= now(p) || (timer_is_armed(&p->hold) && p->hold.due_ms >= due_ms))
-        return;
-    if (!timer_is_armed(&p->hold)) {
-        STAT_INC(shard_count(p->host->shard), link_holds);
-        shard_link_hold(p->host->shard, p->number, true);
-    }
-    timer_arm(shard_timers(p->host->shard), &p->hold, due_ms, on_hold_end);
-    if (now(p) < p->hold_say_ms)
-        return;
-    p->hold_say_ms = now(p) + PEER_SAY_MS;
-    host_log(p->host, 5, "link held back", p->link->name, NULL,
-             "it sends more than max_rate or max_route_ops allows",
-             "its connections are not read for a while");
-}
-
 /* ---- operations ---- */
 
 /* Where an operation of a route payload is applied. */
@@ -514,7 +484,7 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
             route_refused(p, "link route not taken", op.filter, err);
     }
     announced_heard(actor, now(p), false);
-    hold_until(p, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
+    hold_until(&p->hold, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
 }
 
 /* ---- a broker of ours ---- */
@@ -558,7 +528,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
         else if (intake_take(&p->intake, actor, &f) != OK)
             *fault = "routes that were numbered before";
         else if (f.kind == NATIVE_ROUTES)
-            hold_until(p, rate_take(&p->ops, f.count, now(p)));
+            hold_until(&p->hold, rate_take(&p->ops, f.count, now(p)));
         return true;
     case NATIVE_ROUTES_ACK:
         if (!p->tells_native || !channel_eq(&p->routes.channel, from))
@@ -596,7 +566,15 @@ void peer_channel_gone(struct peer *p, const struct channel *channel)
 
 void peer_received(struct peer *p, uint64_t bytes)
 {
-    hold_until(p, rate_take(&p->bytes, bytes, now(p)));
+    hold_until(&p->hold, rate_take(&p->bytes, bytes, now(p)));
+}
+
+void peer_waits(struct peer *p)
+{
+    uint32_t part = p->hold.is_crowded ? 2 : 1;
+
+    hold_crowded(&p->hold, p->waiting.count >= PEER_WAITING_PACKETS / part ||
+                               p->waiting.bytes >= PEER_WAITING_BYTES / part);
 }
 
 /* ---- routes of an earlier life ---- */
@@ -610,8 +588,8 @@ static void arm_settle(struct peer *p)
 
     if (next == UINT64_MAX)
         return;
-    if (timer_is_armed(&p->hold) && next < p->hold.due_ms + PEER_HEAR_MS)
-        next = p->hold.due_ms + PEER_HEAR_MS;
+    if (next < hold_hears_ms(&p->hold))
+        next = hold_hears_ms(&p->hold);
     timer_arm(shard_timers(p->host->shard), &p->settle, next, on_settle);
 }
 
@@ -620,7 +598,7 @@ static void on_settle(struct timer *t, void *owner, uint64_t now_ms)
     struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, settle));
 
     (void)owner;
-    if (!timer_is_armed(&p->hold) && announced_next_settled(p->announced) <= now_ms)
+    if (hold_hears_ms(&p->hold) <= now_ms && announced_next_settled(p->announced) <= now_ms)
         p->must_sweep = true;
     else
         arm_settle(p);
@@ -689,6 +667,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->host = host;
     p->link = link;
     p->number = number;
+    hold_init(&p->hold, host, link->name, number);
     p->due_last = &p->due_first;
     p->ops.per_s = link->max_route_ops;
     p->bytes.per_s = link->max_rate;
@@ -718,7 +697,7 @@ void peer_destroy(struct peer *p)
         free(d);
     }
     timer_cancel(shard_timers(p->host->shard), &p->expiry);
-    timer_cancel(shard_timers(p->host->shard), &p->hold);
+    hold_fini(&p->hold);
     timer_cancel(shard_timers(p->host->shard), &p->settle);
     announcer_fini(&p->announcer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)

@@ -19,17 +19,21 @@
 #include "link/announcer.h"
 #include "link/carrier.h"
 #include "link/forwarder.h"
+#include "link/hold.h"
 #include "link/intake.h"
 #include "link/rate.h"
 #include "link/retained_sync.h"
 #include "link/route_stream.h"
+#include "link/waiting.h"
 
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
 #define PEER_ACTORS_MAX 1024u
 /* Pause between two lines about lost messages of one link. */
 #define PEER_SAY_MS 10000u
-/* After a time in which we did not read what they send, no actor expires for so long. */
-#define PEER_HEAR_MS 2000u
+/* What may wait to be unpacked of all connections of a link before they are held, so that what is
+ * still on its way has room. They are read again when half of it is left. */
+#define PEER_WAITING_PACKETS (WAITING_PACKETS_MAX / 4)
+#define PEER_WAITING_BYTES (WAITING_BYTES_MAX / 2)
 /* Routes of actors that are gone, or of an earlier life of one, that are removed in one turn. */
 #define PEER_SWEEP_MAX 1000u
 
@@ -67,8 +71,8 @@ struct peer {
     struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
     uint64_t say_ms;                             /* no line about losses before */
     struct rate ops, bytes;                      /* of what they send */
-    struct timer hold;                           /* armed: we do not read what they send */
-    uint64_t hold_say_ms;                        /* no line about that before */
+    struct waiting_sum waiting;                  /* of that, what waits to be unpacked */
+    struct hold hold;                            /* whether we read what they send */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals;
     struct timer settle; /* while an actor has routes of an earlier life that go soon */
@@ -121,5 +125,7 @@ void peer_channel_gone(struct peer *p, const struct channel *channel);
 
 /* A packet of theirs with so many bytes was taken: after too many they are not read for a while. */
 void peer_received(struct peer *p, uint64_t bytes);
+/* More or less of theirs waits: while it is much they are not read. */
+void peer_waits(struct peer *p);
 
 #endif

@@ -537,11 +537,35 @@ static bool take(struct receiver *r, const struct link_packet *packet)
 
 /* ---- packets that wait ---- */
 
+/* A link's own speakers can be kept from sending more, others cannot. */
+static struct waiting_sum *sum_of(const struct receiver *r, const struct link_packet *packet)
+{
+    if (packet->is_impostor || !r->sender || !r->sender->link->enable)
+        return NULL;
+    return &r->sender->waiting;
+}
+
+static void look_whether_crowded(struct waiting_sum *sum)
+{
+    if (sum)
+        peer_waits((struct peer *)(void *)((char *)sum - offsetof(struct peer, waiting)));
+}
+
+/* As waiting_pop. */
+static struct waiting_client *pop(struct receiver *r, struct waiting_client *c)
+{
+    struct waiting_sum *sum = waiting_front_sum(c);
+
+    c = waiting_pop(&r->waiting, c);
+    look_whether_crowded(sum);
+    return c;
+}
+
 /* Drops what waits of a client: all, or what came first on one connection. */
 static void drop(struct receiver *r, struct waiting_client *c, const struct client_name *from)
 {
     while (c && (!from || client_name_eq(&waiting_front(c)->from, from))) {
-        c = waiting_pop(&r->waiting, c);
+        c = pop(r, c);
         STAT_INC(shard_count(r->host->shard), link_packets_refused);
     }
 }
@@ -582,8 +606,9 @@ static bool take_later(struct receiver *r, const struct link_packet *packet)
         STAT_INC(shard_count(r->host->shard), link_packets_refused);
         return true;
     }
-    switch (waiting_put(&r->waiting, packet)) {
+    switch (waiting_put(&r->waiting, packet, sum_of(r, packet))) {
     case OK:
+        look_whether_crowded(sum_of(r, packet));
         return true;
     case ERR_FULL:
         if (waiting_of(&r->waiting, packet->client_id)->lacks_room)
@@ -616,7 +641,7 @@ static bool work_off(struct receiver *r, struct waiting_client *c)
         return false;
     }
     waiting_to_end(&r->waiting, c);
-    c = waiting_pop(&r->waiting, c);
+    c = pop(r, c);
     if (kicked_of(r, &from))
         drop(r, c, &from);
     return true;

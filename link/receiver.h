@@ -13,8 +13,10 @@
  * connection with 0x87.
  *
  * Little can unpack to much, so in a turn only so much is unpacked. A packet beyond that waits (see
- * link/waiting.h) with all that its client sends after it; others are not held up. A client of
- * which too much waits is disconnected with 0x97, and what waits of it is dropped.
+ * link/waiting.h) with all that its client sends after it; others are not held up. When much waits
+ * of those who may speak for a link, their connections are not read until it is less (link/hold.h).
+ * A client of which too much waits all the same, or who speaks for no link, is disconnected with
+ * 0x97, and what waits of it is dropped.
  *
  * Threads  the link worker.
  */

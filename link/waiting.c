@@ -7,6 +7,7 @@
 
 struct waiting_packet {
     struct waiting_packet *next;
+    struct waiting_sum *sum;   /* or NULL */
     struct link_packet packet; /* views of bytes[], but for the id, which is its client's */
     uint8_t bytes[];
 };
@@ -133,13 +134,22 @@ bool waiting_is_full(const struct waiting *w, const struct link_packet *packet)
     return w->first && w->bytes + cost_of(packet) > WAITING_ALL_BYTES_MAX;
 }
 
-enum err waiting_put(struct waiting *w, const struct link_packet *packet)
+static void count(struct waiting_sum *sum, bool is_more, uint64_t cost)
+{
+    if (!sum)
+        return;
+    CHECK(is_more || (sum->count > 0 && sum->bytes >= cost));
+    sum->count += is_more ? 1 : UINT32_MAX;
+    sum->bytes += is_more ? cost : 0 - cost;
+}
+
+enum err waiting_put(struct waiting *w, const struct link_packet *packet, struct waiting_sum *sum)
 {
     struct waiting_client *c = waiting_of(w, packet->client_id);
     uint64_t cost = cost_of(packet);
     struct waiting_packet *q;
 
-    if (c && (c->count == WAITING_PACKETS_MAX || c->bytes + cost > WAITING_BYTES_MAX))
+    if (c && ((!sum && c->count >= WAITING_PACKETS_MAX) || c->bytes + cost > WAITING_BYTES_MAX))
         return ERR_FULL;
     if (!shard_hold_input(w->host->shard, (int64_t)cost))
         return ERR_MEMORY;
@@ -152,6 +162,8 @@ enum err waiting_put(struct waiting *w, const struct link_packet *packet)
         (void)shard_hold_input(w->host->shard, -(int64_t)cost);
         return ERR_MEMORY;
     }
+    q->sum = sum;
+    count(sum, true, cost);
     *c->last = q;
     c->last = &q->next;
     c->count++;
@@ -173,6 +185,11 @@ const struct link_packet *waiting_back(const struct waiting_client *c)
     return &q->packet;
 }
 
+struct waiting_sum *waiting_front_sum(const struct waiting_client *c)
+{
+    return c->first->sum;
+}
+
 struct waiting_client *waiting_pop(struct waiting *w, struct waiting_client *c)
 {
     struct waiting_packet *q = c->first;
@@ -185,6 +202,7 @@ struct waiting_client *waiting_pop(struct waiting *w, struct waiting_client *c)
     c->bytes -= cost;
     w->bytes -= cost;
     c->lacks_room = false;
+    count(q->sum, false, cost);
     (void)shard_hold_input(w->host->shard, -(int64_t)cost);
     free(q);
     if (c->first)

@@ -815,13 +815,19 @@ static struct bytes packed(const char *topic, uint32_t bytes)
     return z;
 }
 
-static void put_packed(struct wire *k, const char *topic, uint32_t bytes, uint32_t count)
+static void put_packed_to(struct wire *k, const char *to, const char *topic, uint32_t bytes,
+                          uint32_t count)
 {
     struct bytes z = packed(topic, bytes);
 
     while (count--)
-        put(k, MSG_TOPIC, z, (struct bytes){0});
+        put(k, to, z, (struct bytes){0});
     free((void *)(uintptr_t)z.p);
+}
+
+static void put_packed(struct wire *k, const char *topic, uint32_t bytes, uint32_t count)
+{
+    put_packed_to(k, MSG_TOPIC, topic, bytes, count);
 }
 
 static void put_message(struct wire *k, const char *topic)
@@ -966,23 +972,35 @@ static void expect_quota(struct wire *k)
     assert_null(k->stream[1]);
 }
 
-TEST(receiver_disconnects_a_client_of_which_too_much_waits)
+/* Of a client that speaks for no link, behind one that waits. */
+TEST(receiver_disconnects_a_stranger_of_which_too_much_waits)
 {
+    struct emqx_control c = {.op = EMQX_HEARTBEAT, .actor = BYTES_LIT("n1"), .incarnation = 1};
     struct world *w = roomy();
     struct wire *reader = client(w, "reader"), *bomber = client(w, "bomber");
+    struct wire *stranger = client(w, "stranger");
     static uint8_t nothing[1 << 20];
+    uint8_t payload[128];
+    struct bytes z;
+    uint32_t n;
 
     subscribe(reader, "t/#", 0);
-    put_packed(bomber, "u/1", 3 << 20, 30);
-    for (int i = 0; i < 12; i++) /* not compressed, but behind the others */
-        put(bomber, MSG_TOPIC, bytes_of(nothing, sizeof(nothing)), (struct bytes){0});
+    put_packed(bomber, "u/1", 3 << 20, 3);
+    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
+    z = deflated(bytes_of(payload, n));
+    put(stranger, "$LINK/cluster/route/nobody", z, (struct bytes){0});
+    free((void *)(uintptr_t)z.p);
+    for (int i = 0; i < 12; i++) /* not compressed, but behind the former */
+        put(stranger, "$LINK/cluster/route/nobody", bytes_of(nothing, sizeof(nothing)),
+            (struct bytes){0});
     hand_over(w);
     worlds_settle();
-    expect_quota(bomber);
+    expect_quota(stranger);
+    assert_non_null(bomber->stream[1]);
     assert_int_equal(WORLD_COUNT(w, link_clients_over_limit), 1);
-    assert_true(WORLD_COUNT(w, link_messages_dropped) < 30);
-    assert_int_equal(WORLD_COUNT(w, link_messages_dropped) + WORLD_COUNT(w, link_packets_refused),
-                     42);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 3);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 13);
+    assert_int_equal(WORLD_COUNT(w, link_holds), 0);
     assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
     assert_true(world_said(w, "too many of its packets wait to be unpacked"));
     message(client(w, "beta:msg:1"), "beta", "t/3", 0, 0);
@@ -990,23 +1008,124 @@ TEST(receiver_disconnects_a_client_of_which_too_much_waits)
     worlds_end();
 }
 
+/* It comes in pieces, and what is not read stays with the sender. */
+TEST(receiver_holds_a_link_of_which_many_bytes_wait_and_loses_nothing)
+{
+    enum { BOMBS = 40, PIECES = 60, PIECE = 256 << 10 };
+    struct world *w = roomy();
+    struct wire *reader = client(w, "reader"), *k = client(w, "beta:msg:1");
+    struct wire *other = client(w, "beta:msg:2");
+    static uint8_t nothing[PIECE];
+    struct emqx_message m = {.id = BYTES_LIT("0123456789abcdef"),
+                             .qos = 1,
+                             .from = BYTES_LIT("dev"),
+                             .topic = BYTES_LIT("u/2"),
+                             .payload = bytes_of(nothing, PIECE - 512),
+                             .timestamp_ms = all.wall_ms};
+    uint8_t *payload = malloc(PIECE);
+    uint64_t most = 0;
+
+    assert_non_null(payload);
+    subscribe(reader, "t/#", 0);
+    put_packed(k, "u/1", 4 << 20, BOMBS);
+    for (int i = 0; i < PIECES; i++) {
+        put(k, MSG_TOPIC, encode(&m, payload), (struct bytes){0});
+        turn(w, WORLD_CLIENTS);
+        turn(w, WORLD_LINKS);
+        most = WORLD_COUNT(w, input_bytes_held) > most ? WORLD_COUNT(w, input_bytes_held) : most;
+    }
+    free(payload);
+    assert_in_range(most, PEER_WAITING_BYTES, PEER_WAITING_BYTES + 4 * PIECE);
+    assert_true(WORLD_COUNT(w, link_holds) >= 1);
+    assert_true(world_said(w, "5 link held back|beta|"));
+    assert_true(world_said(w, "|much of what it sent waits to be unpacked|"));
+    put_message(other, "t/1");
+    put_message(k, "t/2");
+    worlds_settle();
+    assert_int_equal(wire_expect(reader, PACKET_PUBLISH)->publish.topic.n, 3); /* in any order */
+    assert_int_equal(wire_expect(reader, PACKET_PUBLISH)->publish.topic.n, 3);
+    assert_non_null(k->stream[1]);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), BOMBS + PIECES);
+    assert_int_equal(WORLD_COUNT(w, link_packets_refused), 0);
+    assert_int_equal(WORLD_COUNT(w, input_bytes_held), 0);
+    assert_int_equal(world_peer(w, "beta")->waiting.count, 0);
+    worlds_end();
+}
+
+/* More are on their way than may wait of a stranger, before the link worker sees the first. */
+TEST(receiver_holds_a_link_of_which_many_packets_wait)
+{
+    enum { BOMBS = 20, MANY = 3 * WAITING_PACKETS_MAX };
+    struct world *w = roomy();
+    struct wire *k = client(w, "beta:msg:1"), *later = client(w, "beta:msg:2");
+    struct waiting_sum *sum = &world_peer(w, "beta")->waiting;
+    bool *is_held = &world_peer(w, "beta")->hold.is_crowded;
+    struct emqx_message m = {.id = BYTES_LIT("0123456789abcdef"),
+                             .from = BYTES_LIT("dev"),
+                             .topic = BYTES_LIT("u/2"),
+                             .timestamp_ms = all.wall_ms};
+    struct publish_out p = {.topic = BYTES_LIT(MSG_TOPIC)}; /* QoS 0: no Receive Maximum */
+    uint8_t payload[1024];
+    uint32_t most = 0;
+
+    p.payload = encode(&m, payload);
+    put_packed(k, "u/1", 4 << 20, BOMBS);
+    for (uint32_t i = 0; i < MANY; i++) {
+        wire_publish(k, &p);
+        if (i != PEER_WAITING_PACKETS - BOMBS - 2)
+            continue;
+        hand_over(w);
+        turn(w, WORLD_LINKS);
+        assert_false(*is_held);
+    }
+    hand_over(w);
+    turn(w, WORLD_LINKS);
+    assert_true(*is_held);
+    put_message(later, "t/1");
+    for (uint32_t read = later->n[1]; *is_held;) {
+        assert_true(sum->count >= PEER_WAITING_PACKETS / 2);
+        assert_int_equal(later->n[1], read);
+        turn(w, WORLD_CLIENTS);
+        turn(w, WORLD_LINKS);
+        most = sum->count > most ? sum->count : most;
+    }
+    assert_true(most > WAITING_PACKETS_MAX);
+    assert_in_range(sum->count, 0, PEER_WAITING_PACKETS / 2);
+    worlds_settle();
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), 1);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), BOMBS + MANY);
+    assert_int_equal(WORLD_COUNT(w, link_clients_over_limit), 0);
+    worlds_end();
+}
+
 TEST(receiver_disconnects_who_has_most_when_too_much_of_all_waits)
 {
     enum { BOMBERS = 16 };
     static uint8_t nothing[1 << 20];
-    struct world *w = roomy();
-    struct wire *bomber[BOMBERS], *k = introduced(w, 1);
+    static char name[BOMBERS][8];
+    struct world *w = world_make("alpha", 0);
+    struct wire *bomber[BOMBERS], *k;
+    char to[64], id[24];
     uint32_t gone = 0;
-    char id[24];
 
+    world_link(w, "beta", 3000, "t/#");
+    for (int i = 0; i < BOMBERS; i++) {
+        snprintf(name[i], sizeof(name[i]), "l%d", i);
+        world_link(w, name[i], 3000, "t/#");
+    }
+    w->cfg.limits.packet_bytes = 16u << 20;
+    world_start(w);
+    worlds_settle();
+    k = introduced(w, 1);
     for (int i = 0; i < BOMBERS; i++) {
         snprintf(id, sizeof(id), "bomber%d", i);
         bomber[i] = client(w, id);
     }
     for (int i = 0; i < BOMBERS; i++) { /* the first has most */
-        put_packed(bomber[i], "u/1", 4 << 20, 20);
+        snprintf(to, sizeof(to), "$LINK/cluster/msg/l%d", i);
+        put_packed_to(bomber[i], to, "u/1", 4 << 20, 20);
         for (int n = 0; n < 6; n++)
-            put(bomber[i], MSG_TOPIC, bytes_of(nothing, sizeof(nothing) - (i ? 200000 : 0)),
+            put(bomber[i], to, bytes_of(nothing, sizeof(nothing) - (i ? 200000 : 0)),
                 (struct bytes){0});
     }
     for (int i = 0; i < 15; i++) {

@@ -35,14 +35,20 @@ static struct link_packet packet(const char *id, const char *topic, struct bytes
                                 .qos = 1};
 }
 
-static enum err put(struct waiting *x, const char *id, const char *topic, uint32_t bytes)
+static enum err put_in(struct waiting *x, const char *id, const char *topic, uint32_t bytes,
+                       struct waiting_sum *sum)
 {
     uint8_t *payload = calloc(1, bytes);
     struct link_packet p = packet(id, topic, bytes_of(payload, bytes));
-    enum err err = waiting_put(x, &p);
+    enum err err = waiting_put(x, &p, sum);
 
     free(payload);
     return err;
+}
+
+static enum err put(struct waiting *x, const char *id, const char *topic, uint32_t bytes)
+{
+    return put_in(x, id, topic, bytes, NULL);
 }
 
 static void expect_front(struct waiting *x, const char *id, const char *topic)
@@ -102,6 +108,32 @@ TEST(waiting_has_a_bound_for_each_client)
     assert_int_equal(put(&x, "large", "t", 2 * WAITING_BYTES_MAX), OK); /* alone: any size */
     assert_int_equal(put(&x, "large", "t", 1), ERR_FULL);
     assert_int_equal(put(&x, "other", "t", 1), OK);
+    end(&x);
+}
+
+TEST(waiting_counts_packets_in_sums)
+{
+    struct waiting_sum sum = {0};
+    struct waiting x = make();
+
+    assert_int_equal(put_in(&x, "a", "1", 1000, &sum), OK);
+    assert_int_equal(put(&x, "a", "2", 2000), OK);
+    assert_int_equal(put_in(&x, "b", "3", 3000, &sum), OK);
+    assert_int_equal(sum.count, 2);
+    assert_in_range(sum.bytes, 4000, 5000);
+    assert_ptr_equal(waiting_front_sum(waiting_of(&x, BYTES_LIT("a"))), &sum);
+    expect_front(&x, "a", "1");
+    assert_null(waiting_front_sum(waiting_of(&x, BYTES_LIT("a"))));
+    expect_front(&x, "a", "2");
+    assert_int_equal(sum.count, 1);
+    expect_front(&x, "b", "3");
+    assert_int_equal(sum.count, 0);
+    assert_int_equal(sum.bytes, 0);
+    for (uint32_t i = 0; i < 3 * WAITING_PACKETS_MAX; i++) /* whose keeper sees to it */
+        assert_int_equal(put_in(&x, "many", "t", 1, &sum), OK);
+    assert_int_equal(put_in(&x, "many", "t", WAITING_BYTES_MAX, &sum), ERR_FULL);
+    assert_int_equal(put(&x, "many", "t", 1), ERR_FULL);
+    assert_int_equal(sum.count, 3 * WAITING_PACKETS_MAX);
     end(&x);
 }
 
