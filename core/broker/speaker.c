@@ -92,7 +92,7 @@ bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
         return true;
     if (c->may_link) {
         c->silence_s = link ? link->silence_s : 0;
-        client_speaks_link(c);
+        c->speaks_link = true; /* what this arms is armed with the CONNACK */
         return true;
     }
     if (a && a->has_user)

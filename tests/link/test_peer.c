@@ -216,6 +216,29 @@ TEST(peer_tries_its_servers_in_turn)
     worlds_end();
 }
 
+TEST(peer_comes_back_to_the_server_it_had)
+{
+    struct world *w = alone("#");
+    struct wire *k;
+
+    w->servers[0][1] = (struct cfg_server){.host = "second", .port = SCRIPT_PORT};
+    w->servers[0][0].port = 3000; /* nobody */
+    w->cfg.links[0].server_count = 2;
+    world_start(w);
+    for (int life = 0; life < 3; life++) {
+        worlds_pass(300);
+        k = dialled(":msg:");
+        assert_non_null(k);
+        welcome(k, NULL);
+        worlds_pass(10000);
+        assert_int_equal(world_peer(w, "beta")->forwarders[0].dialer.server, 1);
+        wire_drop(k);
+        worlds_settle();
+        assert_int_equal(world_peer(w, "beta")->forwarders[0].dialer.server, 1);
+    }
+    worlds_end();
+}
+
 TEST(peer_gives_up_on_a_server_that_does_not_answer)
 {
     struct world *w = alone("#");

@@ -279,6 +279,15 @@ static const struct dialer *dialer_of(struct linked *l, const struct cable *c)
     return p && &p->announcer.dialer.stream == c->stream ? &p->announcer.dialer : NULL;
 }
 
+/* How long the side that was dialled may keep a silent connection. */
+static uint64_t accepted_ms(struct linked *l, const struct cable *c)
+{
+    const struct cable_end *e = &c->end[1];
+    bool is_ours = e->wire->worker == world_workers(world_of(l, e)); /* it lives with the link */
+
+    return is_ours ? DEAD_AFTER_MS + LINK_SILENCE_MORE_S * 1000 + DEAD_LATE_MS : NEVER;
+}
+
 void cables_check_silent(struct linked *l, uint64_t begin_ms)
 {
     for (uint32_t i = 0; i < l->cable_count; i++) {
@@ -289,6 +298,9 @@ void cables_check_silent(struct linked *l, uint64_t begin_ms)
         if (d && d->state == DIALER_UP && l->sim->now_ms > since + DEAD_AFTER_MS + DEAD_LATE_MS)
             differ(l->sim, "%s has not noticed that wire %" PRIu32 " is silent",
                    cluster_name(c->end[0].cluster), c->end[0].wire->number);
+        if (c->is_silent && c->end[1].wire && l->sim->now_ms - since > accepted_ms(l, c))
+            differ(l->sim, "%s keeps wire %" PRIu32 ", which is silent",
+                   cluster_name(c->end[1].cluster), c->end[1].wire->number);
     }
 }
 

@@ -195,7 +195,7 @@ void cables_look(struct linked *l);
 /* Whether every link stands and nothing waits in any. `why` says what does not. */
 bool cables_quiet(struct linked *l, const char **why);
 /* Whoever dialled has noticed that a connection is silent, if that was so from `begin_ms` on and
- * time has passed in small steps since. */
+ * time has passed in small steps since; and a link worker that was dialled, a little later. */
 void cables_check_silent(struct linked *l, uint64_t begin_ms);
 void cables_fini(struct linked *l);
 

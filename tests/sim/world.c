@@ -851,6 +851,9 @@ static struct world *create(struct sim *sim, const struct listener *listener,
         for (uint32_t i = 0; i < links->cfg->link_count; i++)
             w->link_rules[i].name = links->cfg->links[i].name;
         w->config.links = w->link_rules;
+        for (uint32_t i = 0; i < links->cfg->link_count; i++)
+            w->link_rules[i].silence_s =
+                (uint16_t)(links->cfg->links[i].dead_after_ms / 1000 + LINK_SILENCE_MORE_S);
         w->config.link_count = links->cfg->link_count;
         w->config.cluster_name = links->cfg->cluster.name;
         w->config.suback_linked = links->cfg->cluster.suback == SUBACK_LINKED;
