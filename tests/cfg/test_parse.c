@@ -256,6 +256,19 @@ TEST(parse_says_of_known_keys_that_they_are_not_available)
     check_mistake("[cluster]\ntransit = on\n", "f:2: transit is not available");
 }
 
+TEST(parse_knows_when_a_suback_is_sent)
+{
+    struct cfg *cfg = load("[cluster]\nname = a\n");
+
+    assert_int_equal(cfg->cluster.suback, SUBACK_LOCAL);
+    cfg_free(cfg);
+    cfg = load("[cluster]\nname = a\nsuback = linked\n");
+    assert_int_equal(cfg->cluster.suback, SUBACK_LINKED);
+    cfg_free(cfg);
+    check_mistake("[cluster]\nsuback = remote\n",
+                  "f:2: suback = remote is not possible; right would be local | linked");
+}
+
 TEST(parse_accepts_the_names_of_other_brokers)
 {
     struct cfg *cfg = load("[broker]\nthread_count = 2\nsys_msg_interval = 1m\n"

@@ -310,6 +310,45 @@ LINK_TEST(broker_ends_while_subacks_wait)
     worlds_end();
 }
 
+/* One SUBSCRIBE with so many filters. */
+static void ask_many(struct wire *k, uint32_t count)
+{
+    struct filter_request *f = calloc(count, sizeof(*f));
+    char(*texts)[8] = calloc(count, sizeof(*texts));
+    uint8_t *b = malloc(count * 16u);
+
+    assert_non_null(f);
+    assert_non_null(texts);
+    assert_non_null(b);
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "f%06u", i);
+        f[i].filter = bytes_str(texts[i]);
+    }
+    assert_in_range(subscribe_size(MQTT_5, f, count, 0), 1, count * 16u);
+    wire_send(k, b, subscribe_put(b, MQTT_5, 77, f, count, 0));
+    free(b);
+    free(texts);
+    free(f);
+}
+
+TEST(questions_beyond_the_bound_wait_for_nobody)
+{
+    for (uint32_t extra = 0; extra < 2; extra++) {
+        struct pair p;
+
+        worlds_dialect = DIALECT_AUTO;
+        p = pair("#", SUBACK_LINKED);
+        ask_many(p.k, BARRIERS_MAX + extra);
+        for (uint32_t i = 0; i < 100; i++) /* all are asked before beta moves */
+            run_only(p.a);
+        assert_null(wire_next(p.k));
+        worlds_settle();
+        assert_int_equal(wire_expect(p.k, PACKET_SUBACK)->suback.reasons.n, BARRIERS_MAX + extra);
+        assert_int_equal(WORLD_COUNT(p.a, link_subacks_late), extra);
+        worlds_end();
+    }
+}
+
 /* The owner of every filter of beta is its worker for clients: while that does not run, nobody who
  * publishes there would find the route. */
 TEST(routes_are_acknowledged_when_every_worker_sees_them)
