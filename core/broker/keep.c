@@ -29,14 +29,31 @@
 /* ---- stamps ---- */
 
 /* The same in every cluster and every life: the key is fixed. */
-void stamps_init(struct cluster_state *c)
+static uint64_t origin_of(const char *cluster)
 {
     static const struct hash_key fixed = {
         {0x452821E638D01377u, 0xBE5466CF34E90C6Cu, 0xC0AC29B7C97C50DDu, 0x3F84D5B5B5470917u}};
-    const char *name = c->config.cluster_name;
 
-    if (name)
-        c->retain_origin = hash_bytes(&fixed, bytes_str(name)) & ((1u << ORIGIN_BITS) - 1);
+    return hash_bytes(&fixed, bytes_str(cluster)) & ((1u << ORIGIN_BITS) - 1);
+}
+
+void stamps_init(struct cluster_state *c)
+{
+    if (c->config.cluster_name)
+        c->retain_origin = origin_of(c->config.cluster_name);
+}
+
+/* How a message comes that the cluster of a link retains. */
+static enum retain_way way_of(const struct cluster_config *config, uint32_t link, uint64_t stamp)
+{
+    uint64_t origin = stamp & ((1u << ORIGIN_BITS) - 1);
+
+    if (origin == origin_of(config->links[link].name))
+        return RETAIN_COMPARED;
+    for (uint32_t i = 0; i < config->link_count; i++)
+        if (origin == origin_of(config->links[i].name))
+            return RETAIN_OF_THIRD;
+    return RETAIN_COMPARED;
 }
 
 static uint64_t draw(struct shard *s)
@@ -93,7 +110,8 @@ static enum err pack_source(const struct publish *p, struct retain_source **sour
     return OK;
 }
 
-static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, bool is_of_cluster)
+static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner,
+                            enum retain_way way)
 {
     struct retain_source *source;
     struct msg_retain *m;
@@ -112,7 +130,7 @@ static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, 
     m->source = source;
     m->topic_hash = p->topic_hash;
     m->sequence = p->sequence;
-    m->is_of_cluster = is_of_cluster;
+    m->way = (uint8_t)way;
     body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
     mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
     return OK;
@@ -132,20 +150,21 @@ enum err retain_first(struct shard *s, struct publish *p)
     if (owner == s->number)
         (void)retained_put(s, p);
     else
-        err = post_retain(s, p, owner, false);
+        err = post_retain(s, p, owner, RETAIN_LIVE);
     if (err != OK)
         return err;
     fence_full(&s->fence); /* pairs with the one in mail_mark's caller: see the head of route.c */
     return OK;
 }
 
-enum err shard_retained_put(struct shard *s, struct publish *p)
+enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p)
 {
     struct publish own = *p;
     uint32_t owner;
     enum err err;
 
-    CHECK(s->is_link && p->retain && p->sequence && !p->message);
+    CHECK(s->is_link && link < s->cluster->config.link_count);
+    CHECK(p->retain && p->sequence && !p->message);
     if (!s->limits->retain_available)
         return OK;
     if (!see(s, p->sequence)) {
@@ -155,7 +174,7 @@ enum err shard_retained_put(struct shard *s, struct publish *p)
     own.from_link = true;
     own.topic_hash = hash_of(s, p->topic);
     owner = owner_of_topic(s->cluster, own.topic_hash);
-    err = post_retain(s, &own, owner, true);
+    err = post_retain(s, &own, owner, way_of(&s->cluster->config, link, p->sequence));
     if (own.blob != p->blob)
         blob_release(own.blob);
     return err;
@@ -163,14 +182,41 @@ enum err shard_retained_put(struct shard *s, struct publish *p)
 
 /* ---- at the owner ---- */
 
+/* What stands for this very publish in the store: its value, or that it was a removal. */
+static struct message *kept_of(const struct shard *s, const struct publish *p)
+{
+    struct message *m = p->payload.n ? retain_get(s->retain, p->topic) : tombs_find(s, p->topic);
+
+    return m && m->sequence == p->sequence ? m : NULL;
+}
+
+/* Whether this very publish has changed something before of which nobody was told; it is now. */
+static bool take_unsaid(const struct shard *s, const struct publish *p)
+{
+    struct message *m = kept_of(s, p);
+    bool is_unsaid = m && m->is_unsaid;
+
+    if (is_unsaid)
+        m->is_unsaid = false;
+    return is_unsaid;
+}
+
 /* What another cluster retains; what it changes is published when there is room. */
-static bool keep_of_cluster(struct shard *s, struct publish *p)
+static bool compare(struct shard *s, struct publish *p, enum retain_way way)
 {
     struct message *m;
+    bool has_changed;
 
     if (s->due.count >= DUE_MAX)
         return false;
-    if (!retained_put(s, p))
+    has_changed = retained_put(s, p);
+    if (way == RETAIN_OF_THIRD) {
+        m = has_changed ? kept_of(s, p) : NULL;
+        if (m)
+            m->is_unsaid = true;
+        return true;
+    }
+    if (!take_unsaid(s, p) && !has_changed)
         return true;
     m = publish_message(p, &s->waiting_bytes);
     if (!m) {
@@ -194,10 +240,13 @@ bool shard_on_retain(struct shard *s, const struct msg_retain *m)
         p.from_id = bytes_of(m->source->bytes, m->source->id_count);
         p.from_user = bytes_of(m->source->bytes + p.from_id.n, m->source->user_count);
     }
-    if (m->is_of_cluster)
-        is_done = keep_of_cluster(s, &p);
-    else
+    if (m->way != RETAIN_LIVE) {
+        is_done = compare(s, &p, (enum retain_way)m->way);
+    } else {
         (void)retained_put(s, &p);
+        if (p.from_link)
+            (void)take_unsaid(s, &p);
+    }
     publish_fini(&p);
     if (!is_done)
         return false;

@@ -79,12 +79,15 @@ static bool is_less(const struct publish *p, const struct message *stored)
  * and clusters neither; the sequence has. */
 static bool is_old(const struct shard *s, const struct publish *p, const struct message *stored)
 {
+    const struct message *tomb;
+
     if (stored && stored->sequence == p->sequence)
         return is_less(p, stored);
     if (stored)
         return stored->sequence > p->sequence;
+    tomb = tombs_find(s, p->topic);
     return removed_later(s->removed, p->topic_hash, p->sequence) ||
-           tombs_stamp(s, p->topic) >= p->sequence;
+           (tomb && tomb->sequence >= p->sequence);
 }
 
 /* Whether there was something to remove. */

@@ -320,10 +320,12 @@ MUST_USE enum err shard_link_kick(struct shard *s, struct client_name who, uint8
 void shard_retained_feed(struct shard *s);
 /* A stamp: retained publishes that are stamped after the call have higher ones. */
 uint64_t shard_retained_stamp(struct shard *s);
-/* Retains what another cluster does, under its stamp p->sequence, or removes what is retained if
- * there is no payload; not if what is known here is as late. What it changes is published here.
- * ERR_FULL: not now. ERR_PEER: a stamp too far ahead of our clock. ERR_MEMORY. */
-MUST_USE enum err shard_retained_put(struct shard *s, struct publish *p);
+/* Retains what the cluster of a link does, under its stamp p->sequence, or removes what is retained
+ * if there is no payload; not if what is known here is as late. What it changes is published here,
+ * unless it was stamped in the cluster of another link of ours: then that link brings it, as a
+ * message or by this function. ERR_FULL: not now. ERR_PEER: a stamp too far ahead of our clock.
+ * ERR_MEMORY. */
+MUST_USE enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p);
 /* Asks for all that is retained under a filter, and for what was removed, for a link; the answer
  * comes by hooks.retained. One question of a link at a time: ERR_FULL, also until one that was
  * stopped has ended. ERR_MEMORY. */

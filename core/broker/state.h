@@ -467,8 +467,8 @@ void tombs_destroy(struct tombs *t);                    /* NULL is fine */
 void tombs_put(struct shard *s, struct bytes topic, uint64_t stamp);
 /* Something is stored under the topic. */
 void tombs_remove(struct shard *s, struct bytes topic);
-/* The stamp with which the topic was removed; 0: nothing is known of that. */
-uint64_t tombs_stamp(const struct shard *s, struct bytes topic);
+/* The message of a topic's removal, with its stamp; NULL: nothing is known of one. */
+struct message *tombs_find(const struct shard *s, struct bytes topic);
 /* For cursors: the tree, and the message of a value of it, which has no payload. */
 struct retain *tombs_tree(struct tombs *t);
 struct message *tombs_message(void *value);

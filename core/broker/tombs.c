@@ -118,11 +118,11 @@ void tombs_put(struct shard *s, struct bytes topic, uint64_t stamp)
     STAT_INC(&s->stats, tombstones);
 }
 
-uint64_t tombs_stamp(const struct shard *s, struct bytes topic)
+struct message *tombs_find(const struct shard *s, struct bytes topic)
 {
     const struct tomb *b = retain_get(s->tombs->tree, topic);
 
-    return b ? b->message->sequence : 0;
+    return b ? b->message : NULL;
 }
 
 struct retain *tombs_tree(struct tombs *t)

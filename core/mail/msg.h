@@ -88,12 +88,18 @@ struct retain_source {
     uint16_t id_count, user_count;
     uint8_t bytes[]; /* client id, user name */
 };
+/* How a retained message comes to its owner. */
+enum retain_way {
+    RETAIN_LIVE,     /* it is published, too */
+    RETAIN_COMPARED, /* another cluster retains it: published only if it changes something */
+    RETAIN_OF_THIRD, /* as that, and whose it is has a link of its own here, which will bring it */
+};
 struct msg_retain {
     uint8_t type;
+    uint8_t way; /* enum retain_way */
     struct retain_source *source; /* NULL: nobody has to know */
     uint64_t topic_hash;
-    uint64_t sequence;  /* rings have no order among each other; this number has */
-    bool is_of_cluster; /* another cluster retains it: published only if it changes something */
+    uint64_t sequence; /* rings have no order among each other; this number has */
     struct msg_body body;
 };
 

@@ -78,6 +78,7 @@ struct message {
     bool from_link;
     uint8_t protocol;
     uint8_t source; /* enum source */
+    bool is_unsaid; /* retained here, but nobody was told of it: a link will bring it */
     uint16_t from_id_count, from_user_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;

@@ -70,6 +70,12 @@ static void add_link(struct cluster *c, uint32_t to)
                               .max_route_ops = 1000000,
                               .max_rate = 1u << 30};
     draw_topics(c, link, to);
+    if (c->all->is_synced) {
+        link->dialect = DIALECT_AUTO;
+        link->retained = RETAINED_SYNC;
+        link->topics = &everything;
+        link->topic_count = 1;
+    }
     c->link[to] = link;
 }
 
@@ -92,7 +98,8 @@ static void build(struct linked *l)
     bool is_chain, is_barred = chance(s, 40);
 
     l->count = chance(s, 40) ? 3 : 2;
-    is_chain = l->count == 3 && chance(s, 25);
+    l->is_synced = chance(s, 25);
+    is_chain = l->count == 3 && !l->is_synced && chance(s, 25);
     for (uint32_t i = 0; i < l->count; i++) {
         l->cluster[i] = must_alloc(sizeof(struct cluster));
         l->cluster[i]->all = l;

@@ -13,6 +13,8 @@
  *            was, and kept until the next quiet
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
  *            ended, the routes were away for too long, or one of the two clusters began a new life
+ *   synced   in some runs all clusters retain the same at each quiet; what brings that about may come
+ *            to subscribers late, as a message, but not twice
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
  *            sent and not acknowledged
  */
@@ -166,6 +168,7 @@ struct linked {
     bool is_calm;    /* nothing bad happens to connections */
     bool is_patient; /* a quiet waits for covers that linger: nobody gets what nobody wants */
     bool is_exact;   /* since the last quiet nobody subscribed, and no connection of a link ended */
+    bool is_synced;   /* every cluster is linked with every other, natively, with retained = sync */
     bool is_expiring; /* messages with an expiry were published */
 };
 
@@ -245,6 +248,8 @@ void judge_restart(struct linked *l, uint32_t cluster);
 void judge_subscribed(struct linked *l, struct l_sub *sub);
 /* All is quiet: was everything there, and no more? */
 void judge_quiet(struct linked *l);
+/* In a run that is_synced: whether all clusters retain the same. */
+void judge_retained(struct linked *l);
 /* The place of a shared subscription. */
 uint32_t judge_group(struct linked *l, uint32_t cluster, const struct m_filter *f);
 

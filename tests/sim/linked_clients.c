@@ -1,4 +1,5 @@
 /* tests/sim/linked_clients.c -- clients of linked clusters: MQTT 5, one connection, no session. */
+#include "core/base/check.h"
 #include "tests/sim/linked.h"
 
 #include <inttypes.h>
@@ -123,7 +124,7 @@ static uint32_t new_message(struct l_client *c)
                             .life = c->life,
                             .payload_count = MARK_BYTES + draw(s, 40),
                             .qos = (uint8_t)draw(s, 3),
-                            .retain = chance(s, 20),
+                            .retain = chance(s, l->is_synced ? 60 : 20),
                             .published = NEVER,
                             .settled = NEVER,
                             .last_copy = NONE};
@@ -276,8 +277,25 @@ static void publish_to(struct l_client *c, const char *topic)
     free(b);
 }
 
+/* What is retained on a topic goes: a message without a number, of which nothing is expected. */
+static void remove_retained(struct l_client *c)
+{
+    struct publish_out p = {.retain = true, .topic = bytes_str(topics[draw(c->all->sim, 8)])};
+    uint32_t header;
+    uint8_t b[64];
+
+    CHECK(publish_size(MQTT_5, &p, &header) <= sizeof(b));
+    note(c->all->sim, "%s: client %" PRIu32 " removes %.*s", cluster_name(c->cluster), c->number,
+         (int)p.topic.n, (const char *)p.topic.p);
+    write_now(c, b, publish_put_header(b, MQTT_5, &p));
+}
+
 void client_publish(struct l_client *c)
 {
+    if (c->all->is_synced && chance(c->all->sim, 10)) {
+        remove_retained(c);
+        return;
+    }
     publish_to(c, NULL);
 }
 

@@ -908,6 +908,11 @@ struct world *world_create_linked(struct sim *sim, const struct listener *listen
     return w;
 }
 
+struct cluster_state *world_cluster(struct world *w)
+{
+    return w->cluster;
+}
+
 struct hub *world_hub(struct world *w)
 {
     return w->workers[w->worker_count].hub;

@@ -118,6 +118,9 @@ uint64_t world_next_timer(const struct world *w);
 uint64_t wire_now(const struct world *w, const struct wire *k);
 uint64_t world_timers_ran(const struct world *w, uint32_t worker);
 
+/* Its process, for those who look inside. */
+struct cluster_state *world_cluster(struct world *w);
+
 /* The sum of a gauge over all workers; `offset` is its place in struct stats. */
 uint64_t world_stat(struct world *w, uint64_t offset);
 #define WORLD_STAT(w, name) world_stat((w), offsetof(struct stats, name))
