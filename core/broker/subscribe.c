@@ -13,6 +13,10 @@
 
 /* What an owner may have retired and not yet freed before it refuses new filters (0x97). */
 #define RETIRED_BYTES_MAX (64u << 20)
+/* Requests that find no room in one turn; what is behind them waits for the next without being
+ * asked about, so that a million routes at once do not cost a million tries each turn. Large enough
+ * that behind those of one full ring others come, whose owners have room. */
+#define WITHOUT_ROOM_MAX 64u
 
 /* ---- this worker's filters, and the memory of their texts ---- */
 
@@ -143,16 +147,22 @@ void filter_sync(struct shard *s, struct filter *f)
 
 bool subscribe_run(struct shard *s)
 {
-    struct filter *f = s->filter_todo;
+    struct filter *rest = s->filter_todo, **last = &s->filter_todo;
+    uint32_t without_room = 0;
 
     s->filter_todo = NULL;
-    while (f) {
-        struct filter *next = f->todo_next;
+    while (rest && without_room < WITHOUT_ROOM_MAX) {
+        struct filter *f = rest;
+        const struct filter *before = s->filter_todo;
 
+        rest = f->todo_next;
         f->is_todo = false;
-        filter_sync(s, f);
-        f = next;
+        filter_sync(s, f); /* may free it */
+        without_room += s->filter_todo != before;
     }
+    while (*last)
+        last = &(*last)->todo_next;
+    *last = rest;
     return s->filter_todo != NULL;
 }
 

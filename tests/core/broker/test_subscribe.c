@@ -130,6 +130,44 @@ TEST(requests_without_room_wait_and_nothing_is_lost)
     broker_stop(&b);
 }
 
+static const struct filter *last_waiting(const struct broker *b)
+{
+    const struct filter *f = cluster_shard(b->cluster, 0)->filter_todo;
+
+    while (f && f->todo_next)
+        f = f->todo_next;
+    return f;
+}
+
+/* Trying them would put them into another order. */
+TEST(behind_requests_without_room_nothing_is_tried_in_vain)
+{
+    const struct filter *last;
+    struct broker b;
+    struct peer *p;
+    char filter[32];
+
+    broker_init(&b, 2);
+    b.config.ring_bytes[MAIL_REQUEST] = 4096;
+    broker_start(&b);
+    p = broker_client(&b, broker_id_at(&b, 0, 0));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(filter, sizeof filter, "f/%d", i);
+        peer_subscribe(p, filter, 0);
+    }
+    broker_turn(&b, 0);
+    last = last_waiting(&b);
+    assert_non_null(last);
+    for (int i = 0; i < 3; i++) {
+        broker_turn(&b, 0); /* the owner takes nothing */
+        assert_ptr_equal(last_waiting(&b), last);
+    }
+    broker_settle(&b);
+    for (int i = 0; i < 1000; i++)
+        peer_expect(p, PACKET_SUBACK);
+    broker_stop(&b);
+}
+
 TEST(session_ends_while_its_requests_wait_for_room)
 {
     struct broker b;
