@@ -5,7 +5,7 @@ import time
 
 import wan
 from broker import FOREIGN_PORT, equal, main, true
-from wan import Clusters, Networks, Path, cluster, count, linked, slow
+from wan import Clusters, Networks, Path, cluster, count, linked, links_of, slow
 
 if not FOREIGN_PORT:
     wan.enter()
@@ -74,14 +74,38 @@ def a_narrow_path_under_full_load_keeps_its_connections():
         equal(count(here, "link down") + count(there, "link down"), before, "links that broke")
 
 
+def by_paths(w):
+    """Two clusters that reach each other by a path each."""
+    paths = []
+
+    def way(a, b, port):
+        paths.append(w.keep(Path(port)))
+        return paths[-1].port
+
+    ports, texts = links_of(("here", "there"), way)
+    here, there = [w.start(texts[n], *ports[n]) for n in ("here", "there")]
+    linked(here, there)
+    return paths, here, there
+
+
+def what_was_taken_and_not_acknowledged_is_not_taken_again():
+    with Clusters() as w:
+        paths, here, there = by_paths(w)
+        for qos in (1, 2):
+            def disturb():
+                for i in range(4):
+                    # Acknowledgements do not come home, then the connection ends.
+                    for how in ("mute", "reset", "pass"):
+                        paths[i % 2].ask(how)
+                        time.sleep(0.5 if how == "mute" else 0)
+                    time.sleep(0.3)
+
+            under_load(w, here, there, qos, disturb, 5)
+
+
 def connections_forgotten_in_between_lose_and_double_nothing():
     with Clusters() as w:
-        ports = [wan.free_port() for _ in range(4)]
-        paths = [w.keep(Path(p)) for p in ports[2:]]
-        here, there = [w.start(cluster(name, [f"127.0.0.1:{p}" for p in (ports[i], ports[2 + i])],
-                                       {peer: f"127.0.0.1:{paths[1 - i].port}"}), ports[i])
-                       for i, (name, peer) in enumerate((("here", "there"), ("there", "here")))]
-        linked(here, there)
+        paths, here, there = by_paths(w)
         for qos in (1, 2):
             def disturb():
                 for i in range(12):
@@ -98,4 +122,5 @@ else:
     main([a_pulled_wire_loses_and_doubles_nothing,
           packets_swallowed_in_one_direction_lose_and_double_nothing,
           a_narrow_path_under_full_load_keeps_its_connections,
-          connections_forgotten_in_between_lose_and_double_nothing])
+          connections_forgotten_in_between_lose_and_double_nothing,
+          what_was_taken_and_not_acknowledged_is_not_taken_again])

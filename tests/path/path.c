@@ -10,6 +10,7 @@
  * Commands are lines on the standard input, each answered by the line `ok` once it is done:
  *     to HOST:PORT   connections that come from now on go there
  *     hold           no byte moves any more, in no direction, and no connection is made
+ *     mute           what HOST:PORT says stays here; what is said to it passes
  *     pass           goes on from there
  *     reset          ends all connections, as when a host in between forgets them
  *     count          is answered by `ok N`: connections passed on so far
@@ -72,7 +73,7 @@ static struct path {
     int epoll, listener;
     struct pair *pairs[PAIRS_MAX];
     uint32_t passed;
-    bool is_held;
+    bool is_held, is_mute;
 } path;
 
 static void die(const char *what)
@@ -243,7 +244,7 @@ static void move(uint32_t idx)
 
     while (p->is_connected && before != p->ways[0].written + p->ways[1].written) {
         before = p->ways[0].written + p->ways[1].written;
-        for (uint32_t side = 0; side < 2; side++) {
+        for (uint32_t side = 0; side < (path.is_mute ? 1 : 2); side++) {
             struct direction *d = &p->ways[side];
 
             if (!read_some(p->fds[side], d, now) || !write_due(p->fds[1 - side], d, now)) {
@@ -301,8 +302,10 @@ static void obey(const char *line)
         read_place(line + 3, &path.to);
     else if (strcmp(line, "hold") == 0)
         path.is_held = true;
+    else if (strcmp(line, "mute") == 0)
+        path.is_mute = true;
     else if (strcmp(line, "pass") == 0)
-        path.is_held = false;
+        path.is_held = path.is_mute = false;
     for (uint32_t i = 0; i < PAIRS_MAX && strcmp(line, "reset") == 0; i++) {
         if (path.pairs[i])
             end_pair(i, true);
