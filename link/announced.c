@@ -495,6 +495,13 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
     return OK;
 }
 
+uint64_t announced_incarnation(struct announced *a, struct bytes name)
+{
+    const struct announced_actor *actor = actor_find(a, name);
+
+    return actor && !actor->is_gone ? actor->incarnation : 0;
+}
+
 struct announced_actor *announced_find(struct announced *a, struct bytes name, uint64_t incarnation)
 {
     struct announced_actor *actor = actor_find(a, name);

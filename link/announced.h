@@ -93,6 +93,9 @@ enum announced_old {
 MUST_USE enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarnation,
                                   uint64_t expiry, enum announced_old old, bool *need_bootstrap);
 
+/* The incarnation of an actor that is there; 0: it is not. */
+uint64_t announced_incarnation(struct announced *a, struct bytes name);
+
 /* The actor of that name in that incarnation, or NULL when it is gone or another. Asked once for
  * each payload of its connection; NULL is a protocol error of the peer. */
 struct announced_actor *announced_find(struct announced *a, struct bytes name,

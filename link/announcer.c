@@ -225,24 +225,32 @@ static enum err decode_answer(struct bytes payload, uint8_t to[ANNOUNCER_ANSWER_
     return err == OK ? emqx_control_decode(payload, c) : err;
 }
 
-static void on_publish(struct dialer *d, const struct packet_publish *p)
+static void on_answer(struct announcer *a, const struct packet_publish *p)
 {
-    struct announcer *a = announcer_of(d);
+    struct dialer *d = &a->dialer;
     uint8_t plain[ANNOUNCER_ANSWER_BYTES_MAX];
     struct emqx_control c;
 
-    if (a->state == ANNOUNCER_ONLINE && a->is_native && is_frame(p->topic)) {
-        a->events->frame(a, p->payload);
-        return;
-    }
-    if (!is_our_answer(a, p))
-        return; /* an answer to an earlier attempt */
     if (decode_answer(p->payload, plain, &c) != OK || c.op != EMQX_ACTOR_INIT_ACK)
         dialer_fail(d, "its answer to our introduction cannot be understood");
     else if (!c.is_accepted)
         on_refusal(a, c.reason);
     else
         on_accepted(a, &c);
+}
+
+static bool on_publish(struct dialer *d, const struct packet_publish *p)
+{
+    struct announcer *a = announcer_of(d);
+
+    if (a->state == ANNOUNCER_ONLINE && a->is_native && is_frame(p->topic)) {
+        if (p->qos == 0)
+            return a->events->frame(a, p->payload);
+        dialer_fail(d, "a frame with QoS 1");
+    } else if (is_our_answer(a, p)) { /* not to an earlier attempt */
+        on_answer(a, p);
+    }
+    return true;
 }
 
 static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)

@@ -54,8 +54,9 @@ struct announcer_events {
     /* The other side has accepted us; a->is_native says what it speaks. `needs_all`: it has none of
      * our routes. If it is not native, a->interest is what it is told from now on. */
     void (*online)(struct announcer *a, bool needs_all);
-    /* A frame of our own dialect has come while we are online. */
-    void (*frame)(struct announcer *a, struct bytes payload);
+    /* A frame of our own dialect has come while we are online. false: no room now, it comes
+     * again. */
+    bool (*frame)(struct announcer *a, struct bytes payload);
     /* The connection or the attempt has ended for the reason in a->dialer.why. */
     void (*offline)(struct announcer *a, bool was_online);
 };

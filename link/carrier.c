@@ -11,16 +11,6 @@ static uint64_t now(const struct carrier *c)
     return shard_now_ms(c->host->shard);
 }
 
-static enum err send_control(const struct channel *to, const struct native_frame *f)
-{
-    uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
-    uint32_t size;
-
-    if (native_frame_encode(f, frame, sizeof(frame), &size) != OK)
-        CHECK(false);
-    return channel_send(to, bytes_of(frame, size));
-}
-
 /* ---- what is lost ---- */
 
 static void tell_losses(struct carrier *c)
@@ -161,7 +151,7 @@ void carrier_up(struct carrier *c, const struct channel *to)
     outstream_gone(&c->out);
     c->to = *to;
     outstream_open(&c->out, &open);
-    (void)send_control(&c->to, &open); /* if it is gone already, we are told */
+    channel_say(&c->to, &open); /* if it is gone already, we are told */
 }
 
 void carrier_down(struct carrier *c, const struct channel *gone)
@@ -195,7 +185,7 @@ static void on_open(struct carrier *c, const struct channel *from, const struct 
     c->taken_below = 0;
     instream_open(&c->in, f);
     instream_opened(&c->in, &opened);
-    (void)send_control(from, &opened);
+    channel_say(from, &opened);
 }
 
 /* false: no room now. */
@@ -271,7 +261,7 @@ void carrier_run(struct carrier *c)
     struct native_frame ack;
 
     if (channel_takes_answers(&c->from) && instream_ack(&c->in, &ack))
-        (void)send_control(&c->from, &ack); /* if it is gone: OPENED will say it */
+        channel_say(&c->from, &ack); /* if it is gone: OPENED will say it */
     pump(c);
 }
 

@@ -2,7 +2,6 @@
 #include "link/channel.h"
 
 #include "core/base/check.h"
-#include "link/native.h"
 
 /* `$LINK/cluster/native/` and the name of a cluster. */
 #define TOPIC_ROOM (CFG_NAME_BYTES_MAX + 32u)
@@ -161,4 +160,15 @@ enum err channel_send(const struct channel *c, struct bytes frame)
         return ERR_MEMORY;
     bytes_put(to, frame);
     return OK;
+}
+
+void channel_say(const struct channel *c, const struct native_frame *f)
+{
+    uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
+    uint32_t size;
+
+    if (native_frame_encode(f, frame, sizeof(frame), &size) != OK)
+        CHECK(false);
+    if (channel_send(c, bytes_of(frame, size)) != OK)
+        return; /* it is gone */
 }

@@ -14,6 +14,7 @@
 #define LINK_CHANNEL_H
 
 #include "link/dialer.h"
+#include "link/native.h"
 
 struct channel {
     struct link_host *host; /* NULL: no connection */
@@ -49,6 +50,9 @@ bool channel_refer(const struct channel *c, struct message *m, const uint8_t *p,
 
 /* A whole frame, copied. Errors as channel_begin. */
 MUST_USE enum err channel_send(const struct channel *c, struct bytes frame);
+/* A frame of any kind but ROUTES and MESSAGES. Where the connection is gone or given up, whoever
+ * has it is told. */
+void channel_say(const struct channel *c, const struct native_frame *f);
 /* Sends a PUBLISH that is no frame, with QoS 0. Errors as channel_begin; ERR_FULL: too large. */
 MUST_USE enum err channel_publish(const struct channel *c, const struct publish_out *p);
 

@@ -59,6 +59,7 @@ void dialer_peer_text(const struct dialer *d, char to[300])
 {
     const struct cfg_server *s = &d->link->servers[d->server];
 
+    CHECK(d->link->server_count);
     snprintf(to, 300, s->is_v6 ? "[%s]:%u" : "%s:%u", s->host, s->port);
 }
 
@@ -367,40 +368,44 @@ static void on_connack(struct dialer *d, const struct packet_connack *p)
 
 /* ---- packets ---- */
 
-static void on_publish(struct dialer *d, const struct packet_publish *p)
+/* false: no room now. */
+static bool on_publish(struct dialer *d, const struct packet_publish *p)
 {
+    bool is_taken;
     uint8_t *to;
 
     if (p->qos > 1) {
         dialer_fail(d, "a PUBLISH with QoS 2, which was not asked for");
-        return;
+        return true;
     }
     if (p->qos == 1) {
         if (d->stream.outq.bytes > 2ull * d->host->limits->outq_bytes) {
             dialer_fail(d, "it does not read our acknowledgements");
-            return;
+            return true;
         }
         to = dialer_room(d, ack_size(MQTT_5, REASON_SUCCESS, (struct bytes){0}));
         if (!to)
-            return;
+            return true;
         ack_put(to, MQTT_5, PACKET_PUBACK, p->packet_id, REASON_SUCCESS, (struct bytes){0});
     }
-    d->events->publish(d, p);
+    is_taken = d->events->publish(d, p);
+    CHECK(is_taken || p->qos == 0);
+    return is_taken;
 }
 
-static void on_packet(struct dialer *d, const struct packet *p)
+/* false: no room now. */
+static bool on_packet(struct dialer *d, const struct packet *p)
 {
     if (d->state == DIALER_GREETING) {
         if (p->type == PACKET_CONNACK)
             on_connack(d, &p->connack);
         else
             dialer_fail(d, "something else than CONNACK came first");
-        return;
+        return true;
     }
     switch (p->type) {
     case PACKET_PUBLISH:
-        on_publish(d, &p->publish);
-        break;
+        return on_publish(d, &p->publish);
     case PACKET_PUBACK:
         d->events->ack(d, p->ack.packet_id, p->ack.reason);
         break;
@@ -417,6 +422,7 @@ static void on_packet(struct dialer *d, const struct packet *p)
         dialer_fail(d, "a packet that no server sends");
         break;
     }
+    return true;
 }
 
 static uint32_t on_input(struct stream *s, struct bytes in, enum input *verdict, uint32_t *need)
@@ -441,8 +447,11 @@ static uint32_t on_input(struct stream *s, struct bytes in, enum input *verdict,
             dialer_fail(d, "it sent something that is not MQTT 5");
             break;
         }
+        if (!on_packet(d, &p)) {
+            *verdict = INPUT_PARKED;
+            return taken;
+        }
         taken += f.header_size + f.body.n;
-        on_packet(d, &p);
     }
     if (d->state != DIALER_GREETING && d->state != DIALER_UP)
         *verdict = INPUT_CLOSED;

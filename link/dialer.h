@@ -43,8 +43,9 @@ struct dialer;
  * `down` may be from dialer_fail's turn of the loop later. */
 struct dialer_events {
     void (*up)(struct dialer *d); /* CONNACK says welcome */
-    /* A PUBLISH of the server; it has been acknowledged. */
-    void (*publish)(struct dialer *d, const struct packet_publish *p);
+    /* A PUBLISH of the server; it has been acknowledged. false: no room now, it comes again, and
+     * nothing comes before it does; only one with QoS 0 may be put off so. */
+    bool (*publish)(struct dialer *d, const struct packet_publish *p);
     void (*ack)(struct dialer *d, uint16_t id, uint8_t reason); /* PUBACK */
     void (*suback)(struct dialer *d, uint16_t id, uint8_t reason);
     void (*drained)(struct dialer *d); /* much of what waited has left */

@@ -122,13 +122,17 @@ static void on_ack(struct dialer *d, uint16_t id, uint8_t reason)
     pump(f);
 }
 
-static void on_publish(struct dialer *d, const struct packet_publish *p)
+static bool on_publish(struct dialer *d, const struct packet_publish *p)
 {
     struct forwarder *f = forwarder_of(d);
     struct bytes cluster, actor;
 
-    if (emqx_topic_parse(p->topic, &cluster, &actor) == EMQX_TOPIC_NATIVE)
-        f->events->frame(f, p->payload);
+    if (emqx_topic_parse(p->topic, &cluster, &actor) != EMQX_TOPIC_NATIVE)
+        return true;
+    if (p->qos == 0)
+        return f->events->frame(f, p->payload);
+    dialer_fail(d, "a frame with QoS 1");
+    return true;
 }
 
 static void on_suback(struct dialer *d, uint16_t id, uint8_t reason)

@@ -23,8 +23,8 @@ struct peer;
 
 struct forwarder_events {
     void (*up)(struct forwarder *f);
-    /* A frame of our own dialect has come. */
-    void (*frame)(struct forwarder *f, struct bytes payload);
+    /* A frame of our own dialect has come. false: no room now, it comes again. */
+    bool (*frame)(struct forwarder *f, struct bytes payload);
     /* The connection or the attempt has ended for the reason in f->dialer.why. */
     void (*down)(struct forwarder *f, bool was_up);
     /* Messages were lost; f->window.lost says why. */

@@ -12,9 +12,11 @@
 #include "core/mqtt/topic.h"
 
 enum {
-    FLAG_DELETE = 1,   /* op */
-    FLAG_END = 1,      /* beat */
-    FLAG_WANT_ALL = 1, /* routes ack */
+    FLAG_DELETE = 1,    /* op */
+    FLAG_END = 1,       /* beat */
+    FLAG_WANT_ALL = 1,  /* routes ack */
+    FLAG_NEEDS_ALL = 1, /* welcome */
+    FLAG_REFUSED = 2,   /* welcome */
     RECORD_QOS = 3,
     RECORD_RETAIN = 4,
     RECORD_EXPIRY = 8,
@@ -302,6 +304,8 @@ static bool is_of_question(uint8_t kind)
 
 static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out)
 {
+    uint8_t flags;
+
     switch (out->kind) {
     case NATIVE_ROUTES:
         out->count = take_number(c);
@@ -323,6 +327,15 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
     case NATIVE_OPENED:
     case NATIVE_ACK:
         take_window(c, out);
+        break;
+    case NATIVE_HELLO:
+        out->incarnation = take_number(c);
+        break;
+    case NATIVE_WELCOME:
+        out->incarnation = take_number(c);
+        flags = take_flags(c, FLAG_NEEDS_ALL | FLAG_REFUSED);
+        out->needs_all = flags & FLAG_NEEDS_ALL;
+        out->is_refused = flags & FLAG_REFUSED;
         break;
     case NATIVE_MESSAGES:
         out->first = take_number_in(c, 1, UINT64_MAX);
@@ -355,7 +368,7 @@ enum err native_frame_decode(struct bytes payload, struct native_frame *out)
     uint8_t kind = take_byte(&c);
 
     *out = (struct native_frame){.kind = NATIVE_LATER};
-    if (kind <= NATIVE_ACK || is_of_question(kind))
+    if (kind < NATIVE_KIND_COUNT)
         out->kind = (enum native_kind)kind;
     if (has_stream_place(out->kind))
         out->generation = take_number(&c);
@@ -426,6 +439,13 @@ enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t
     case NATIVE_RETAINED_END:
     case NATIVE_RETAINED_ACK:
         at = put_number(put_number(at, f->question), f->number);
+        break;
+    case NATIVE_HELLO:
+        at = put_number(at, f->incarnation);
+        break;
+    case NATIVE_WELCOME:
+        at = put_number(at, f->incarnation);
+        *at++ = (uint8_t)((f->needs_all ? FLAG_NEEDS_ALL : 0) | (f->is_refused ? FLAG_REFUSED : 0));
         break;
     default:
         CHECK(f->kind == NATIVE_OPENED || f->kind == NATIVE_ACK);

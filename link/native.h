@@ -21,6 +21,9 @@
  *                 stamp id8], text: topic, [text: publisher's client id], [text: its user name],
  *                 text: properties, text: payload
  *   7 ACK         as OPENED
+ *   8 HELLO       incarnation: introduces who was called, as actor_init does who calls
+ *   9 WELCOME     incarnation, flags (1: it has no routes of it, 2: refused, it knows this later
+ *                 incarnation)
  *  10 RETAINED_ASK  question, part, count, flags (1: these were the last), as many texts: filters
  *  11 RETAINED      question, number, count, records as in MESSAGES
  *  12 RETAINED_END  question, number
@@ -79,7 +82,9 @@ enum native_kind {
     NATIVE_OPENED,
     NATIVE_MESSAGES,
     NATIVE_ACK,
-    NATIVE_RETAINED_ASK = 10,
+    NATIVE_HELLO,
+    NATIVE_WELCOME,
+    NATIVE_RETAINED_ASK,
     NATIVE_RETAINED,
     NATIVE_RETAINED_END,
     NATIVE_RETAINED_ACK,
@@ -99,6 +104,8 @@ struct native_frame {
     uint64_t digest;             /* beat */
     bool is_end;                 /* beat: of the announcement; retained ask: the last part */
     bool wants_all;              /* routes ack */
+    uint64_t incarnation;        /* hello, welcome */
+    bool needs_all, is_refused;  /* welcome */
     uint64_t boot;               /* open, opened, ack */
     uint64_t first;              /* open, messages; from 1 */
     uint64_t last;               /* opened, ack; 0: none */

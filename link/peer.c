@@ -36,8 +36,16 @@ static void say_state(struct peer *p, const char *text)
     shard_sys_say(p->host->shard, topic, text);
 }
 
+/* Whether the other side dials us, and we never it. */
+static bool is_called(const struct peer *p)
+{
+    return p->link->server_count == 0;
+}
+
 static bool is_up(const struct peer *p)
 {
+    if (is_called(p))
+        return p->greeter.is_online && carrier_is_up(&p->carrier);
     if (p->announcer.state != ANNOUNCER_ONLINE || (p->speaks_native && !carrier_is_up(&p->carrier)))
         return false;
     for (uint32_t i = 0; i < p->forwarder_count; i++)
@@ -55,12 +63,13 @@ static void look_whether_up(struct peer *p)
         return;
     p->is_up = true;
     p->last_why[0] = '\0';
-    dialer_peer_text(&p->announcer.dialer, peer);
+    if (!is_called(p))
+        dialer_peer_text(&p->announcer.dialer, peer);
     wanted =
         p->tells_native ? wants_state(p->routes.wants).wanted : interest_state(p->interest).wanted;
     snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters%s", wanted,
              announced_filter_count(p->announced), p->tells_native ? ", native" : "");
-    host_log(p->host, 5, "link up", p->link->name, peer, NULL, detail);
+    host_log(p->host, 5, "link up", p->link->name, is_called(p) ? NULL : peer, NULL, detail);
     say_state(p, "1");
 }
 
@@ -85,6 +94,17 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
         say_state(p, "0");
 }
 
+/* A connection that the other side had opened, and that we need, is gone. */
+static void look_whether_left(struct peer *p)
+{
+    if (!p->is_up)
+        return;
+    p->is_up = false;
+    host_log(p->host, 4, "link down", p->link->name, NULL,
+             "a connection that the other side had opened is gone", "we wait to be called");
+    say_state(p, "0");
+}
+
 /* ---- our routes ---- */
 
 /* Counts a route that was not taken, in either direction, and says the first of each cause. */
@@ -107,7 +127,7 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
 
 bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
 {
-    if (p->announcer.state != ANNOUNCER_ONLINE)
+    if (p->announcer.state != ANNOUNCER_ONLINE && !p->greeter.is_online)
         return true;
     return p->tells_native ? wants_is_told(p->routes.wants, filter)
                            : interest_is_told(p->interest, group, filter);
@@ -151,6 +171,21 @@ static void say_no_sync(struct peer *p)
              "it does not speak our dialect", "retained = sync is as retained = pass");
 }
 
+/* A broker of ours has accepted us on a connection that it has opened. */
+static void on_welcome(struct peer *p, const struct native_frame *f)
+{
+    bool is_other = !p->tells_native;
+
+    if (!tell_native(p, true)) {
+        channel_fail(&p->greeter.channel, "no memory");
+        return;
+    }
+    retained_sync_online(&p->retained, &p->greeter.channel);
+    route_stream_open(&p->routes, &p->greeter.channel, p->greeter.incarnation,
+                      f->needs_all || is_other);
+    look_whether_up(p);
+}
+
 static void on_online(struct announcer *a, bool needs_all)
 {
     struct peer *p = of_announcer(a);
@@ -177,7 +212,6 @@ static void on_online(struct announcer *a, bool needs_all)
 static void on_offline(struct announcer *a, bool was_online)
 {
     struct peer *p = of_announcer(a);
-
     struct channel channel = channel_of_dialer(&a->dialer);
 
     (void)was_online;
@@ -185,23 +219,31 @@ static void on_offline(struct announcer *a, bool was_online)
     if (p->tells_native)
         route_stream_close(&p->routes);
     retained_sync_gone(&p->retained, &channel);
+    intake_gone(&p->intake, &channel);
     look_whether_down(p, &a->dialer);
 }
 
-/* A frame on a connection that we opened. */
-static void on_frame(struct peer *p, struct dialer *d, struct bytes payload)
+/* A frame on a connection that we opened. While they are held back, it waits as others do. false:
+ * no room now. */
+static bool on_frame(struct peer *p, struct dialer *d, struct bytes payload)
 {
     struct channel channel = channel_of_dialer(d);
+    struct announced_actor *actor =
+        announced_find(p->announced, BYTES_LIT(ANNOUNCER_ACTOR), p->intake.incarnation);
     const char *fault;
 
-    (void)peer_take_frame(p, &channel, NULL, payload, &fault);
+    if (timer_is_armed(&p->hold) || !peer_take_frame(p, &channel, actor, payload, &fault))
+        return false;
     if (fault)
         dialer_fail(d, fault);
+    else
+        peer_received(p, payload.n);
+    return true;
 }
 
-static void on_announcer_frame(struct announcer *a, struct bytes payload)
+static bool on_announcer_frame(struct announcer *a, struct bytes payload)
 {
-    on_frame(of_announcer(a), &a->dialer, payload);
+    return on_frame(of_announcer(a), &a->dialer, payload);
 }
 
 static const struct announcer_events announcer_events = {
@@ -209,10 +251,12 @@ static const struct announcer_events announcer_events = {
 
 /* ---- messages to them ---- */
 
-/* Our messages to a broker of ours take the first of our connections for messages. */
+/* Our messages to a broker of ours take the first of our connections for messages; if we have none,
+ * the one on which theirs come. */
 static void carry(struct peer *p)
 {
-    struct channel to = channel_of_dialer(&p->forwarders[0].dialer);
+    struct channel to =
+        is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
 
     if (p->speaks_native && channel_is_up(&to) && !channel_eq(&p->carrier.to, &to))
         carrier_up(&p->carrier, &to);
@@ -233,9 +277,9 @@ static void on_forwarder_down(struct forwarder *f, bool was_up)
     look_whether_down(f->peer, &f->dialer);
 }
 
-static void on_forwarder_frame(struct forwarder *f, struct bytes payload)
+static bool on_forwarder_frame(struct forwarder *f, struct bytes payload)
 {
-    on_frame(f->peer, &f->dialer, payload);
+    return on_frame(f->peer, &f->dialer, payload);
 }
 
 static void on_lost(struct forwarder *f, uint64_t count)
@@ -390,6 +434,12 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));
         intake_open(&p->intake, native, incarnation);
+        if (is_called(p)) {
+            look_whether_left(p);
+            if (p->tells_native)
+                route_stream_close(&p->routes);
+            greeter_open(&p->greeter, native);
+        }
         carry(p);
     }
     arm_expiry(p);
@@ -510,6 +560,34 @@ static void on_ended(void *arg)
 
 static const struct intake_ops intake_ops = {.apply = apply_native, .ended = on_ended};
 
+/* Who was called introduces itself, on the connection on which we did so. */
+static void on_hello(struct peer *p, const struct channel *from, const struct native_frame *f,
+                     const char **fault)
+{
+    struct bytes name = BYTES_LIT(ANNOUNCER_ACTOR);
+    struct native_frame answer = {.kind = NATIVE_WELCOME, .incarnation = f->incarnation};
+    enum err err;
+
+    if (from->dialer != &p->announcer.dialer || channel_eq(&p->intake.channel, from) ||
+        !channel_takes_answers(from)) {
+        *fault = "a HELLO where there should be none";
+        return;
+    }
+    if (f->incarnation > shard_wall_ms(p->host->shard) + PEER_AHEAD_MS) {
+        *fault = "its incarnation is more than a day ahead of our clock";
+        return;
+    }
+    err = peer_hello(p, name, f->incarnation, from, &answer.needs_all);
+    if (err != OK && err != ERR_PEER) {
+        *fault = "no room for its introduction";
+        return;
+    }
+    answer.is_refused = err == ERR_PEER;
+    if (answer.is_refused)
+        answer.incarnation = announced_incarnation(p->announced, name);
+    channel_say(from, &answer);
+}
+
 bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
                      struct bytes payload, const char **fault)
 {
@@ -545,6 +623,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
             return false;
         if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
             retained_sync_carried(&p->retained);
+        if (is_called(p))
+            carry(p);
         look_whether_up(p);
         return true;
     case NATIVE_RETAINED_ASK:
@@ -552,6 +632,13 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     case NATIVE_RETAINED_END:
     case NATIVE_RETAINED_ACK:
         return retained_sync_take(&p->retained, from, &f, fault);
+    case NATIVE_HELLO:
+        on_hello(p, from, &f, fault);
+        return true;
+    case NATIVE_WELCOME:
+        if (greeter_take(&p->greeter, from, &f))
+            on_welcome(p, &f);
+        return true;
     case NATIVE_LATER:
     default:
         return true;
@@ -560,8 +647,19 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
 
 void peer_channel_gone(struct peer *p, const struct channel *channel)
 {
+    bool was_ours = channel_eq(&p->carrier.to, channel);
+
     intake_gone(&p->intake, channel);
     carrier_down(&p->carrier, channel);
+    retained_sync_gone(&p->retained, channel);
+    if (greeter_gone(&p->greeter, channel)) {
+        p->host->has_news = true;
+        if (p->tells_native)
+            route_stream_close(&p->routes);
+        was_ours = true;
+    }
+    if (was_ours && is_called(p))
+        look_whether_left(p);
 }
 
 void peer_received(struct peer *p, uint64_t bytes)
@@ -627,6 +725,7 @@ bool peer_run(struct peer *p)
     bool more;
 
     announcer_run(&p->announcer);
+    greeter_run(&p->greeter);
     if (p->tells_native)
         route_stream_run(&p->routes);
     carrier_run(&p->carrier);
@@ -683,6 +782,8 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     intake_init(&p->intake, host, &intake_ops, p);
     carrier_init(&p->carrier, host, link);
     retained_sync_init(&p->retained, host, link, number);
+    greeter_init(&p->greeter, host, link->name);
+    p->speaks_native = is_called(p); /* nobody else can call us */
     return p;
 }
 
@@ -714,6 +815,8 @@ void peer_destroy(struct peer *p)
 void peer_start(struct peer *p)
 {
     say_state(p, "0");
+    if (is_called(p))
+        return;
     announcer_start(&p->announcer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         dialer_start(&p->forwarders[i].dialer);

@@ -7,6 +7,10 @@
  * is the native dialect: our routes are told by a route_stream, theirs come by a route_intake, and
  * messages go and come by a carrier.
  *
+ * A link without a server dials nobody. A broker of ours calls it, and all goes over the connections
+ * that this one has opened: our routes over that on which it has introduced itself (greeter), our
+ * messages over that on which it has opened its own stream.
+ *
  * A route that the other side announces becomes a destination of the route index here. A link is
  * up when its route connection is accepted and all its message connections stand.
  *
@@ -19,6 +23,7 @@
 #include "link/announcer.h"
 #include "link/carrier.h"
 #include "link/forwarder.h"
+#include "link/greeter.h"
 #include "link/hold.h"
 #include "link/intake.h"
 #include "link/rate.h"
@@ -36,6 +41,10 @@
 #define PEER_WAITING_BYTES (WAITING_BYTES_MAX / 2)
 /* Routes of actors that are gone, or of an earlier life of one, that are removed in one turn. */
 #define PEER_SWEEP_MAX 1000u
+
+/* How far an incarnation, which is a clock's time, may be ahead of our clock: as far as ours ever
+ * is, and an hour for clocks that differ. Beyond: the sender is disconnected. */
+#define PEER_AHEAD_MS (ANNOUNCER_JUMP_MAX_MS + 3600000u)
 
 struct route_due;
 
@@ -59,6 +68,7 @@ struct peer {
     const struct cfg_link *link;
     uint32_t number; /* of the link: its bit among destinations */
     struct announcer announcer;
+    struct greeter greeter;      /* instead of it, where the link has no server */
     struct interest *interest;   /* what we want from them, as EMQX is told it */
     struct route_stream routes;  /* or as a broker of ours is */
     struct announced *announced; /* what they want from us */
@@ -87,7 +97,7 @@ struct peer {
 struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number);
 void peer_destroy(struct peer *p); /* NULL is fine */
 
-/* Dials; only once, and only if the link is enabled. */
+/* Dials, or waits to be called; only once, and only if the link is enabled. */
 void peer_start(struct peer *p);
 /* Once per turn: sends pending routes, tries again what found no room. True: something is left. */
 bool peer_run(struct peer *p);

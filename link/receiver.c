@@ -234,7 +234,7 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
     struct binding *b;
     enum err err;
 
-    if (!is_native && peer->link->dialect == DIALECT_NATIVE)
+    if (!is_native && (peer->link->dialect == DIALECT_NATIVE || !peer->link->server_count))
         return refuse(r, packet, cluster, c, BYTES_LIT("dialect_not_spoken"));
     err = peer_hello(peer, c->actor, c->incarnation, is_native ? &channel : NULL, &need_bootstrap);
 

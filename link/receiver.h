@@ -34,9 +34,8 @@
 #define RECEIVER_LOOKS_MAX 256u
 /* Bytes, unpacked, of a route payload before the introduction: it must be one, or a heartbeat. */
 #define RECEIVER_STRANGER_BYTES_MAX (16u << 10)
-/* How far an incarnation, which is a clock's time, may be ahead of our clock: as far as ours ever
- * is, and an hour for clocks that differ. Beyond: the sender is disconnected. */
-#define RECEIVER_AHEAD_MS (ANNOUNCER_JUMP_MAX_MS + 3600000u)
+/* See PEER_AHEAD_MS. */
+#define RECEIVER_AHEAD_MS PEER_AHEAD_MS
 /* Pause between two lines about refused packets of one link, or of all who have none. */
 #define RECEIVER_SAY_MS 1000u
 

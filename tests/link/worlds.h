@@ -21,17 +21,79 @@
 #define WORLDS_MAX 4
 #define WIRES_MAX 256
 /* Defines a test that is run in both dialects. */
+#define LINK_TEST_DIALLED(name)                                                                    \
+    static void name##_spoken(void);                                                               \
+    TEST(name##_in_emqx)                                                                           \
+    {                                                                                              \
+        worlds_dialect = DIALECT_EMQX;                                                             \
+        worlds_called = NULL;                                                                      \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    TEST(name##_natively)                                                                          \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = NULL;                                                                      \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    static void name##_spoken(void)
+/* A test of our own dialect, run also with a link that has no server on one of the sides: "alpha" or
+ * "beta" is called only, and all goes over the connections that the other one opens. */
+#define LINK_TEST_NATIVE(name)                                                                     \
+    static void name##_spoken(void);                                                               \
+    TEST(name##_natively)                                                                          \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = NULL;                                                                      \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    TEST(name##_where_alpha_is_called)                                                             \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = "alpha";                                                                   \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    TEST(name##_where_beta_is_called)                                                              \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = "beta";                                                                    \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    static void name##_spoken(void)
+/* All of these. */
 #define LINK_TEST(name)                                                                            \
     static void name##_spoken(void);                                                               \
     TEST(name##_in_emqx)                                                                           \
     {                                                                                              \
         worlds_dialect = DIALECT_EMQX;                                                             \
+        worlds_called = NULL;                                                                      \
         name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
     }                                                                                              \
     TEST(name##_natively)                                                                          \
     {                                                                                              \
         worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = NULL;                                                                      \
         name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    TEST(name##_where_alpha_is_called)                                                             \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = "alpha";                                                                   \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }                                                                                              \
+    TEST(name##_where_beta_is_called)                                                              \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_called = "beta";                                                                    \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
     }                                                                                              \
     static void name##_spoken(void)
 
@@ -80,6 +142,8 @@ struct world {
 
 /* What the links that are made speak. */
 static enum cfg_dialect worlds_dialect;
+/* The world whose links have no server; NULL: all have. */
+static const char *worlds_called;
 
 /* All there is. */
 static struct worlds {
@@ -396,6 +460,8 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
                            .max_routes = 4u << 20,
                            .max_route_ops = 1000000,
                            .max_rate = 1u << 30};
+    if (worlds_called && strcmp(worlds_called, w->cfg.cluster.name) == 0)
+        l->server_count = 0;
     for (; *topics; topics = *end ? end + 1 : end) {
         end = strchrnul(topics, ',');
         w->topics[i][l->topic_count++] = bytes_of(topics, (size_t)(end - topics));
@@ -507,6 +573,22 @@ static inline bool world_said(const struct world *w, const char *text)
 static inline struct peer *world_peer(struct world *w, const char *name)
 {
     return hub_peer(w->hub, bytes_str(name));
+}
+
+/* Whether the cluster of a link has accepted us and is told our routes. */
+static inline bool world_tells(struct world *w, const char *name)
+{
+    const struct peer *p = world_peer(w, name);
+
+    return p->announcer.state == ANNOUNCER_ONLINE || p->greeter.is_online;
+}
+
+/* Under which it knows us. */
+static inline uint64_t world_incarnation(struct world *w, const char *name)
+{
+    const struct peer *p = world_peer(w, name);
+
+    return p->greeter.is_online ? p->greeter.incarnation : p->announcer.incarnation;
 }
 
 /* Messages that wait for the cluster of a link. */
