@@ -158,6 +158,19 @@ static void check_queue(struct draft *draft, const struct draft_section *s, stru
         link->queue_bytes = memory.value;
 }
 
+/* A link without a server is called by the other side and answers on its connections, which EMQX
+ * cannot take. */
+static void check_caller(struct draft *draft, const struct draft_section *s,
+                         const struct cfg_link *link)
+{
+    if (link->server_count || draft_line(s, "server") || link->dialect != DIALECT_EMQX)
+        return;
+    draft_error(draft, s->line,
+                "[link %.80s] has no server, and with dialect = emqx it needs one; right would be "
+                "server = 127.0.0.1:21883",
+                s->name);
+}
+
 void check_link(struct draft *draft, struct draft_section *s)
 {
     const char *cluster = draft->cfg->cluster.name;
@@ -179,6 +192,7 @@ void check_link(struct draft *draft, struct draft_section *s)
         link->clientid = cluster;
     finish_link_tls(draft, s, link);
     finish_servers(draft, s, link);
+    check_caller(draft, s, link);
     check_queue(draft, s, link);
     finish_topics(draft, "topics", &s->topics, &link->topics, &link->topic_count);
     finish_topics(draft, "export", &s->exports, &link->exports, &link->export_count);

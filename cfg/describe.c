@@ -193,7 +193,8 @@ static void describe_exports(const struct cfg_link *link, FILE *to)
 
 static void describe_link(const struct cfg_link *link, FILE *to)
 {
-    fprintf(to, "link %s: %s, to", link->name, link->enable ? "enabled" : "disabled");
+    fprintf(to, "link %s: %s, %s", link->name, link->enable ? "enabled" : "disabled",
+            link->server_count ? "to" : "it calls us");
     if (link->tls.is_on)
         fputs(link->tls.verify ? " (TLS)" : " (TLS, not verified)", to);
     for (uint32_t i = 0; i < link->server_count; i++)

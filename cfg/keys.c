@@ -371,14 +371,15 @@ const struct key keys[] = {
      .name = "server",
      .aliases = {"servers"},
      .type = KEY_SERVERS,
-     .flags = KEY_LIST | KEY_REQUIRED,
+     .flags = KEY_LIST,
      .example = "127.0.0.1:21883",
-     .unset = "a mistake",
+     .unset = "we dial nobody, and wait for a broker of this kind to call us",
      .help = "Where the remote cluster is: HOST:PORT, with IPv6 in brackets; the port is 1883 "
              "without one (8883 with mqtts://), and mqtt:// or mqtts:// may stand in front. "
              "mqtts:// switches TLS on for all servers of the link, as tls = true does; mqtt:// "
              "beside either is a mistake. Several are tried in turn; a name is resolved anew at "
-             "each attempt."},
+             "each attempt. Between brokers of this kind one side is enough, for instance the one "
+             "behind NAT: all then goes over the connections that this side opens."},
     {.section = SECTION_LINK,
      .name = "topics",
      .type = KEY_TOPICS,

@@ -70,6 +70,8 @@ TEST(describe_names_every_link)
     check_says(LINK, "link eu: enabled, to h:1883 [::1]:5, we want a/# b\n");
     check_says("[cluster]\nname = us\n[link eu]\nserver = h\ntopics =\nenable = no\n",
                "link eu: disabled, to h:1883, we want nothing\n");
+    check_says("[cluster]\nname = us\n[link eu]\ntopics = a\n",
+               "link eu: enabled, it calls us, we want a\n");
     check_says(LINK "export = a, b\n", "we want a/# b, they may have a b\n");
     check_says(LINK "export =\n", "we want a/# b, they may have nothing\n");
 }

@@ -296,8 +296,8 @@ TEST(parse_tells_all_mistakes_in_the_order_of_lines)
                                                    "[limits]\n"
                                                    "max_qos = 3\n"  /* 7 */
                                                    "[nothing]\n"    /* 8 */
-                                                   "[link eu]\n")); /* 9: three */
-    static const uint32_t lines[] = {1, 2, 4, 5, 7, 8, 9, 9, 9};
+                                                   "[link eu]\n")); /* 9: two */
+    static const uint32_t lines[] = {1, 2, 4, 5, 7, 8, 9, 9};
 
     assert_int_equal(errs.count, sizeof(lines) / sizeof(lines[0]));
     for (uint32_t i = 0; i < errs.count; i++)
@@ -931,11 +931,27 @@ TEST(parse_refuses_links_without_what_they_need)
 {
     check_mistake(LINK, "f:3: [link eu] has no topics; right would be topics = #, or 'topics =' to "
                         "want nothing");
-    check_mistake(CLUSTER "[link eu]\ntopics =\n", "f:3: [link eu] has no server; right would be "
-                                                   "server = 127.0.0.1:21883");
     check_mistake(CLUSTER "[link eu]\ntopics =\nserver =\n", "f:5: server has no value");
     check_mistake("[link eu]\nserver = h\ntopics =\n", "f:1: [link eu] needs a name for this "
                                                        "cluster; right would be [cluster]");
+}
+
+TEST(parse_takes_a_link_without_a_server_where_the_other_side_may_call)
+{
+    static const char *const dialects[] = {"", "dialect = auto\n", "dialect = native\n"};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        char text[128];
+        struct cfg *cfg;
+
+        snprintf(text, sizeof(text), CLUSTER "[link eu]\ntopics =\n%s", dialects[i]);
+        cfg = load(text);
+        assert_int_equal(cfg->links[0].server_count, 0);
+        cfg_free(cfg);
+    }
+    check_mistake(CLUSTER "[link eu]\ntopics =\ndialect = emqx\n",
+                  "f:3: [link eu] has no server, and with dialect = emqx it needs one; right would "
+                  "be server = 127.0.0.1:21883");
 }
 
 TEST(parse_refuses_a_link_named_like_ourselves)
