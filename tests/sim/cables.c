@@ -127,6 +127,20 @@ static struct forwarder *forwarder_of(struct peer *p, const struct cable *c)
     return NULL;
 }
 
+/* Where only one side dials, messages of both are on its connections. */
+static void called_end_closed(struct linked *l, const struct cable *c)
+{
+    static const struct window none;
+    uint32_t called = c->end[1].cluster, caller = c->end[0].cluster;
+
+    if (called >= l->count || !l->cluster[called]->link[caller] ||
+        l->cluster[called]->link[caller]->server_count)
+        return;
+    l->is_exact = false;
+    l->cluster[called]->telling[caller] = NEVER;
+    judge_link_ended(l, called, caller, &none);
+}
+
 static void dialled_end_closed(struct linked *l, struct cable *c)
 {
     struct peer *p = peer_of(l, c->end[0].cluster, c->end[1].cluster);
@@ -159,6 +173,7 @@ static void on_closed(void *ctx, struct wire *k, enum close_reason why)
         wire_hang_up(world_of(at->all, o), o->wire, chance(at->all->sim, 30));
     if (e == &e->cable->end[0])
         dialled_end_closed(at->all, e->cable);
+    called_end_closed(at->all, e->cable);
 }
 
 struct listener cables_listener(struct cluster *c)
@@ -243,18 +258,32 @@ static bool stream_is_healthy(const struct linked *l, const struct stream *s)
     return false;
 }
 
+/* Whether our routes are told, and how it stands with the connection on which they are. */
+static bool is_told(struct linked *l, uint32_t from, uint32_t to)
+{
+    const struct peer *p = peer_of(l, from, to);
+
+    return p->announcer.state == ANNOUNCER_ONLINE || p->greeter.is_online;
+}
+
+static bool is_route_healthy(struct linked *l, uint32_t from, uint32_t to)
+{
+    bool is_called = l->cluster[from]->link[to]->server_count == 0;
+    struct peer *caller = is_called ? peer_of(l, to, from) : peer_of(l, from, to);
+
+    return caller && stream_is_healthy(l, &caller->announcer.dialer.stream);
+}
+
 static void look(struct linked *l, uint32_t from, uint32_t to)
 {
     struct cluster *c = l->cluster[from];
-    struct peer *p = peer_of(l, from, to);
+    bool is_healthy = peer_of(l, from, to) && is_told(l, from, to) && is_route_healthy(l, from, to);
 
-    if (!p || !p->tells_native || p->announcer.state != ANNOUNCER_ONLINE ||
-        !stream_is_healthy(l, &p->announcer.dialer.stream))
+    if (!is_healthy || !peer_of(l, from, to)->tells_native)
         c->telling[to] = NEVER;
     else if (c->telling[to] == NEVER)
         c->telling[to] = l->sim->step;
-    if (p && p->announcer.state == ANNOUNCER_ONLINE &&
-        stream_is_healthy(l, &p->announcer.dialer.stream))
+    if (is_healthy)
         c->healthy_ms[to] = l->sim->now_ms;
     else if (l->sim->now_ms - c->healthy_ms[to] > HEALTHY_MS)
         c->is_shaky[to] = true;
@@ -323,9 +352,9 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
 
     if (!p)
         return "a cluster is down";
-    if (p->announcer.state != ANNOUNCER_ONLINE)
+    if (!is_told(l, from, to))
         return "routes are not online";
-    if (!stream_is_healthy(l, &p->announcer.dialer.stream))
+    if (!is_route_healthy(l, from, to))
         return "the route connection is dead";
     why = p->tells_native ? wants_unrest(l, wants_state(p->routes.wants))
                           : interest_unrest(interest_state(p->interest));
@@ -335,7 +364,7 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         return "routes wait for the index";
     if (announced_has_old(p->announced))
         return "routes of an earlier life are left";
-    for (uint32_t i = 0; i < p->forwarder_count; i++) {
+    for (uint32_t i = 0; p->link->server_count && i < p->forwarder_count; i++) {
         if (p->forwarders[i].dialer.state != DIALER_UP)
             return "a message connection is not up";
         if (!stream_is_healthy(l, &p->forwarders[i].dialer.stream))

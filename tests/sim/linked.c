@@ -79,6 +79,17 @@ static void add_link(struct cluster *c, uint32_t to)
     c->link[to] = link;
 }
 
+/* Of two that speak natively, one may leave it to the other to dial. */
+static void draw_caller(struct linked *l, uint32_t i, uint32_t j)
+{
+    struct cfg_link *link[2] = {l->cluster[i]->link[j], l->cluster[j]->link[i]};
+
+    if (!link[0] || link[0]->dialect == DIALECT_EMQX || link[1]->dialect == DIALECT_EMQX ||
+        !chance(l->sim, 30))
+        return;
+    link[draw(l->sim, 2)]->server_count = 0;
+}
+
 static void cluster_start(struct cluster *c)
 {
     struct linked *l = c->all;
@@ -111,6 +122,9 @@ static void build(struct linked *l)
             if (j != i && !(is_chain && i != 1 && j != 1))
                 add_link(l->cluster[i], j);
     }
+    for (uint32_t i = 0; i < l->count; i++)
+        for (uint32_t j = i + 1; j < l->count; j++)
+            draw_caller(l, i, j);
     for (uint32_t i = 0; i < l->count; i++)
         cluster_start(l->cluster[i]);
     for (uint32_t n = l->count * (2 + draw(s, 4)), i = 0; i < n; i++)
