@@ -1102,7 +1102,7 @@ TEST(receiver_disconnects_who_has_most_when_too_much_of_all_waits)
 {
     enum { BOMBERS = 16 };
     static uint8_t nothing[1 << 20];
-    static char name[BOMBERS][8];
+    static char name[BOMBERS][16];
     struct world *w = world_make("alpha", 0);
     struct wire *bomber[BOMBERS], *k;
     char to[64], id[24];
