@@ -196,11 +196,13 @@ static bool take_record(struct carrier *c, const struct native_record *r)
     if (!instream_wants(&c->in, c->from_boot, r->sequence))
         return true;
     if (r->is_unfit || !incoming_may_come(c->host, c->link, r->topic)) {
+        c->unwanted++;
         STAT_INC(shard_count(c->host->shard), link_messages_dropped);
     } else {
         native_record_publish(r, now(c), &p);
         if (!incoming_publish(c->host->shard, c->link, &p))
             return false;
+        c->received++;
     }
     instream_take(&c->in, c->from_boot, r->sequence);
     return true;

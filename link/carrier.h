@@ -38,6 +38,7 @@ struct carrier {
     uint64_t taken_below; /* and what was dealt with before there was none; 0: no such frame */
     struct timer aging;   /* while something waits */
     uint64_t lost_told, say_ms;
+    uint64_t received, unwanted; /* of theirs: published here; of topics not asked for */
 };
 
 /* Prepares both streams of a link. */

@@ -24,8 +24,10 @@ struct hub {
     struct receiver *receiver;
     struct table locals;
     struct barriers barriers;
-    bool is_full;    /* a link blocks: no publish for links finds room */
-    uint64_t say_ms; /* no line about that before */
+    struct timer teller;      /* says how the links are doing */
+    struct link_status *said; /* by number of the link */
+    bool is_full;             /* a link blocks: no publish for links finds room */
+    uint64_t say_ms;          /* no line about that before */
     /* message ids: microseconds, who we are, and a count within one microsecond */
     uint64_t id_us;
     uint64_t id_node; /* 48 bits */
@@ -358,8 +360,31 @@ static struct peer *find_peer(void *arg, struct bytes cluster)
     return hub_peer(arg, cluster);
 }
 
+bool hub_status(struct hub *h, struct bytes name, struct link_status *to)
+{
+    struct peer *p = hub_peer(h, name);
+
+    if (p)
+        status_of(p, to);
+    return p != NULL;
+}
+
+static void on_tell(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct hub *h = (struct hub *)(void *)((char *)t - offsetof(struct hub, teller));
+
+    (void)owner;
+    for (uint32_t i = 0; i < h->peer_count; i++)
+        if (h->peers[i])
+            status_say(h->peers[i], &h->said[i]);
+    timer_arm(shard_timers(h->host.shard), t, now_ms + h->host.limits->sys_interval * 1000ull,
+              on_tell);
+}
+
 void hub_start(struct hub *h)
 {
+    if (h->host.limits->sys_interval)
+        timer_arm(shard_timers(h->host.shard), &h->teller, shard_now_ms(h->host.shard), on_tell);
     for (uint32_t i = 0; i < h->peer_count; i++)
         if (h->peers[i] && h->peers[i]->link->enable)
             peer_start(h->peers[i]);
@@ -404,7 +429,8 @@ static bool make_parts(struct hub *h, const struct hub_config *config)
     h->host.scratch = malloc(HOST_SCRATCH_BYTES);
     h->host.filter = malloc(HOST_FILTER_BYTES);
     h->receiver = receiver_create(&h->host, find_peer, h);
-    if (!h->host.scratch || !h->host.filter || !h->receiver)
+    h->said = calloc(LINKS_MAX, sizeof(*h->said));
+    if (!h->host.scratch || !h->host.filter || !h->receiver || !h->said)
         return false;
     h->peer_count = cfg->link_count;
     for (uint32_t i = 0; i < cfg->link_count; i++) {
@@ -468,6 +494,8 @@ void hub_destroy(struct hub *h)
         peer_destroy(h->peers[i]);
     barriers_fini(&h->barriers);
     free_locals(h);
+    timer_cancel(shard_timers(h->host.shard), &h->teller);
+    free(h->said);
     free(h->host.scratch);
     free(h->host.filter);
     free(h);

@@ -9,7 +9,7 @@
 #ifndef LINK_HUB_H
 #define LINK_HUB_H
 
-#include "link/peer.h"
+#include "link/status.h"
 
 struct hub; /* opaque */
 
@@ -41,6 +41,9 @@ bool hub_turn(struct hub *h);
 
 /* For tests and the state of links: the peer of that name on this worker, or NULL. */
 struct peer *hub_peer(struct hub *h, struct bytes name);
+/* How the link of that name is doing. false: it does not live on this worker. Who is on another
+ * thread asks this worker by a message of its own, and gets a copy. */
+bool hub_status(struct hub *h, struct bytes name, struct link_status *to);
 /* Distinct local filters known. */
 uint32_t hub_local_count(const struct hub *h);
 

@@ -62,6 +62,7 @@ static void look_whether_up(struct peer *p)
     if (p->is_up || !is_up(p))
         return;
     p->is_up = true;
+    p->since_s = shard_wall_ms(p->host->shard) / 1000;
     p->last_why[0] = '\0';
     if (!is_called(p))
         dialer_peer_text(&p->announcer.dialer, peer);
@@ -89,9 +90,12 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
              was_up ? "link down" : "link not connected", p->link->name, peer, d->why,
              d->must_stop ? NULL : "it is tried again");
     memcpy(p->last_why, d->why, sizeof(p->last_why));
+    memcpy(p->error, d->why, sizeof(p->error));
     p->is_up = false;
-    if (was_up)
-        say_state(p, "0");
+    if (!was_up)
+        return;
+    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    say_state(p, "0");
 }
 
 /* A connection that the other side had opened, and that we need, is gone. */
@@ -767,6 +771,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->link = link;
     p->number = number;
     hold_init(&p->hold, host, link->name, number);
+    p->since_s = shard_wall_ms(host->shard) / 1000;
     p->due_last = &p->due_first;
     p->ops.per_s = link->max_route_ops;
     p->bytes.per_s = link->max_rate;

@@ -91,6 +91,10 @@ struct peer {
     bool no_sync_said;   /* that it cannot do retained = sync */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     char last_why[192];     /* the last failure that was said */
+    /* for link/status.h */
+    uint64_t received, unwanted; /* messages of theirs, in EMQX's dialect: as in struct carrier */
+    uint64_t since_s;            /* is_up is what it is; seconds since 1970 */
+    char error[192];             /* why a connection has ended or was not made, last */
 };
 
 /* A peer for a link of the configuration, which outlives it. NULL: no memory. */

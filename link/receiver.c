@@ -372,10 +372,12 @@ static bool publish(struct receiver *r, const struct emqx_message *m, uint64_t e
 
     if (props)
         p.props = bytes_of(props, emqx_props_put(m, props));
-    if (props || !m->properties.n)
+    if (props || !m->properties.n) {
         is_done = incoming_publish(s, r->sender->link, &p);
-    else
+        r->sender->received += is_done;
+    } else {
         STAT_INC(shard_count(s), dropped_memory);
+    }
     free(props);
     return is_done;
 }
@@ -391,6 +393,7 @@ static bool on_message(struct receiver *r, const struct link_packet *packet, str
     if (emqx_message_decode(plain, &m) != OK && !m.is_unfit)
         return kick(r, packet, "a message that cannot be understood");
     if (m.is_unfit || !incoming_may_come(r->host, r->sender->link, m.topic)) {
+        r->sender->unwanted++;
         STAT_INC(stats, link_messages_dropped);
         return true;
     }

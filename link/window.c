@@ -249,6 +249,7 @@ static bool next_fresh(struct window *w, uint64_t now_ms, struct window_packet *
         return false;
     }
     (void)take_first(&w->waiting);
+    w->sent++;
     out->record = m;
     out->is_again = false;
     out->id = 0;
@@ -298,6 +299,14 @@ enum err window_ack(struct window *w, uint16_t id, bool is_refused)
         w->lost.refused++;
     pop_acknowledged(w);
     return OK;
+}
+
+uint64_t window_oldest_ms(const struct window *w, uint64_t now_ms)
+{
+    const struct window_ring *r = w->inflight.count ? &w->inflight : &w->waiting;
+    const struct message *m = r->count ? *at(r, 0) : NULL;
+
+    return m && m->stamp_ms < now_ms ? now_ms - m->stamp_ms : 0;
 }
 
 uint32_t window_count(const struct window *w)

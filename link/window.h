@@ -52,6 +52,7 @@ struct window {
     uint32_t inflight_max; /* how many may be */
     uint32_t packet_max;   /* bytes of a packet the other side takes */
     uint16_t first_id;     /* packet id of the oldest in flight */
+    uint64_t sent;         /* for the first time */
     struct window_lost lost;
 };
 
@@ -95,6 +96,8 @@ MUST_USE enum err window_ack(struct window *w, uint16_t id, bool is_refused);
 struct publish_out;
 void window_publish(const struct message *record, struct publish_out *out);
 
+/* How long the oldest message in it is here; 0: there is none. */
+uint64_t window_oldest_ms(const struct window *w, uint64_t now_ms);
 /* Messages in it; and all that were lost. */
 uint32_t window_count(const struct window *w);
 uint64_t window_lost_sum(const struct window *w);
