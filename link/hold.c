@@ -6,7 +6,7 @@ static uint64_t now(const struct hold *h)
     return shard_now_ms(h->host->shard);
 }
 
-static bool is_held(const struct hold *h)
+bool hold_is_on(const struct hold *h)
 {
     return timer_is_armed(&h->timer) || h->is_crowded;
 }
@@ -24,7 +24,7 @@ static void begin(struct hold *h, const char *reason)
 
 static void look_whether_over(struct hold *h)
 {
-    if (is_held(h))
+    if (hold_is_on(h))
         return;
     h->ended_ms = now(h);
     shard_link_hold(h->host->shard, h->number, false);
@@ -41,7 +41,7 @@ void hold_until(struct hold *h, uint64_t due_ms)
 {
     if (due_ms <= now(h) || (timer_is_armed(&h->timer) && h->timer.due_ms >= due_ms))
         return;
-    if (!is_held(h))
+    if (!hold_is_on(h))
         begin(h, "it sends more than max_rate or max_route_ops allows");
     timer_arm(shard_timers(h->host->shard), &h->timer, due_ms, on_timer);
 }
@@ -50,7 +50,7 @@ void hold_crowded(struct hold *h, bool is_crowded)
 {
     if (is_crowded == h->is_crowded)
         return;
-    if (!is_held(h))
+    if (!hold_is_on(h))
         begin(h, "much of what it sent waits to be unpacked");
     h->is_crowded = is_crowded;
     look_whether_over(h);

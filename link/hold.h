@@ -37,6 +37,9 @@ void hold_until(struct hold *h, uint64_t due_ms);
 /* Too much of theirs waits, or no longer does. */
 void hold_crowded(struct hold *h, bool is_crowded);
 
+/* Whether they are not read now. */
+bool hold_is_on(const struct hold *h);
+
 /* The moment from which their silence counts: in the future while they are held, and for
  * HOLD_HEAR_MS after that. While they are held for what waits, it moves on. */
 uint64_t hold_hears_ms(const struct hold *h);

@@ -236,7 +236,7 @@ static bool on_frame(struct peer *p, struct dialer *d, struct bytes payload)
         announced_find(p->announced, BYTES_LIT(ANNOUNCER_ACTOR), p->intake.incarnation);
     const char *fault;
 
-    if (timer_is_armed(&p->hold) || !peer_take_frame(p, &channel, actor, payload, &fault))
+    if (hold_is_on(&p->hold) || !peer_take_frame(p, &channel, actor, payload, &fault))
         return false;
     if (fault)
         dialer_fail(d, fault);

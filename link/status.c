@@ -35,9 +35,12 @@ static void add_routes(struct peer *p, uint64_t now_ms, struct link_status *to)
     to->routes_theirs = announced_filter_count(p->announced);
     for (int i = 0; i < PEER_REFUSED_COUNT; i++)
         to->routes_refused += p->routes_refused[i];
-    set_word(to->routes_out, a->dialer.state != DIALER_UP   ? "connecting"
-                             : a->state != ANNOUNCER_ONLINE ? "introducing"
-                                                            : "up");
+    if (p->link->server_count == 0) /* on a connection of theirs */
+        set_word(to->routes_out, channel_is_up(&p->routes.channel) ? "up" : "connecting");
+    else
+        set_word(to->routes_out, a->dialer.state != DIALER_UP   ? "connecting"
+                                 : a->state != ANNOUNCER_ONLINE ? "introducing"
+                                                                : "up");
     set_word(to->routes_in, announced_actor_count(p->announced) ? "up" : "away");
 }
 
@@ -88,7 +91,7 @@ static void add_messages(const struct peer *p, uint64_t now_ms, struct link_stat
     to->unwanted = p->unwanted;
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         add_window(&p->forwarders[i].window, now_ms, to);
-        is_up &= p->forwarders[i].dialer.state == DIALER_UP;
+        is_up &= p->link->server_count == 0 || p->forwarders[i].dialer.state == DIALER_UP;
     }
     add_carrier(&p->carrier, now_ms, to);
     set_word(to->messages_out, is_up ? "up" : "connecting");
@@ -116,10 +119,13 @@ void status_of(struct peer *p, struct link_status *to)
     set_word(to->state, !p->link->enable ? "disabled" : p->is_up ? "up" : "connecting");
     to->since_s = p->since_s;
     add_dialect(p, to);
-    dialer_peer_text(d, to->server);
+    if (p->link->server_count)
+        dialer_peer_text(d, to->server);
     set_word(to->error, p->error);
     if (d->state == DIALER_UP && d->pulse.has_rtt)
         to->rtt_ms = d->pulse.rtt_ms;
+    else if (p->link->server_count == 0)
+        to->rtt_ms = p->routes.rtt_ms;
     add_routes(p, now_ms, to);
     add_messages(p, now_ms, to);
 }

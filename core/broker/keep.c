@@ -110,8 +110,7 @@ static enum err pack_source(const struct publish *p, struct retain_source **sour
     return OK;
 }
 
-static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner,
-                            enum retain_way way)
+static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, enum retain_way way)
 {
     struct retain_source *source;
     struct msg_retain *m;

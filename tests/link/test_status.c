@@ -22,7 +22,7 @@ static struct link_status status(struct world *w, const char *name)
     return s;
 }
 
-LINK_TEST(status_of_a_link_that_stands)
+LINK_TEST_DIALLED(status_of_a_link_that_stands)
 {
     struct world *a, *b;
     struct link_status s;
@@ -45,7 +45,31 @@ LINK_TEST(status_of_a_link_that_stands)
     worlds_end();
 }
 
-LINK_TEST(status_counts_routes_and_messages)
+static void expect_up(struct world *w, const char *name)
+{
+    struct link_status s = status(w, name);
+
+    assert_string_equal(s.state, "up");
+    assert_string_equal(s.dialect, "native 1");
+    assert_string_equal(s.server, world_peer(w, name)->link->server_count ? s.server : "");
+    assert_string_equal(s.routes_out, "up");
+    assert_string_equal(s.routes_in, "up");
+    assert_string_equal(s.messages_out, "up");
+    assert_string_equal(s.messages_in, "up");
+}
+
+LINK_TEST_NATIVE(status_of_a_link_is_the_same_whoever_calls)
+{
+    struct world *a, *b;
+
+    pair(&a, &b);
+    worlds_pass(10000);
+    expect_up(a, "beta");
+    expect_up(b, "alpha");
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(status_counts_routes_and_messages)
 {
     struct world *a, *b;
     struct wire *ka, *kb;
@@ -79,7 +103,7 @@ LINK_TEST(status_counts_routes_and_messages)
     worlds_end();
 }
 
-LINK_TEST(status_of_a_link_whose_peer_is_away)
+LINK_TEST_DIALLED(status_of_a_link_whose_peer_is_away)
 {
     struct world *a, *b;
     struct wire *ka, *kb;
@@ -115,7 +139,7 @@ LINK_TEST(status_of_a_link_whose_peer_is_away)
     worlds_end();
 }
 
-LINK_TEST(status_counts_losses_by_cause)
+LINK_TEST_DIALLED(status_counts_losses_by_cause)
 {
     struct world *a, *b;
     struct wire *ka, *kb;
@@ -140,7 +164,7 @@ LINK_TEST(status_counts_losses_by_cause)
     worlds_end();
 }
 
-LINK_TEST(status_of_a_disabled_link)
+LINK_TEST_DIALLED(status_of_a_disabled_link)
 {
     struct world *a, *b;
 
@@ -178,7 +202,7 @@ static const char *said(struct wire *k, const char *topic, uint32_t *count)
     return found;
 }
 
-LINK_TEST(status_is_published_where_it_has_changed)
+LINK_TEST_DIALLED(status_is_published_where_it_has_changed)
 {
     struct world *a, *b;
     struct wire *k, *kb;

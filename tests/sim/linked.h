@@ -168,7 +168,7 @@ struct linked {
     bool is_calm;    /* nothing bad happens to connections */
     bool is_patient; /* a quiet waits for covers that linger: nobody gets what nobody wants */
     bool is_exact;   /* since the last quiet nobody subscribed, and no connection of a link ended */
-    bool is_synced;   /* every cluster is linked with every other, natively, with retained = sync */
+    bool is_synced;  /* every cluster is linked with every other, natively, with retained = sync */
     bool is_expiring; /* messages with an expiry were published */
 };
 

@@ -195,7 +195,8 @@ static bool is_replay(const struct arrival *a)
     const struct l_sub *sub = a->subs[0];
 
     return a->p->retain && a->m->retain &&
-           (a->m->cluster == a->client->cluster || a->client->all->is_synced) && a->sub_count == 1 && !sub->f.retain_as_published && sub->f.retain_handling == 0 &&
+           (a->m->cluster == a->client->cluster || a->client->all->is_synced) &&
+           a->sub_count == 1 && !sub->f.retain_as_published && sub->f.retain_handling == 0 &&
            sub->group == NONE;
 }
 
