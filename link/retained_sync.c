@@ -179,6 +179,7 @@ static void begin(struct retained_sync *r)
     g->acked = g->sent; /* what was lost with a connection does not come any more */
     g->filter_at = 0;
     g->stamp = shard_retained_stamp(r->host->shard);
+    g->changes = shard_retained_changes(r->host->shard, r->number);
     g->due_ms = now(r) + RETAINED_PAUSE_MS;
     timer_arm(shard_timers(r->host->shard), &r->pause, g->due_ms, on_pause);
 }
@@ -409,6 +410,14 @@ static void give(struct retained_sync *r, const struct carrier *carrier)
     give_next(r, carrier);
 }
 
+bool retained_sync_is_behind(const struct retained_sync *r)
+{
+    const struct retained_given *g = &r->given;
+
+    return g->state != GIVING_DONE ||
+           shard_retained_changes(r->host->shard, r->number) != g->changes;
+}
+
 static void go_on(struct retained_sync *r, const struct carrier *carrier)
 {
     struct retained_given *g = &r->given;
@@ -431,8 +440,9 @@ static void go_on(struct retained_sync *r, const struct carrier *carrier)
     case GIVING:
         give(r, carrier);
         break;
-    default: /* what the carrier has lost may be what they should retain */
-        if (outstream_lost_sum(&carrier->out) != g->lost && !carrier->out.waiting.count)
+    default: /* what the carrier has lost may be what they should retain, and what others brought */
+        if ((outstream_lost_sum(&carrier->out) != g->lost && !carrier->out.waiting.count) ||
+            retained_sync_is_behind(r))
             begin(r);
     }
 }

@@ -11,7 +11,9 @@
  * From the question on all that is retained here under its filters goes to them as a message by the
  * carrier, also where no route wants it (retained_sync_wants). So an answer leaves out what was
  * published here since then, and comes behind what the carrier had then: no message comes twice. It
- * begins anew on each connection of the carrier, and when the carrier lost something.
+ * begins anew on each connection of the carrier, when the carrier lost something, and when what a
+ * third cluster retains has changed what we do: who restarts gets back from one what it told others
+ * of in an earlier life. An answer that changes nothing ends that.
  *
  * Threads  the link worker.
  * Memory   the filters of a question, and one slice of messages.
@@ -60,6 +62,7 @@ struct retained_given {
     uint8_t state;        /* enum retained_giving */
     uint32_t filter_at;   /* whose answer is under way */
     uint64_t stamp;       /* what was published here since then comes by the carrier */
+    uint64_t changes;     /* by what other clusters retain, when the answer was begun */
     uint64_t mark;        /* of the carrier's stream */
     uint64_t lost;        /* of that, when the answer was begun */
     uint64_t due_ms;      /* end of the pause */
@@ -98,6 +101,10 @@ bool retained_sync_take(struct retained_sync *r, const struct channel *from,
 
 /* Whether a message that is published here goes to them because of their question. */
 bool retained_sync_wants(const struct retained_sync *r, struct bytes topic);
+
+/* Whether they may not have all that is retained here: nobody asked, or the answer is not through,
+ * or not behind what others have changed here. */
+bool retained_sync_is_behind(const struct retained_sync *r);
 
 /* Parts of the answer to shard_retained_ask. */
 void retained_sync_found(struct retained_sync *r, struct publish *p);

@@ -86,6 +86,16 @@ void shard_retained_feed(struct shard *s)
     (void)or_seq_cst(&s->cluster->retain_feeds, 1ull << s->number);
 }
 
+uint64_t shard_retained_changes(const struct shard *s, uint32_t link)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < s->cluster->config.link_count; i++)
+        if (i != link)
+            sum += load_relaxed(&s->cluster->retain_changes[i]);
+    return sum;
+}
+
 uint64_t shard_retained_stamp(struct shard *s)
 {
     return draw(s);
@@ -110,7 +120,8 @@ static enum err pack_source(const struct publish *p, struct retain_source **sour
     return OK;
 }
 
-static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, enum retain_way way)
+static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, enum retain_way way,
+                            uint32_t link)
 {
     struct retain_source *source;
     struct msg_retain *m;
@@ -130,6 +141,7 @@ static enum err post_retain(struct shard *s, struct publish *p, uint32_t owner, 
     m->topic_hash = p->topic_hash;
     m->sequence = p->sequence;
     m->way = (uint8_t)way;
+    m->link = (uint8_t)link;
     body_put(s, owner, &m->body, (uint8_t *)(m + 1), p, false);
     mail_show(s->cluster->mail, s->number, owner, MAIL_PUBLISH);
     return OK;
@@ -149,7 +161,7 @@ enum err retain_first(struct shard *s, struct publish *p)
     if (owner == s->number)
         (void)retained_put(s, p);
     else
-        err = post_retain(s, p, owner, RETAIN_LIVE);
+        err = post_retain(s, p, owner, RETAIN_LIVE, 0);
     if (err != OK)
         return err;
     fence_full(&s->fence); /* pairs with the one in mail_mark's caller: see the head of route.c */
@@ -173,7 +185,7 @@ enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p)
     own.from_link = true;
     own.topic_hash = hash_of(s, p->topic);
     owner = owner_of_topic(s->cluster, own.topic_hash);
-    err = post_retain(s, &own, owner, way_of(&s->cluster->config, link, p->sequence));
+    err = post_retain(s, &own, owner, way_of(&s->cluster->config, link, p->sequence), link);
     if (own.blob != p->blob)
         blob_release(own.blob);
     return err;
@@ -201,7 +213,7 @@ static bool take_unsaid(const struct shard *s, const struct publish *p)
 }
 
 /* What another cluster retains; what it changes is published when there is room. */
-static bool compare(struct shard *s, struct publish *p, enum retain_way way)
+static bool compare(struct shard *s, struct publish *p, const struct msg_retain *by)
 {
     struct message *m;
     bool has_changed;
@@ -209,7 +221,9 @@ static bool compare(struct shard *s, struct publish *p, enum retain_way way)
     if (s->due.count >= DUE_MAX)
         return false;
     has_changed = retained_put(s, p);
-    if (way == RETAIN_OF_THIRD) {
+    if (has_changed)
+        (void)add_relaxed(&s->cluster->retain_changes[by->link], 1); /* looked at now and then */
+    if (by->way == RETAIN_OF_THIRD) {
         m = has_changed ? kept_of(s, p) : NULL;
         if (m)
             m->is_unsaid = true;
@@ -240,7 +254,7 @@ bool shard_on_retain(struct shard *s, const struct msg_retain *m)
         p.from_user = bytes_of(m->source->bytes + p.from_id.n, m->source->user_count);
     }
     if (m->way != RETAIN_LIVE) {
-        is_done = compare(s, &p, (enum retain_way)m->way);
+        is_done = compare(s, &p, m);
     } else {
         (void)retained_put(s, &p);
         if (p.from_link)

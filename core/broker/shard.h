@@ -326,6 +326,9 @@ uint64_t shard_retained_stamp(struct shard *s);
  * message or by this function. ERR_FULL: not now. ERR_PEER: a stamp too far ahead of our clock.
  * ERR_MEMORY. */
 MUST_USE enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p);
+/* How much of what is retained here the clusters of all links but this one have changed by
+ * shard_retained_put, so far. */
+uint64_t shard_retained_changes(const struct shard *s, uint32_t link);
 /* Asks for all that is retained under a filter, and for what was removed, for a link; the answer
  * comes by hooks.retained. One question of a link at a time: ERR_FULL, also until one that was
  * stopped has ended. ERR_MEMORY. */

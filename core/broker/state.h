@@ -45,6 +45,7 @@ struct cluster_state {
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_clock; /* the latest stamp, without its origin */
     /* link workers that want to hear of every retained publish, a bit each; none goes again */
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_feeds;
+    _Atomic uint64_t retain_changes[LINKS_MAX]; /* what a link's cluster retained has changed */
     _Atomic bool is_shutting_down;
 };
 

@@ -97,6 +97,7 @@ enum retain_way {
 struct msg_retain {
     uint8_t type;
     uint8_t way;                  /* enum retain_way */
+    uint8_t link;                 /* whose cluster retains it, but for RETAIN_LIVE */
     struct retain_source *source; /* NULL: nobody has to know */
     uint64_t topic_hash;
     uint64_t sequence; /* rings have no order among each other; this number has */

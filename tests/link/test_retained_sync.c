@@ -401,6 +401,37 @@ TEST(three_clusters_retain_the_same)
     worlds_end();
 }
 
+/* A cluster that gets its own values back from one tells them to the others, which have asked it
+ * while it knew nothing. */
+TEST(what_a_third_cluster_brings_back_is_passed_on)
+{
+    struct world *a, *b = make("beta", 1002, "#", RETAINED_SYNC);
+    struct world *c = make("gamma", 1003, "#", RETAINED_SYNC);
+
+    b->cfg.links[0].enable = false; /* alpha */
+    world_start(b);
+    world_start(c);
+    worlds_pass(1000);
+    retain(c, "t/1", "x");
+    retain(c, "t/2", "y");
+    retain(c, "t/2", "");
+    worlds_pass(1000);
+    world_kill(c);
+    b->port = 0; /* gamma cannot ask beta yet */
+    a = make("alpha", 1001, "#", RETAINED_SYNC);
+    a->cfg.links[0].enable = false; /* beta */
+    world_start(c);
+    world_start(a);
+    retain(a, "t/2", "old");
+    worlds_pass(1000);
+    assert_kept(a, "#", "t/2=old");
+    b->port = 1002;
+    worlds_pass(40000);
+    assert_kept(c, "#", "t/1=x t/2=old");
+    assert_kept(a, "#", "t/1=x t/2=old");
+    worlds_end();
+}
+
 TEST(export_bounds_what_is_retained_elsewhere)
 {
     struct world *a = make("alpha", 1001, "#", RETAINED_SYNC);

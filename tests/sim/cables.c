@@ -374,7 +374,7 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
     }
     if (p->carrier.out.waiting.count || p->carrier.out.sent.count)
         return "messages wait to be carried";
-    if (l->is_synced && p->retained.given.state != GIVING_DONE)
+    if (l->is_synced && retained_sync_is_behind(&p->retained))
         return "retained messages are not compared";
     return p->is_up ? NULL : "a link does not say that it is up";
 }
