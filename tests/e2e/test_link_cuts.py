@@ -4,13 +4,14 @@
 import time
 
 import wan
-from broker import FOREIGN_PORT, equal, main, true
+from broker import FOREIGN_PORT, equal, main, seconds_until, true
 from wan import Clusters, Networks, Path, cluster, count, linked, links_of, slow
 
 if not FOREIGN_PORT:
     wan.enter()
 
-CUT = 4  # seconds, longer than a peer may be silent
+SILENT = 3.5  # seconds within which a peer that is silent has been noticed
+CUT = 4.5
 
 
 def far_apart(w):
@@ -23,6 +24,15 @@ def far_apart(w):
                     host="10.77.2.2")
     linked(here, there)
     return net, here, there
+
+
+def noticed(*brokers):
+    """Each says within three seconds that its peer is dead; the cut lasts some longer."""
+    began = time.monotonic()
+    for b in brokers:
+        seconds_until("the cut is noticed", lambda b=b: count(b, "link down"),
+                      2 * SILENT if b.is_sanitized else SILENT)
+    time.sleep(max(0, began + CUT - time.monotonic()))
 
 
 def under_load(w, here, there, qos, disturb, seconds):
@@ -42,7 +52,7 @@ def a_pulled_wire_loses_and_doubles_nothing():
 
         def disturb():
             net.cut()
-            time.sleep(CUT)
+            noticed(here, there)
             net.mend()
 
         under_load(w, here, there, 1, disturb, CUT + 3)
@@ -54,7 +64,7 @@ def packets_swallowed_in_one_direction_lose_and_double_nothing():
 
         def disturb():
             net.swallow()
-            time.sleep(CUT)
+            noticed(here, there)
             net.swallow_no_more()
 
         under_load(w, here, there, 2, disturb, CUT + 3)
