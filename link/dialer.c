@@ -59,7 +59,10 @@ void dialer_peer_text(const struct dialer *d, char to[300])
 {
     const struct cfg_server *s = &d->link->servers[d->server];
 
-    CHECK(d->link->server_count);
+    if (d->link->server_count == 0) {
+        to[0] = '\0';
+        return;
+    }
     snprintf(to, 300, s->is_v6 ? "[%s]:%u" : "%s:%u", s->host, s->port);
 }
 

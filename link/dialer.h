@@ -98,7 +98,7 @@ uint8_t *dialer_room(struct dialer *d, uint32_t n);
  * connection is given up. */
 MUST_USE enum err dialer_publish(struct dialer *d, const struct publish_out *p);
 
-/* "host:port" of the server tried last. */
+/* "host:port" of the server tried last; empty for a link without one. */
 void dialer_peer_text(const struct dialer *d, char to[300]);
 
 #endif

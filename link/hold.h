@@ -37,7 +37,7 @@ void hold_until(struct hold *h, uint64_t due_ms);
 /* Too much of theirs waits, or no longer does. */
 void hold_crowded(struct hold *h, bool is_crowded);
 
-/* Whether they are not read now. */
+/* Whether they are held: who reads them elsewhere than on their own connections asks. */
 bool hold_is_on(const struct hold *h);
 
 /* The moment from which their silence counts: in the future while they are held, and for

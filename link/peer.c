@@ -28,6 +28,11 @@ static struct peer *of_announcer(struct announcer *a)
 
 /* ---- what a link says of itself ---- */
 
+bool peer_is_called(const struct peer *p)
+{
+    return p->link->server_count == 0;
+}
+
 static void say_state(struct peer *p, const char *text)
 {
     char topic[CFG_NAME_BYTES_MAX + 32];
@@ -36,15 +41,9 @@ static void say_state(struct peer *p, const char *text)
     shard_sys_say(p->host->shard, topic, text);
 }
 
-/* Whether the other side dials us, and we never it. */
-static bool is_called(const struct peer *p)
-{
-    return p->link->server_count == 0;
-}
-
 static bool is_up(const struct peer *p)
 {
-    if (is_called(p))
+    if (peer_is_called(p))
         return p->greeter.is_online && carrier_is_up(&p->carrier);
     if (p->announcer.state != ANNOUNCER_ONLINE || (p->speaks_native && !carrier_is_up(&p->carrier)))
         return false;
@@ -64,13 +63,12 @@ static void look_whether_up(struct peer *p)
     p->is_up = true;
     p->since_s = shard_wall_ms(p->host->shard) / 1000;
     p->last_why[0] = '\0';
-    if (!is_called(p))
-        dialer_peer_text(&p->announcer.dialer, peer);
+    dialer_peer_text(&p->announcer.dialer, peer);
     wanted =
         p->tells_native ? wants_state(p->routes.wants).wanted : interest_state(p->interest).wanted;
     snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters%s", wanted,
              announced_filter_count(p->announced), p->tells_native ? ", native" : "");
-    host_log(p->host, 5, "link up", p->link->name, is_called(p) ? NULL : peer, NULL, detail);
+    host_log(p->host, 5, "link up", p->link->name, peer[0] ? peer : NULL, NULL, detail);
     say_state(p, "1");
 }
 
@@ -104,8 +102,9 @@ static void look_whether_left(struct peer *p)
     if (!p->is_up)
         return;
     p->is_up = false;
-    host_log(p->host, 4, "link down", p->link->name, NULL,
-             "a connection that the other side had opened is gone", "we wait to be called");
+    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    snprintf(p->error, sizeof(p->error), "a connection that the other side had opened is gone");
+    host_log(p->host, 4, "link down", p->link->name, NULL, p->error, "we wait to be called");
     say_state(p, "0");
 }
 
@@ -260,7 +259,7 @@ static const struct announcer_events announcer_events = {
 static void carry(struct peer *p)
 {
     struct channel to =
-        is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
+        peer_is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
 
     if (p->speaks_native && channel_is_up(&to) && !channel_eq(&p->carrier.to, &to))
         carrier_up(&p->carrier, &to);
@@ -438,7 +437,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));
         intake_open(&p->intake, native, incarnation);
-        if (is_called(p)) {
+        if (peer_is_called(p)) {
             look_whether_left(p);
             if (p->tells_native)
                 route_stream_close(&p->routes);
@@ -627,7 +626,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
             return false;
         if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
             retained_sync_carried(&p->retained);
-        if (is_called(p))
+        if (peer_is_called(p))
             carry(p);
         look_whether_up(p);
         return true;
@@ -662,7 +661,7 @@ void peer_channel_gone(struct peer *p, const struct channel *channel)
             route_stream_close(&p->routes);
         was_ours = true;
     }
-    if (was_ours && is_called(p))
+    if (was_ours && peer_is_called(p))
         look_whether_left(p);
 }
 
@@ -788,7 +787,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     carrier_init(&p->carrier, host, link);
     retained_sync_init(&p->retained, host, link, number);
     greeter_init(&p->greeter, host, link->name);
-    p->speaks_native = is_called(p); /* nobody else can call us */
+    p->speaks_native = peer_is_called(p); /* nobody else can call us */
     return p;
 }
 
@@ -820,7 +819,7 @@ void peer_destroy(struct peer *p)
 void peer_start(struct peer *p)
 {
     say_state(p, "0");
-    if (is_called(p))
+    if (peer_is_called(p))
         return;
     announcer_start(&p->announcer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)

@@ -101,6 +101,9 @@ struct peer {
 struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number);
 void peer_destroy(struct peer *p); /* NULL is fine */
 
+/* Whether the link has no server: the other side dials us, and we never it. */
+bool peer_is_called(const struct peer *p);
+
 /* Dials, or waits to be called; only once, and only if the link is enabled. */
 void peer_start(struct peer *p);
 /* Once per turn: sends pending routes, tries again what found no room. True: something is left. */

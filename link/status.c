@@ -11,6 +11,15 @@ static void set_word(char to[STATUS_TEXT_BYTES], const char *word)
     snprintf(to, STATUS_TEXT_BYTES, "%s", word);
 }
 
+static const char *routes_out(const struct peer *p)
+{
+    bool stands = p->announcer.dialer.state == DIALER_UP || p->greeter.channel.host;
+
+    if (p->announcer.state == ANNOUNCER_ONLINE || p->greeter.is_online)
+        return "up";
+    return stands ? "introducing" : "connecting";
+}
+
 static void add_routes(struct peer *p, uint64_t now_ms, struct link_status *to)
 {
     const struct announcer *a = &p->announcer;
@@ -35,12 +44,7 @@ static void add_routes(struct peer *p, uint64_t now_ms, struct link_status *to)
     to->routes_theirs = announced_filter_count(p->announced);
     for (int i = 0; i < PEER_REFUSED_COUNT; i++)
         to->routes_refused += p->routes_refused[i];
-    if (p->link->server_count == 0) /* on a connection of theirs */
-        set_word(to->routes_out, channel_is_up(&p->routes.channel) ? "up" : "connecting");
-    else
-        set_word(to->routes_out, a->dialer.state != DIALER_UP   ? "connecting"
-                                 : a->state != ANNOUNCER_ONLINE ? "introducing"
-                                                                : "up");
+    set_word(to->routes_out, routes_out(p));
     set_word(to->routes_in, announced_actor_count(p->announced) ? "up" : "away");
 }
 
@@ -91,7 +95,7 @@ static void add_messages(const struct peer *p, uint64_t now_ms, struct link_stat
     to->unwanted = p->unwanted;
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         add_window(&p->forwarders[i].window, now_ms, to);
-        is_up &= p->link->server_count == 0 || p->forwarders[i].dialer.state == DIALER_UP;
+        is_up &= peer_is_called(p) || p->forwarders[i].dialer.state == DIALER_UP;
     }
     add_carrier(&p->carrier, now_ms, to);
     set_word(to->messages_out, is_up ? "up" : "connecting");

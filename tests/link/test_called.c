@@ -1,5 +1,6 @@
 /* tests/link/test_called.c -- links without a server, and what others may do to them. */
 #include "link/native.h"
+#include "link/status.h"
 #include "tests/link/worlds.h"
 
 #define MANY 30000u
@@ -62,6 +63,39 @@ TEST(called_link_dials_nobody_and_says_how_it_stands)
     worlds_pass(1000);
     expect_publish(k, "$SYS/broker/connection/beta/state", "1");
     assert_int_equal(dialled_by(a), 0);
+    worlds_end();
+}
+
+TEST(called_link_has_a_status_like_any_other)
+{
+    struct link_status s;
+    struct world *a, *b;
+
+    worlds_dialect = DIALECT_AUTO;
+    a = world_make("alpha", 1001);
+    world_link(a, "beta", 1002, "#")->server_count = 0;
+    world_start(a);
+    status_of(world_peer(a, "beta"), &s);
+    assert_string_equal(s.state, "connecting");
+    assert_string_equal(s.server, "");
+    assert_string_equal(s.routes_out, "connecting");
+    assert_string_equal(s.messages_out, "connecting");
+    worlds_end();
+    pair(&a, &b);
+    status_of(world_peer(a, "beta"), &s);
+    assert_string_equal(s.state, "up");
+    assert_string_equal(s.dialect, "native 1");
+    assert_string_equal(s.routes_out, "up");
+    assert_string_equal(s.routes_in, "up");
+    assert_string_equal(s.messages_out, "up");
+    assert_string_equal(s.messages_in, "up");
+    world_kill(b);
+    worlds_settle();
+    status_of(world_peer(a, "beta"), &s);
+    assert_string_equal(s.state, "connecting");
+    assert_string_equal(s.routes_out, "connecting");
+    assert_string_equal(s.error, "a connection that the other side had opened is gone");
+    free(b);
     worlds_end();
 }
 
