@@ -305,14 +305,16 @@ static void on_retained(void *link, uint32_t number, struct publish *p)
 {
     struct hub *h = link;
 
-    retained_sync_found(&h->peers[number]->retained, p);
+    if (h->peers[number])
+        retained_sync_found(&h->peers[number]->retained, p);
 }
 
 static void on_retained_end(void *link, uint32_t number, bool is_last)
 {
     struct hub *h = link;
 
-    retained_sync_found_end(&h->peers[number]->retained, is_last);
+    if (h->peers[number])
+        retained_sync_found_end(&h->peers[number]->retained, is_last);
 }
 
 static bool on_link_packet(void *link, const struct link_packet *packet)

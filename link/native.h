@@ -42,8 +42,8 @@
  * 1, 2, ... and RETAINED_END with the number of the last, and from then on every retained message
  * under the filters comes as one of MESSAGES, also where no route wants it. The answer may begin
  * anew at any time, with higher numbers. At most NATIVE_RETAINED_WINDOW frames are beyond the
- * highest RETAINED_ACK. A record without payload there: its topic was removed. The retained stamp is
- * compared as a number: what has the higher one is later, in all clusters; see core/broker/keep.c.
+ * highest RETAINED_ACK. A record without payload there: its topic was removed. Retained stamps are
+ * compared as numbers: what has the higher one is later, in all clusters; see core/broker/keep.c.
  *
  * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
  * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.
@@ -59,11 +59,12 @@
 
 /* The highest version spoken here. */
 #define NATIVE_VERSION 1u
-/* Bytes of a MESSAGES, RETAINED_ASK or RETAINED frame, unless it holds one larger record alone. Beyond: ERR_PEER. */
+/* Bytes of a MESSAGES or RETAINED frame, unless it holds one larger record alone. Beyond: ERR_PEER.
+ */
 #define NATIVE_FRAME_BYTES (64u << 10)
-/* Operations in a ROUTES frame, or filters in a RETAINED_ASK, and bytes of all their filters, which a frame can say in much
- * fewer; a first one always may be. Who takes a frame must not be kept from other work for long.
- * Beyond: ERR_PEER. */
+/* Operations in a ROUTES frame, or filters in a RETAINED_ASK, and bytes of all filters of the
+ * former, which it can say in much fewer; a first one always may be. Who takes a frame must not be
+ * kept from other work for long. Beyond: ERR_PEER. */
 #define NATIVE_OPS_MAX 4000u
 #define NATIVE_FILTERS_BYTES (1u << 20)
 /* Bytes of a filter, a topic, a client id, a user name. Beyond: ERR_PEER. */

@@ -482,6 +482,7 @@ void retained_sync_fini(struct retained_sync *r)
     if (!r->host)
         return;
     timer_cancel(shard_timers(r->host->shard), &r->pause);
+    shard_retained_stop(r->host->shard, r->number);
     free_held(&r->given);
     free_filters(&r->given);
     *r = (struct retained_sync){0};

@@ -47,13 +47,16 @@ void stamps_init(struct cluster_state *c)
 static enum retain_way way_of(const struct cluster_config *config, uint32_t link, uint64_t stamp)
 {
     uint64_t origin = stamp & ((1u << ORIGIN_BITS) - 1);
+    enum retain_way way = RETAIN_COMPARED;
 
-    if (origin == origin_of(config->links[link].name))
-        return RETAIN_COMPARED;
-    for (uint32_t i = 0; i < config->link_count; i++)
-        if (origin == origin_of(config->links[i].name))
-            return RETAIN_OF_THIRD;
-    return RETAIN_COMPARED;
+    for (uint32_t i = 0; i < config->link_count; i++) {
+        if (origin != origin_of(config->links[i].name))
+            continue;
+        if (i == link)
+            return RETAIN_COMPARED;
+        way = RETAIN_OF_THIRD;
+    }
+    return way;
 }
 
 static uint64_t draw(struct shard *s)
@@ -88,12 +91,10 @@ void shard_retained_feed(struct shard *s)
 
 uint64_t shard_retained_changes(const struct shard *s, uint32_t link)
 {
-    uint64_t sum = 0;
+    const struct cluster_state *c = s->cluster;
+    uint64_t own = load_acquire(&c->retain_changes[link]); /* with the add in compare */
 
-    for (uint32_t i = 0; i < s->cluster->config.link_count; i++)
-        if (i != link)
-            sum += load_relaxed(&s->cluster->retain_changes[i]);
-    return sum;
+    return load_relaxed(&c->retain_changes_sum) - own;
 }
 
 uint64_t shard_retained_stamp(struct shard *s)
@@ -174,7 +175,7 @@ enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p)
     uint32_t owner;
     enum err err;
 
-    CHECK(s->is_link && link < s->cluster->config.link_count);
+    CHECK(s->is_link && link < LINKS_MAX);
     CHECK(p->retain && p->sequence && !p->message);
     if (!s->limits->retain_available)
         return OK;
@@ -221,8 +222,10 @@ static bool compare(struct shard *s, struct publish *p, const struct msg_retain 
     if (s->due.count >= DUE_MAX)
         return false;
     has_changed = retained_put(s, p);
-    if (has_changed)
-        (void)add_relaxed(&s->cluster->retain_changes[by->link], 1); /* looked at now and then */
+    if (has_changed) { /* the sum is never behind: at worst an answer begins anew for nothing */
+        (void)add_acq_rel(&s->cluster->retain_changes_sum, 1);
+        (void)add_acq_rel(&s->cluster->retain_changes[by->link], 1);
+    }
     if (by->way == RETAIN_OF_THIRD) {
         m = has_changed ? kept_of(s, p) : NULL;
         if (m)

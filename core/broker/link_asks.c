@@ -46,8 +46,9 @@ void link_asks_fini(struct shard *s)
     s->link_asks = NULL;
 }
 
-static void end(struct link_ask *a)
+static void end(struct shard *s, struct link_ask *a)
 {
+    s->link_asks_busy &= ~(1ull << (a - s->link_asks));
     free(a->filter);
     *a = (struct link_ask){.generation = a->generation};
 }
@@ -73,7 +74,7 @@ static bool post(struct shard *s, struct link_ask *a, enum msg_type type)
 static bool step(struct shard *s, struct link_ask *a)
 {
     if (a->state == LINK_ASK_START && a->is_stopped)
-        end(a);
+        end(s, a);
     else if (a->state == LINK_ASK_START && a->goes_on)
         return post(s, a, MSG_RETAIN_ASK);
     else if (a->state == LINK_ASK_PAUSED && a->is_stopped)
@@ -87,8 +88,8 @@ bool link_asks_run(struct shard *s)
 {
     bool waits = false;
 
-    for (uint32_t i = 0; s->link_asks && i < s->cluster->config.link_count; i++)
-        waits |= !step(s, &s->link_asks[i]);
+    for (uint64_t left = s->link_asks_busy; left; left &= left - 1)
+        waits |= !step(s, &s->link_asks[__builtin_ctzll(left)]);
     return waits;
 }
 
@@ -96,7 +97,7 @@ enum err shard_retained_ask(struct shard *s, uint32_t link, struct bytes filter)
 {
     struct link_ask *a = &s->link_asks[link];
 
-    CHECK(link < s->cluster->config.link_count && filter.n);
+    CHECK(link < LINKS_MAX && filter.n);
     if (a->state != LINK_ASK_NONE)
         return ERR_FULL;
     a->filter = malloc(filter.n);
@@ -108,6 +109,7 @@ enum err shard_retained_ask(struct shard *s, uint32_t link, struct bytes filter)
     a->last_owner = s->cluster->config.workers - 1;
     if (!topic_has_wildcard(filter))
         a->owner = a->last_owner = owner_of_topic(s->cluster, hash_of(s, filter));
+    s->link_asks_busy |= 1ull << link;
     a->generation++;
     a->state = LINK_ASK_START;
     a->goes_on = true;
@@ -161,7 +163,7 @@ void shard_on_link_retained_end(struct shard *s, const struct msg_retained_end *
     bool is_stopped = a->is_stopped, is_last = m->is_last && a->owner == a->last_owner;
 
     if (m->is_last && (is_last || is_stopped)) {
-        end(a);
+        end(s, a);
     } else if (m->is_last) {
         a->owner++;
         a->state = LINK_ASK_START;

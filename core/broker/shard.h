@@ -305,8 +305,8 @@ bool shard_link_routes_in_force(const struct shard *s, uint64_t asked);
 /* Answers a question of hooks.barrier. `is_late`: not all have it, and it is not waited for. */
 void shard_barrier_done(struct shard *s, struct barrier *b, bool is_late);
 /* Publishes a message that came over a link (p->from_link is set by it); with p->is_kept it is
- * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched: somebody
- * here wanted it. */
+ * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:
+ * somebody here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
 /* Answers a client's `$LINK/` request: a PUBLISH QoS 1 to `topic` with correlation data, only for
  * its subscribers here. ERR_FULL: not now. */

@@ -45,7 +45,8 @@ struct cluster_state {
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_clock; /* the latest stamp, without its origin */
     /* link workers that want to hear of every retained publish, a bit each; none goes again */
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_feeds;
-    _Atomic uint64_t retain_changes[LINKS_MAX]; /* what a link's cluster retained has changed */
+    /* what clusters of links retain and changed here: each, and together */
+    _Atomic uint64_t retain_changes[LINKS_MAX], retain_changes_sum;
     _Atomic bool is_shutting_down;
 };
 
@@ -171,6 +172,7 @@ struct shard {
     struct tombs *tombs;        /* retained topics removed, for links */
     struct table ask_table;     /* our own questions, by session and filter */
     struct link_ask *link_asks; /* those of links, by number; a link worker's */
+    uint64_t link_asks_busy;    /* a bit for each that is not over */
     /* work with a cursor */
     struct filter *filter_todo;
     struct share *share_todo;

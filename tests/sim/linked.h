@@ -13,8 +13,8 @@
  *            was, and kept until the next quiet
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
  *            ended, the routes were away for too long, or one of the two clusters began a new life
- *   synced   in some runs all clusters retain the same at each quiet; what brings that about may come
- *            to subscribers late, as a message, but not twice
+ *   synced   in some runs all clusters retain the same at each quiet; what brings that about may
+ *            come to subscribers late, as a message, but not twice
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
  *            sent and not acknowledged
  */
