@@ -7,8 +7,8 @@
  * is the native dialect: our routes are told by a route_stream, theirs come by a route_intake, and
  * messages go and come by a carrier.
  *
- * A link without a server dials nobody. A broker of ours calls it, and all goes over the connections
- * that this one has opened: our routes over that on which it has introduced itself (greeter), our
+ * A link without a server dials nobody. A broker of ours calls it, and all goes over the
+ * connections that this one has opened: our routes over that on which it has introduced itself (greeter), our
  * messages over that on which it has opened its own stream.
  *
  * A route that the other side announces becomes a destination of the route index here. A link is

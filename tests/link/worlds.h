@@ -38,8 +38,8 @@
         worlds_called = NULL;                                                                      \
     }                                                                                              \
     static void name##_spoken(void)
-/* A test of our own dialect, run also with a link that has no server on one of the sides: "alpha" or
- * "beta" is called only, and all goes over the connections that the other one opens. */
+/* A test of our own dialect, run also with a link that has no server on one of the sides: "alpha"
+ * or "beta" is called only, and all goes over the connections that the other one opens. */
 #define LINK_TEST_NATIVE(name)                                                                     \
     static void name##_spoken(void);                                                               \
     TEST(name##_natively)                                                                          \
