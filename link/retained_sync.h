@@ -17,8 +17,8 @@
  *
  * Threads  the link worker.
  * Memory   the filters of a question, and one slice of messages.
- * Bounds   RETAINED_FILTERS_MAX and RETAINED_FILTERS_BYTES_MAX of a question: beyond, we ask nothing,
- *          and who asks loses the connection. NATIVE_RETAINED_WINDOW frames are under way.
+ * Bounds   RETAINED_FILTERS_MAX and RETAINED_FILTERS_BYTES_MAX of a question: beyond, we do not
+ *          ask, and who asks loses the connection. NATIVE_RETAINED_WINDOW frames are under way.
  */
 #ifndef LINK_RETAINED_SYNC_H
 #define LINK_RETAINED_SYNC_H
