@@ -3,7 +3,9 @@
  * The kernel takes one when bytes have arrived, so an idle connection has none; whoever gets the
  * completion reads the bytes where they are and gives the buffer back before it returns. When none
  * is left a receive ends with -ENOBUFS and is armed again: by then all are back.
- * All of them together stay inside the second-level cache.
+ * They are used in turn, so what small packets touch of all of them stays inside the second-level
+ * cache; what no packet was large enough for is never touched. With 2 KiB each, a message of 4 KiB
+ * cost two or three receives and 1.4 times the processor time.
  *
  * Threads  create, destroy: main.  All else: the worker.
  */
@@ -13,7 +15,7 @@
 #include "net/uring.h"
 
 #define BUFRING_COUNT 256u
-#define BUFRING_BYTES 2048u
+#define BUFRING_BYTES 8192u
 
 struct bufring {
     struct uring *uring;
