@@ -55,9 +55,9 @@ void intake_gone(struct intake *in, const struct channel *channel);
 MUST_USE enum err intake_take(struct intake *in, struct announced_actor *actor,
                               const struct native_frame *f);
 
-/* Sends the acknowledgement that is due, if all that it names is in force, seen by every worker, and
- * the other side reads. `is_behind`: some of what was applied could not even be asked for in the
- * index. Once per turn. */
+/* Sends the acknowledgement that is due, if all that it names is in force, seen by every worker,
+ * and the other side reads. `is_behind`: some of what was applied could not even be asked for in
+ * the index. Once per turn. */
 void intake_run(struct intake *in, bool is_behind);
 
 #endif

@@ -8,8 +8,8 @@
  * messages go and come by a carrier.
  *
  * A link without a server dials nobody. A broker of ours calls it, and all goes over the
- * connections that this one has opened: our routes over that on which it has introduced itself (greeter), our
- * messages over that on which it has opened its own stream.
+ * connections that this one has opened: our routes over that on which it has introduced itself
+ * (greeter), our messages over that on which it has opened its own stream.
  *
  * A route that the other side announces becomes a destination of the route index here. A link is
  * up when its route connection is accepted and all its message connections stand.
