@@ -4,8 +4,9 @@
  * in its range and the relations between the values hold, so nobody checks them again. The
  * defaults and the help of every key stand in cfg/keys.c.
  *
- * Threads  made and freed at start (and at a reload) by the main thread; read by every worker,
- *          written by nobody in between.
+ * Threads  made and freed at start (and at a reload) by the main thread; that of the start is read
+ *          by every worker, written by nobody in between. Links read later reach workers as
+ *          copies (net/link_set.h).
  * Memory   every pointer in here belongs to the struct cfg and lives until cfg_free().
  */
 #ifndef CFG_CFG_H
@@ -263,7 +264,7 @@ enum cfg_suback {
 
 struct cfg_cluster {
     const char *name;      /* NULL: none, and then there are no links */
-    uint32_t link_workers; /* threads for links; they exist only where there is a link */
+    uint32_t link_workers; /* threads for links; they exist only with a name */
     enum cfg_suback suback;
 };
 

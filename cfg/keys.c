@@ -40,7 +40,9 @@ const struct section_info section_infos[SECTION_COUNT] = {
     [SECTION_LINK] =
         {"link", "cluster-eu-west",
          "A remote cluster whose messages we want, or who wants ours; one section for each, named "
-         "exactly as the remote cluster names itself. Both sides need a link to the other."},
+         "exactly as the remote cluster names itself. Both sides need a link to the other. SIGHUP "
+         "reads these sections anew: links are added, changed and removed without touching others; "
+         "of those removed, what waits goes, too."},
     [SECTION_LIMITS] =
         {"limits", NULL,
          "Bounds, and what happens at them. Whatever is refused or lost at a bound is counted "
@@ -192,8 +194,8 @@ const struct key keys[] = {
              "one."},
     {CLUSTER(link_workers), .name = "link_workers", .type = KEY_NUMBER, .min = 1,
      .max = LINK_WORKERS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "1",
-     .help = "Threads that serve links; each link lives on one. They exist only where the file "
-             "has a link."},
+     .help = "Threads that serve links; each link lives on one. They exist only where the "
+             "cluster has a name."},
     {CLUSTER(suback), .name = "suback", .type = KEY_CHOICE, .choices = suback_choices,
      .preset = "local",
      .help = "When a SUBSCRIBE is answered. local: when all of this broker knows the subscription. "
@@ -365,8 +367,10 @@ const struct key keys[] = {
 
     /* ---- [link NAME] ---- */
     {LINK(enable), .name = "enable", .type = KEY_BOOL, .preset = "true",
-     .help = "Whether the link is used. One that is not is checked, does not dial, and answers the "
-             "remote cluster that it is disabled."},
+     .help =
+         "Whether the link is used. One that is not is checked, does not dial, and answers the "
+         "remote cluster that it is disabled. What waits for it stays up to queue_age, and goes "
+         "on when it is enabled again."},
     {.section = SECTION_LINK,
      .name = "server",
      .aliases = {"servers"},

@@ -514,6 +514,12 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry)
     actor->expiry = expiry;
 }
 
+void announced_doubt_all(struct announced *a)
+{
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        actor->is_doubtful = true;
+}
+
 void announced_doubt(struct announced_actor *actor)
 {
     actor->is_doubtful = true;
@@ -672,6 +678,11 @@ static void report_nothing(void *arg, struct bytes filter, bool is_wanted)
     (void)arg;
     (void)filter;
     (void)is_wanted;
+}
+
+void announced_limit(struct announced *a, uint32_t routes_max)
+{
+    a->routes_max = routes_max;
 }
 
 void announced_destroy(struct announced *a)

@@ -86,6 +86,9 @@ enum announced_old {
     ANNOUNCED_OLD_STAY /* stay until announced again, withdrawn, or swept by announced_sweep */
 };
 
+/* From now on at most so many routes; what is there beyond stays. */
+void announced_limit(struct announced *a, uint32_t routes_max);
+
 /* actor_init. OK: *need_bootstrap says whether the peer must announce its routes (a new actor or a
  * new incarnation), and the actor expires at `expiry`. ERR_PEER: a lower incarnation than the one
  * we know, or an impossible name. ERR_FULL: too many actors, with those that are gone and not yet
@@ -106,6 +109,9 @@ void announced_beat(struct announced_actor *actor, uint64_t expiry);
 
 /* Operations of it were lost: it must announce all its routes when it introduces itself next. */
 void announced_doubt(struct announced_actor *actor);
+
+/* The same for all actors. */
+void announced_doubt_all(struct announced *a);
 
 /* Route operations; repeating one changes nothing. ERR_PEER: not a filter, or an impossible id.
  * ERR_FULL: `routes_max` reached, also without what earlier incarnations of the actor left.

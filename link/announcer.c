@@ -458,7 +458,8 @@ void announcer_start(struct announcer *a)
 {
     uint64_t wall = shard_wall_ms(host_of(a)->shard);
 
-    if (wall > a->incarnation)
-        a->incarnation = wall;
+    a->incarnation = wall > a->incarnation ? wall : a->incarnation + 1;
+    a->has_announced = false;
+    a->is_raised = false;
     dialer_start(&a->dialer);
 }

@@ -88,7 +88,8 @@ MUST_USE enum err announcer_init(struct announcer *a, struct link_host *host,
                                  const struct announcer_events *events);
 void announcer_fini(struct announcer *a);
 
-/* Begins; the incarnation is the wall clock's milliseconds. */
+/* Begins a life of ours, of which the other side has no routes: the incarnation is the wall clock's
+ * milliseconds, or one more than before. To go on in the same life is the dialer's to start. */
 void announcer_start(struct announcer *a);
 /* Sends what is pending, if it may: once per turn. */
 void announcer_run(struct announcer *a);

@@ -29,7 +29,7 @@ static void list_last(struct bindings *all, struct binding *b)
     all->last = b;
 }
 
-static void forget(struct bindings *all, struct binding *b)
+void bindings_forget(struct bindings *all, struct binding *b)
 {
     table_remove(&all->table, &b->node);
     unlist(all, b);
@@ -57,7 +57,7 @@ void bindings_remove(struct bindings *all, const struct client_name *c)
     struct binding *b = bindings_find(all, c);
 
     if (b)
-        forget(all, b);
+        bindings_forget(all, b);
 }
 
 struct binding *bindings_add(struct bindings *all, const struct client_name *c, struct peer *peer,
@@ -66,7 +66,7 @@ struct binding *bindings_add(struct bindings *all, const struct client_name *c, 
     struct binding *b;
 
     while (all->table.count >= BINDINGS_MAX)
-        forget(all, all->first);
+        bindings_forget(all, all->first);
     b = malloc(sizeof(*b) + init->actor.n);
     if (!b)
         return NULL;
@@ -90,6 +90,6 @@ void bindings_init(struct bindings *all, const struct hash_key *key)
 void bindings_fini(struct bindings *all)
 {
     while (all->first)
-        forget(all, all->first);
+        bindings_forget(all, all->first);
     table_fini(&all->table);
 }

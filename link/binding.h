@@ -40,6 +40,9 @@ bool client_name_eq(const struct client_name *a, const struct client_name *b);
 void bindings_init(struct bindings *all, const struct hash_key *key);
 void bindings_fini(struct bindings *all);
 
+/* Forgets one. */
+void bindings_forget(struct bindings *all, struct binding *b);
+
 /* The binding of a client, which has just spoken; or NULL. */
 struct binding *bindings_find(struct bindings *all, const struct client_name *client);
 /* A client is gone. */

@@ -294,6 +294,15 @@ void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_li
     instream_init(&c->in, (struct native_window){link->window_bytes, CARRIER_WINDOW_MESSAGES});
 }
 
+void carrier_use(struct carrier *c, const struct cfg_link *link)
+{
+    c->link = link;
+    c->out.config.bytes_max = link->queue_bytes;
+    c->out.config.age_max_ms = link->queue_age * 1000ull;
+    c->out.config.full = full_of(link);
+    instream_grant(&c->in, (struct native_window){link->window_bytes, CARRIER_WINDOW_MESSAGES});
+}
+
 void carrier_fini(struct carrier *c)
 {
     if (!c->host)

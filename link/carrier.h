@@ -46,6 +46,9 @@ void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_li
 /* Lets go of what waits. One that was never prepared is fine. */
 void carrier_fini(struct carrier *c);
 
+/* From now on the link is this one. */
+void carrier_use(struct carrier *c, const struct cfg_link *link);
+
 /* A message for them; takes a reference. What happens at queue_bytes is the link's on_full to say.
  */
 void carrier_push(struct carrier *c, struct message *m);

@@ -505,20 +505,43 @@ enum err dialer_publish(struct dialer *d, const struct publish_out *p)
 
 /* ---- life ---- */
 
+/* Gives it the client id of a link. ERR_MEMORY. */
+static enum err name_client(struct dialer *d, const struct cfg_link *link)
+{
+    struct bytes prefix = bytes_str(link->clientid);
+    struct bytes suffix = bytes_of(d->host->suffix, sizeof(d->host->suffix));
+    uint32_t room = prefix.n + suffix.n + 32;
+    uint8_t *id = malloc(room);
+
+    if (!id)
+        return ERR_MEMORY;
+    if (emqx_client_id_put(prefix, suffix, d->number, id, room, &d->client_id_n) != OK)
+        CHECK(false); /* the room is enough */
+    free(d->client_id);
+    d->client_id = id;
+    return OK;
+}
+
 enum err dialer_init(struct dialer *d, struct link_host *host, const struct cfg_link *link,
                      uint32_t number, const struct dialer_events *events)
 {
-    struct bytes prefix = bytes_str(link->clientid);
-    struct bytes suffix = bytes_of(host->suffix, sizeof(host->suffix));
-    uint32_t room = prefix.n + suffix.n + 32;
-
-    *d = (struct dialer){.host = host, .link = link, .events = events, .packet_max = UINT32_MAX};
+    *d = (struct dialer){
+        .host = host, .link = link, .events = events, .number = number, .packet_max = UINT32_MAX};
     outq_init(&d->stream.outq);
-    d->client_id = malloc(room);
-    if (!d->client_id)
-        return ERR_MEMORY;
-    if (emqx_client_id_put(prefix, suffix, number, d->client_id, room, &d->client_id_n) != OK)
-        CHECK(false); /* the room is enough */
+    return name_client(d, link);
+}
+
+enum err dialer_use(struct dialer *d, const struct cfg_link *link)
+{
+    if (d->state == DIALER_OFF) {
+        if (name_client(d, link) != OK)
+            return ERR_MEMORY;
+        d->server = 0;
+        d->failures = 0;
+        d->pause_ms = 0;
+    }
+    CHECK(d->server < link->server_count || link->server_count == 0);
+    d->link = link;
     return OK;
 }
 

@@ -63,6 +63,7 @@ struct dialer {
     struct pulse pulse;  /* of this connection, or the last one */
     uint8_t *client_id;  /* owned */
     uint32_t client_id_n;
+    uint32_t number;     /* of the connection */
     uint32_t pause_ms;   /* the last one; 0: none since all was well */
     uint64_t up_ms;      /* since when UP */
     uint32_t server;     /* which one is tried */
@@ -79,6 +80,9 @@ struct dialer {
 /* Prepares connection `number` (0: routes, else messages) of a link. ERR_MEMORY. */
 MUST_USE enum err dialer_init(struct dialer *d, struct link_host *host, const struct cfg_link *link,
                               uint32_t number, const struct dialer_events *events);
+/* From now on the link is this one. While OFF all of it counts, else only what says nothing of
+ * where and as whom we connect. ERR_MEMORY: nothing has changed. */
+MUST_USE enum err dialer_use(struct dialer *d, const struct cfg_link *link);
 /* Frees what it has. The net must not have the stream any more. */
 void dialer_fini(struct dialer *d);
 

@@ -1,6 +1,8 @@
 /* link/forwarder.c -- from the window to the connection, and acknowledgements back. */
 #include "link/forwarder.h"
 
+#include "link/emqx_message.h"
+
 static struct forwarder *forwarder_of(struct dialer *d)
 {
     return (struct forwarder *)(void *)d;
@@ -164,17 +166,75 @@ static const struct dialer_events dialer_events = {.up = on_up,
                                                    .drained = on_drained,
                                                    .down = on_down};
 
+/* ---- a changed link ---- */
+
+/* By the publisher's name, which stands in the record. */
+static uint64_t publisher_hash(const struct link_host *host, const struct message *record)
+{
+    struct emqx_message m;
+
+    if (emqx_message_decode(message_payload(record), &m) != OK)
+        return 0;
+    return hash_bytes(&host->key, m.from);
+}
+
+static void move_all(struct forwarder *from, struct forwarder *to, uint32_t to_count)
+{
+    struct message *m;
+
+    while ((m = window_pop(&from->window))) {
+        struct window *w = &to[publisher_hash(from->dialer.host, m) % to_count].window;
+        enum window_full full = w->full;
+
+        w->full = WINDOW_BLOCK; /* nothing is lost by moving */
+        window_push(w, m);
+        w->full = full;
+        message_release(m);
+    }
+}
+
+void forwarders_move(struct forwarder *from, uint32_t from_count, struct forwarder *to,
+                     uint32_t to_count)
+{
+    for (uint32_t i = 0; i < from_count; i++)
+        move_all(&from[i], to, to_count);
+    for (uint32_t i = 0; i < to_count; i++) {
+        struct forwarder *f = &to[i];
+
+        arm_aging(f, window_age(&f->window, shard_now_ms(f->dialer.host->shard)));
+    }
+}
+
 /* ---- life ---- */
 
-enum err forwarder_init(struct forwarder *f, struct link_host *host, const struct cfg_link *link,
-                        uint32_t number, uint64_t bytes_max, const struct forwarder_events *events)
+static enum window_full full_of(const struct cfg_link *link)
 {
     static const enum window_full full[] = {[ON_FULL_DROP_OLDEST] = WINDOW_DROP_OLDEST,
                                             [ON_FULL_DROP_NEWEST] = WINDOW_DROP_NEWEST,
                                             [ON_FULL_BLOCK] = WINDOW_BLOCK};
 
+    return full[link->on_full];
+}
+
+enum err forwarder_use(struct forwarder *f, const struct cfg_link *link, uint64_t bytes_max)
+{
+    struct window *w = &f->window;
+
+    if (dialer_use(&f->dialer, link) != OK)
+        return ERR_MEMORY;
+    w->bytes_max = bytes_max;
+    w->age_max = link->queue_age * 1000ull;
+    w->full = full_of(link);
+    timer_cancel(shard_timers(f->dialer.host->shard), &f->aging);
+    arm_aging(f, window_age(w, shard_now_ms(f->dialer.host->shard)));
+    return OK;
+}
+
+enum err forwarder_init(struct forwarder *f, struct link_host *host, const struct cfg_link *link,
+                        uint32_t number, uint64_t bytes_max, const struct forwarder_events *events)
+{
     *f = (struct forwarder){.events = events};
-    window_init(&f->window, bytes_max, link->queue_age * 1000ull, full[link->on_full]);
+    window_init(&f->window, bytes_max, link->queue_age * 1000ull, full_of(link));
     return dialer_init(&f->dialer, host, link, number, &dialer_events);
 }
 

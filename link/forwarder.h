@@ -46,6 +46,14 @@ MUST_USE enum err forwarder_init(struct forwarder *f, struct link_host *host,
                                  const struct forwarder_events *events);
 void forwarder_fini(struct forwarder *f);
 
+/* From now on the link is this one: as dialer_use, and what waits is bounded by `bytes_max`. */
+MUST_USE enum err forwarder_use(struct forwarder *f, const struct cfg_link *link,
+                                uint64_t bytes_max);
+/* Takes what waits in others that are OFF and will not be used again: `to` has `to_count`, where
+ * each message goes by the hash of its publisher, as when it was pushed. */
+void forwarders_move(struct forwarder *from, uint32_t from_count, struct forwarder *to,
+                     uint32_t to_count);
+
 /* Takes a record: a message whose topic and payload are those of the PUBLISH, with qos 0 or 1, and
  * whose stamp_ms is the present moment (shard_now_ms). */
 void forwarder_push(struct forwarder *f, struct message *record);

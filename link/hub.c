@@ -19,8 +19,9 @@ struct local {
 
 struct hub {
     struct link_host host;
-    struct peer *peers[LINKS_MAX]; /* by number of the link; NULL: disabled, or lives elsewhere */
-    uint32_t peer_count;           /* of links in the configuration */
+    struct peer *peers[LINKS_MAX]; /* by number of the link; NULL: none, or it lives elsewhere */
+    uint32_t number;               /* of this link worker */
+    bool is_started;
     struct receiver *receiver;
     struct table locals;
     struct barriers barriers;
@@ -81,8 +82,8 @@ static void on_interest(void *link, struct bytes group, struct bytes filter, boo
         STAT_INC(shard_count(h->host.shard), dropped_memory);
         return;
     }
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if (h->peers[i] && h->peers[i]->link->enable)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (h->peers[i] && h->peers[i]->is_on)
             peer_interest(h->peers[i], group, filter, is_added);
     if (!is_added) {
         table_remove(&h->locals, &l->node);
@@ -95,7 +96,7 @@ static bool is_told(void *hub, struct bytes group, struct bytes filter)
 {
     const struct hub *h = hub;
 
-    for (uint32_t i = 0; i < h->peer_count; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i] && !peer_is_told(h->peers[i], group, filter))
             return false;
     return true;
@@ -213,8 +214,8 @@ static void look_whether_full(struct hub *h)
     uint64_t now = shard_now_ms(h->host.shard);
     struct peer *p = NULL;
 
-    for (uint32_t i = 0; i < h->peer_count && !p; i++)
-        if (h->peers[i] && h->peers[i]->link->enable && peer_blocks(h->peers[i]))
+    for (uint32_t i = 0; i < LINKS_MAX && !p; i++)
+        if (h->peers[i] && h->peers[i]->is_on && peer_blocks(h->peers[i]))
             p = h->peers[i];
     if (h->is_full == (p != NULL))
         return;
@@ -240,13 +241,14 @@ static struct message *keep(struct hub *h, const struct publish *p)
     return publish_message(&own, shard_waiting(h->host.shard));
 }
 
-/* Those of `links` whose clusters are brokers of ours, or are not. */
+/* Those of `links` whose clusters are brokers of ours, or are not; none that is removed. */
 static uint64_t speakers(const struct hub *h, uint64_t links, bool is_native)
 {
     uint64_t found = 0;
 
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if ((links >> i & 1) && h->peers[i] && h->peers[i]->speaks_native == is_native)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if ((links >> i & 1) && h->peers[i] && !h->peers[i]->is_ending &&
+            h->peers[i]->speaks_native == is_native)
             found |= 1ull << i;
     return found;
 }
@@ -277,7 +279,7 @@ static uint64_t retainers(const struct hub *h, const struct publish *p)
 {
     uint64_t found = 0;
 
-    for (uint32_t i = 0; p->retain && i < h->peer_count; i++)
+    for (uint32_t i = 0; p->retain && i < LINKS_MAX; i++)
         if (h->peers[i] && peer_wants_retained(h->peers[i], p))
             found |= 1ull << i;
     return found;
@@ -330,7 +332,7 @@ static void on_gone(void *link, struct client_name who)
     struct channel channel = channel_of_client(&h->host, who);
 
     receiver_gone(h->receiver, who);
-    for (uint32_t i = 0; i < h->peer_count; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i])
             peer_channel_gone(h->peers[i], &channel);
 }
@@ -351,8 +353,9 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
 
 struct peer *hub_peer(struct hub *h, struct bytes name)
 {
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if (h->peers[i] && bytes_eq(bytes_str(h->peers[i]->link->name), name))
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (h->peers[i] && !h->peers[i]->is_ending &&
+            bytes_eq(bytes_str(h->peers[i]->link->name), name))
             return h->peers[i];
     return NULL;
 }
@@ -376,29 +379,92 @@ static void on_tell(struct timer *t, void *owner, uint64_t now_ms)
     struct hub *h = (struct hub *)(void *)((char *)t - offsetof(struct hub, teller));
 
     (void)owner;
-    for (uint32_t i = 0; i < h->peer_count; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i])
             status_say(h->peers[i], &h->said[i]);
     timer_arm(shard_timers(h->host.shard), t, now_ms + h->host.limits->sys_interval * 1000ull,
               on_tell);
 }
 
+/* Whether a link lives on this worker. */
+static bool is_mine(const struct hub *h, const struct cfg_link *link)
+{
+    return shard_link_home(h->host.shard, bytes_str(link->name)) == h->number;
+}
+
+/* Each life of a link has a boot of its own, or the other side took the messages of one that was
+ * removed and comes again for those it had. */
+static enum err add_peer(struct hub *h, const struct cfg_link *link, uint32_t number)
+{
+    h->host.boot++;
+    h->peers[number] = peer_create(&h->host, link, number);
+    if (!h->peers[number])
+        return ERR_MEMORY;
+    if (h->is_started)
+        peer_start(h->peers[number]);
+    return OK;
+}
+
+/* Makes the link of a number what it is to be. */
+static enum err apply(struct hub *h, const struct cfg_link *link, uint32_t number)
+{
+    struct peer *p = h->peers[number];
+
+    if (p && !p->is_ending && (!link || strcmp(link->name, p->link->name) != 0))
+        peer_remove(p);
+    if (!link)
+        return OK;
+    if (!p)
+        return add_peer(h, link, number);
+    return p->is_ending ? ERR_FULL : peer_change(p, link);
+}
+
+enum err hub_apply(struct hub *h, const struct cfg_link *const links[LINKS_MAX])
+{
+    enum err answer = OK;
+
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        enum err err = apply(h, links[i] && is_mine(h, links[i]) ? links[i] : NULL, i);
+
+        answer = err == OK ? answer : err;
+    }
+    return answer;
+}
+
 void hub_start(struct hub *h)
 {
+    h->is_started = true;
     if (h->host.limits->sys_interval)
         timer_arm(shard_timers(h->host.shard), &h->teller, shard_now_ms(h->host.shard), on_tell);
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if (h->peers[i] && h->peers[i]->link->enable)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (h->peers[i])
             peer_start(h->peers[i]);
+}
+
+/* What goes on with links that were changed. */
+static void tend(struct hub *h, uint32_t number)
+{
+    struct peer *p = h->peers[number];
+
+    if (p->must_kick)
+        p->must_kick = !receiver_forget(h->receiver, p);
+    if (!peer_is_gone(p))
+        return;
+    peer_say_state(p, "");
+    shard_link_hold(h->host.shard, number, false); /* another may have the number next */
+    peer_destroy(p);
+    h->peers[number] = NULL;
 }
 
 bool hub_turn(struct hub *h)
 {
     bool more = false;
 
-    for (uint32_t i = 0; i < h->peer_count; i++)
-        if (h->peers[i])
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (h->peers[i]) {
             more |= peer_run(h->peers[i]);
+            tend(h, i);
+        }
     more |= receiver_turn(h->receiver);
     barriers_run(&h->barriers);
     look_whether_full(h);
@@ -407,7 +473,7 @@ bool hub_turn(struct hub *h)
 
 void hub_stop(struct hub *h)
 {
-    for (uint32_t i = 0; i < h->peer_count; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i])
             peer_stop(h->peers[i]);
 }
@@ -434,14 +500,9 @@ static bool make_parts(struct hub *h, const struct hub_config *config)
     h->said = calloc(LINKS_MAX, sizeof(*h->said));
     if (!h->host.scratch || !h->host.filter || !h->receiver || !h->said)
         return false;
-    h->peer_count = cfg->link_count;
-    for (uint32_t i = 0; i < cfg->link_count; i++) {
-        if (shard_link_home(config->shard, bytes_str(cfg->links[i].name)) != config->number)
-            continue;
-        h->peers[i] = peer_create(&h->host, &cfg->links[i], i);
-        if (!h->peers[i])
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        if (is_mine(h, &cfg->links[i]) && add_peer(h, &cfg->links[i], i) != OK)
             return false;
-    }
     return true;
 }
 
@@ -463,6 +524,7 @@ struct hub *hub_create(const struct hub_config *config)
                                  .log = config->log,
                                  .hub = h,
                                  .each_local = each_local};
+    h->number = config->number;
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
@@ -492,7 +554,7 @@ void hub_destroy(struct hub *h)
     if (!h)
         return;
     receiver_destroy(h->receiver); /* what waits there is counted by the peers */
-    for (uint32_t i = 0; i < h->peer_count; i++)
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);
     barriers_fini(&h->barriers);
     free_locals(h);

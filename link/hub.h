@@ -15,9 +15,10 @@ struct hub; /* opaque */
 
 /* What a hub is made of. The functions are those of struct link_host. */
 struct hub_config {
-    const struct cfg *cfg; /* outlives the hub */
-    struct shard *shard;   /* of a link worker */
-    uint32_t number;       /* of this link worker: 0.. */
+    const struct cfg
+        *cfg;            /* outlives the hub, but for its links; the number of each is its place */
+    struct shard *shard; /* of a link worker */
+    uint32_t number;     /* of this link worker: 0.. */
     struct hash_key key;
     void *net;
     enum err (*dial)(void *net, struct stream *stream, const struct link_target *to);
@@ -36,6 +37,10 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks);
 /* Dials the enabled links: before the first turn. hub_stop says good-bye and dials no more. */
 void hub_start(struct hub *h);
 void hub_stop(struct hub *h);
+/* Makes the links what they are from now on, by number; NULL: there is none. Links that are as
+ * before are not touched; copies are kept. ERR_FULL: a number is still that of a link that goes; it
+ * and ERR_MEMORY: not all could be done, and the same is to be called again in a later turn. */
+MUST_USE enum err hub_apply(struct hub *h, const struct cfg_link *const links[LINKS_MAX]);
 /* Once per turn, after mail and timers. True: there is work for another turn at once. */
 bool hub_turn(struct hub *h);
 

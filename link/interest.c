@@ -49,6 +49,7 @@ struct interest {
     struct links *cursor; /* of the walk, in `all`; NULL: no walk */
     uint32_t epoch;
     uint32_t routes_max, wanted, pending_count, out_count, aside_count;
+    uint32_t leaving; /* between import and imported: routes that may go, beyond routes_max */
     struct imports imports;
     uint8_t *id; /* $s/GROUP/FILTER */
     uint32_t id_bytes;
@@ -92,7 +93,7 @@ static enum err route_make(struct interest *in, struct bytes filter, struct byte
 {
     struct route *r;
 
-    if (in->table.count >= in->routes_max)
+    if (in->table.count >= (uint64_t)in->routes_max + in->leaving)
         return ERR_FULL;
     r = malloc(sizeof(*r) + filter.n + id.n);
     if (!r)
@@ -247,6 +248,41 @@ bool interest_is_told(struct interest *in, struct bytes group, struct bytes filt
             return false;
     }
     return true;
+}
+
+/* -------------------------------------------------------------------------- other topics --- */
+
+enum err interest_import(struct interest *in, const struct bytes *topics, uint32_t topic_count,
+                         uint32_t routes_max)
+{
+    struct imports fresh = {0};
+
+    if (imports_init(&fresh, topics, topic_count) != OK) {
+        imports_fini(&fresh);
+        return ERR_MEMORY;
+    }
+    imports_fini(&in->imports);
+    in->imports = fresh;
+    in->routes_max = routes_max;
+    in->leaving = in->table.count;
+    in->wanted = 0;
+    for (struct links *l = in->all.next; l != &in->all; l = l->next)
+        ROUTE_OF_ALL(l)->wanted = 0;
+    return OK;
+}
+
+void interest_imported(struct interest *in)
+{
+    in->leaving = 0;
+    for (struct links *l = in->all.next, *next; l != &in->all; l = next) {
+        struct route *r = ROUTE_OF_ALL(l);
+
+        next = l->next;
+        if (r->wanted)
+            continue;
+        r->is_aside = false;
+        route_settle(in, r);
+    }
 }
 
 /* ------------------------------------------------------------------------------- batches --- */

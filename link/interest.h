@@ -40,6 +40,14 @@ void interest_remove(struct interest *in, struct bytes group, struct bytes filte
  * batch. */
 bool interest_is_told(struct interest *in, struct bytes group, struct bytes filter);
 
+/* The link imports other topics, or may have more or fewer routes: of what was added before nothing
+ * is wanted any more, and all that is subscribed to is to be added anew; interest_imported says
+ * that it has been. What is wanted as before is not touched, the peer is told of the rest, of what
+ * is new first. ERR_MEMORY: nothing was changed. */
+MUST_USE enum err interest_import(struct interest *in, const struct bytes *topics,
+                                  uint32_t topic_count, uint32_t routes_max);
+void interest_imported(struct interest *in);
+
 /* The peer has none of our routes. Ends a batch that is out as never sent. O(its operations). */
 void interest_forget(struct interest *in);
 

@@ -1,7 +1,6 @@
 /* link/link_worker.c -- a hub on a real worker: the only file of link/ that knows the net. */
 #include "link/link_worker.h"
 
-#include "core/base/check.h"
 #include "link/hub.h"
 #include "net/conn.h"
 #include "net/progress.h"
@@ -18,8 +17,9 @@ static enum err dial(void *net, struct stream *stream, const struct link_target 
     enum err err;
 
     if (tls->is_on) {
-        target.tls = worker_link_tls(w, (uint32_t)(to->link - worker_cfg(w)->links));
-        CHECK(target.tls); /* never in the clear */
+        target.tls = worker_link_tls(w, to->link->name);
+        if (!target.tls)
+            return ERR_NONE; /* never in the clear */
         target.server_name = tls->server_name ? tls->server_name : to->server->host;
     }
     err = conn_dial(w, stream, &target);
@@ -64,6 +64,11 @@ static void start(void *link)
     hub_start(link);
 }
 
+static bool apply(void *link, struct cfg_link *const links[LINKS_MAX])
+{
+    return hub_apply(link, (const struct cfg_link *const *)links) == OK;
+}
+
 static bool turn(void *link)
 {
     return hub_turn(link);
@@ -80,4 +85,4 @@ static void destroy(void *link)
 }
 
 const struct net_link_ops link_worker_ops = {
-    .setup = setup, .start = start, .turn = turn, .stop = stop, .destroy = destroy};
+    .setup = setup, .start = start, .apply = apply, .turn = turn, .stop = stop, .destroy = destroy};

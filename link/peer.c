@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cfg/change.h"
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/exported.h"
@@ -33,7 +34,7 @@ bool peer_is_called(const struct peer *p)
     return p->link->server_count == 0;
 }
 
-static void say_state(struct peer *p, const char *text)
+void peer_say_state(struct peer *p, const char *text)
 {
     char topic[CFG_NAME_BYTES_MAX + 32];
 
@@ -69,7 +70,7 @@ static void look_whether_up(struct peer *p)
     snprintf(detail, sizeof(detail), "we want %u routes, they want %u filters%s", wanted,
              announced_filter_count(p->announced), p->tells_native ? ", native" : "");
     host_log(p->host, 5, "link up", p->link->name, peer[0] ? peer : NULL, NULL, detail);
-    say_state(p, "1");
+    peer_say_state(p, "1");
 }
 
 /* The first loss of a link, and every new reason after it, is news; the same again is not. */
@@ -93,7 +94,7 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
     if (!was_up)
         return;
     p->since_s = shard_wall_ms(p->host->shard) / 1000;
-    say_state(p, "0");
+    peer_say_state(p, "0");
 }
 
 /* A connection that the other side had opened, and that we need, is gone. */
@@ -105,7 +106,7 @@ static void look_whether_left(struct peer *p)
     p->since_s = shard_wall_ms(p->host->shard) / 1000;
     snprintf(p->error, sizeof(p->error), "a connection that the other side had opened is gone");
     host_log(p->host, 4, "link down", p->link->name, NULL, p->error, "we wait to be called");
-    say_state(p, "0");
+    peer_say_state(p, "0");
 }
 
 /* ---- our routes ---- */
@@ -141,6 +142,11 @@ static void tell_local(void *arg, struct bytes group, struct bytes filter)
     peer_interest(arg, group, filter, true);
 }
 
+void peer_tell_all(struct peer *p)
+{
+    p->host->each_local(p->host->hub, tell_local, p);
+}
+
 /* Keeps what we want in the form in which the other side is told it. false: no memory. */
 static bool tell_native(struct peer *p, bool is_native)
 {
@@ -160,7 +166,7 @@ static bool tell_native(struct peer *p, bool is_native)
     interest_destroy(p->interest);
     p->interest = p->announcer.interest = interest;
     p->tells_native = is_native;
-    p->host->each_local(p->host->hub, tell_local, p);
+    peer_tell_all(p);
     return true;
 }
 
@@ -727,6 +733,7 @@ bool peer_run(struct peer *p)
 {
     bool more;
 
+    peer_change_run(p);
     announcer_run(&p->announcer);
     greeter_run(&p->greeter);
     if (p->tells_native)
@@ -741,30 +748,44 @@ bool peer_run(struct peer *p)
 
 /* ---- life ---- */
 
-static bool make_forwarders(struct peer *p)
+uint32_t peer_forwarder_count(const struct cfg_link *link)
 {
-    uint32_t count = p->link->connections ? p->link->connections : FORWARDER_CONNECTIONS_AUTO;
-
-    p->forwarders = calloc(count, sizeof(*p->forwarders));
-    if (!p->forwarders)
-        return false;
-    for (; p->forwarder_count < count; p->forwarder_count++) {
-        struct forwarder *f = &p->forwarders[p->forwarder_count];
-
-        if (forwarder_init(f, p->host, p->link, p->forwarder_count + 1,
-                           p->link->queue_bytes / count, &forwarder_events) != OK)
-            return false;
-        f->peer = p;
-    }
-    return true;
+    return link->connections ? link->connections : FORWARDER_CONNECTIONS_AUTO;
 }
 
-struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number)
+void peer_free_forwarders(struct forwarder *v, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        forwarder_fini(&v[i]);
+    free(v);
+}
+
+struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link)
+{
+    uint32_t count = peer_forwarder_count(link);
+    struct forwarder *v = calloc(count, sizeof(*v));
+
+    for (uint32_t i = 0; v && i < count; i++) {
+        if (forwarder_init(&v[i], p->host, link, i + 1, link->queue_bytes / count,
+                           &forwarder_events) != OK) {
+            peer_free_forwarders(v, i + 1);
+            return NULL;
+        }
+        v[i].peer = p;
+    }
+    return v;
+}
+
+struct peer *peer_create(struct link_host *host, const struct cfg_link *from, uint32_t number)
 {
     struct peer *p = calloc(1, sizeof(*p));
+    struct cfg_link *link = cfg_link_copy(from);
 
-    if (!p)
+    if (!p || !link) {
+        free(p);
+        cfg_link_free(link);
         return NULL;
+    }
     CHECK(number < LINKS_MAX);
     p->host = host;
     p->link = link;
@@ -777,7 +798,9 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *link, ui
     p->interest = interest_create(link->topics, link->topic_count, link->max_routes, &host->key);
     p->announced = announced_create(PEER_ACTORS_MAX, link->max_routes, host->limits->topic_levels,
                                     &host->key, &announced_ops, p);
-    if (!p->interest || !p->announced || !make_forwarders(p) ||
+    p->forwarders = peer_make_forwarders(p, link);
+    p->forwarder_count = p->forwarders ? peer_forwarder_count(link) : 0;
+    if (!p->interest || !p->announced || !p->forwarders ||
         announcer_init(&p->announcer, host, link, &announcer_events) != OK) {
         peer_destroy(p);
         return NULL;
@@ -805,30 +828,13 @@ void peer_destroy(struct peer *p)
     hold_fini(&p->hold);
     timer_cancel(shard_timers(p->host->shard), &p->settle);
     announcer_fini(&p->announcer);
-    for (uint32_t i = 0; i < p->forwarder_count; i++)
-        forwarder_fini(&p->forwarders[i]);
-    free(p->forwarders);
+    peer_free_forwarders(p->forwarders, p->forwarder_count);
     retained_sync_fini(&p->retained);
     carrier_fini(&p->carrier);
     route_stream_fini(&p->routes);
     interest_destroy(p->interest);
     announced_destroy(p->announced);
+    cfg_link_free(p->link);
+    cfg_link_free(p->next);
     free(p);
-}
-
-void peer_start(struct peer *p)
-{
-    say_state(p, "0");
-    if (peer_is_called(p))
-        return;
-    announcer_start(&p->announcer);
-    for (uint32_t i = 0; i < p->forwarder_count; i++)
-        dialer_start(&p->forwarders[i].dialer);
-}
-
-void peer_stop(struct peer *p)
-{
-    for (uint32_t i = 0; i < p->forwarder_count; i++)
-        dialer_stop(&p->forwarders[i].dialer);
-    dialer_stop(&p->announcer.dialer);
 }

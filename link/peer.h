@@ -65,8 +65,9 @@ struct peer_refusals {
 
 struct peer {
     struct link_host *host;
-    const struct cfg_link *link;
-    uint32_t number; /* of the link: its bit among destinations */
+    struct cfg_link *link; /* a copy, as `next` is */
+    struct cfg_link *next; /* what it becomes when its connections have ended; or NULL */
+    uint32_t number;       /* of the link: its bit among destinations */
     struct announcer announcer;
     struct greeter greeter;      /* instead of it, where the link has no server */
     struct interest *interest;   /* what we want from them, as EMQX is told it */
@@ -89,6 +90,12 @@ struct peer {
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */
     bool no_sync_said;   /* that it cannot do retained = sync */
+    bool is_on;          /* enabled: we dial, what we want is told, and what they send is taken */
+    bool is_begun;       /* peer_start was called */
+    bool is_dialing;     /* its dialers run; else they end or have ended */
+    bool is_ending;      /* removed: it goes when nothing of it is left */
+    bool is_stopping;    /* for good */
+    bool must_kick;      /* who is introduced on connections of theirs is to be disconnected */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     char last_why[192];     /* the last failure that was said */
     /* for link/status.h */
@@ -97,19 +104,40 @@ struct peer {
     char error[192];             /* why a connection has ended or was not made, last */
 };
 
-/* A peer for a link of the configuration, which outlives it. NULL: no memory. */
+/* A peer for a link, of which it keeps a copy. NULL: no memory. */
 struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number);
 void peer_destroy(struct peer *p); /* NULL is fine */
 
 /* Whether the link has no server: the other side dials us, and we never it. */
 bool peer_is_called(const struct peer *p);
 
-/* Dials, or waits to be called; only once, and only if the link is enabled. */
+/* Dials, or waits to be called, if the link is enabled, and is told of all that is subscribed to;
+ * only once. */
 void peer_start(struct peer *p);
 /* Once per turn: sends pending routes, tries again what found no room. True: something is left. */
 bool peer_run(struct peer *p);
 /* Says good-bye and dials no more. */
 void peer_stop(struct peer *p);
+
+/* The link has changed. What waits stays, but for what an `export` no longer allows. Connections
+ * end, and others begin, only where a key says that they must: see link/peer_change.c. A link that
+ * is disabled takes nothing any more, and its routes go. ERR_MEMORY: nothing has changed. */
+MUST_USE enum err peer_change(struct peer *p, const struct cfg_link *link);
+/* The link is no more. When peer_is_gone, it can be destroyed. */
+void peer_remove(struct peer *p);
+bool peer_is_gone(const struct peer *p);
+/* Once per turn, by peer_run: goes on where connections had to end first. */
+void peer_change_run(struct peer *p);
+
+/* For link/peer_change.c: connections for messages, as a link wants them, for a peer; the number of
+ * them that `link` wants. NULL: no memory. */
+struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link);
+uint32_t peer_forwarder_count(const struct cfg_link *link);
+void peer_free_forwarders(struct forwarder *v, uint32_t count);
+/* Tells what we want of all that is subscribed to. */
+void peer_tell_all(struct peer *p);
+/* Says "0", "1" or, without a text, nothing any more, under connection/NAME/state. */
+void peer_say_state(struct peer *p, const char *text);
 
 /* A local subscription has appeared or gone. */
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);

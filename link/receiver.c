@@ -267,7 +267,7 @@ static bool on_init(struct receiver *r, const struct link_packet *packet, struct
         return kick(r, packet, "an introduction without a proper response topic and correlation");
     if (c->actor.n > ANNOUNCED_ACTOR_BYTES_MAX)
         return kick(r, packet, "the name of its actor is too long");
-    h = handshake_decide(peer != NULL, peer && peer->link->enable, c->target, r->host->cluster);
+    h = handshake_decide(peer != NULL, peer && peer->is_on, c->target, r->host->cluster);
     if (h != HANDSHAKE_OK)
         return refuse(r, packet, cluster, c, handshake_reason(h));
     if (c->incarnation > shard_wall_ms(r->host->shard) + RECEIVER_AHEAD_MS)
@@ -291,7 +291,7 @@ static bool on_actor(struct receiver *r, const struct link_packet *packet, struc
     if (b->peer != peer || !bytes_eq(c->actor, bytes_of(b->actor, b->actor_n)))
         return kick(r, packet, "another actor or cluster than was introduced");
     CHECK(peer); /* who was introduced has a link */
-    if (!peer->link->enable)
+    if (!peer->is_on)
         return kick(r, packet, "its link is disabled now");
     actor = announced_find(peer->announced, c->actor, b->incarnation);
     if (!actor)
@@ -425,6 +425,20 @@ static bool on_native(struct receiver *r, const struct link_packet *packet)
     return !fault || kick(r, packet, fault);
 }
 
+bool receiver_forget(struct receiver *r, const struct peer *peer)
+{
+    for (struct binding *b = r->bindings.first, *next; b; b = next) {
+        next = b->next;
+        if (b->peer != peer)
+            continue;
+        if (shard_link_kick(r->host->shard, b->client, REASON_ADMINISTRATIVE_ACTION) != OK)
+            return false;
+        bindings_forget(&r->bindings, b);
+    }
+    r->sender = NULL;
+    return true;
+}
+
 void receiver_gone(struct receiver *r, struct client_name who)
 {
     bindings_remove(&r->bindings, &who);
@@ -489,7 +503,9 @@ static bool take_addressed(struct receiver *r, const struct addressed *a)
 
     if (a->kind != EMQX_TOPIC_ROUTE && a->packet->is_impostor)
         return on_impostor(r, a->packet, a->cluster, NULL);
-    if (a->kind != EMQX_TOPIC_ROUTE && (!r->sender || !r->sender->link->enable)) {
+    if (a->kind != EMQX_TOPIC_ROUTE && r->sender && !r->sender->is_on)
+        return kick_for(r, a->packet, REASON_ADMINISTRATIVE_ACTION, "its link is disabled");
+    if (a->kind != EMQX_TOPIC_ROUTE && !r->sender) {
         STAT_INC(shard_count(r->host->shard), link_messages_dropped);
         return true;
     }
@@ -543,7 +559,7 @@ static bool take(struct receiver *r, const struct link_packet *packet)
 /* A link's own speakers can be kept from sending more, others cannot. */
 static struct waiting_sum *sum_of(const struct receiver *r, const struct link_packet *packet)
 {
-    if (packet->is_impostor || !r->sender || !r->sender->link->enable)
+    if (packet->is_impostor || !r->sender || !r->sender->is_on)
         return NULL;
     return &r->sender->waiting;
 }

@@ -55,6 +55,10 @@ bool receiver_take(struct receiver *r, const struct link_packet *packet);
 /* A client that lived on this link worker is gone. */
 void receiver_gone(struct receiver *r, struct client_name who);
 
+/* Disconnects all clients that speak for actors of a peer, which may then be destroyed. false: no
+ * room now for all of them. */
+bool receiver_forget(struct receiver *r, const struct peer *peer);
+
 /* Takes what waits, a packet of each client after the other, and ends the turn. True: packets wait
  * for the next one. */
 bool receiver_turn(struct receiver *r);

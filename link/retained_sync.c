@@ -477,6 +477,13 @@ void retained_sync_init(struct retained_sync *r, struct link_host *host,
         shard_retained_feed(host->shard); /* removals are remembered from the beginning */
 }
 
+void retained_sync_use(struct retained_sync *r, const struct cfg_link *link)
+{
+    r->link = link;
+    if (link->retained == RETAINED_SYNC && link->enable)
+        shard_retained_feed(r->host->shard);
+}
+
 void retained_sync_fini(struct retained_sync *r)
 {
     if (!r->host)

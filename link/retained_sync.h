@@ -84,6 +84,8 @@ struct retained_sync {
 /* Prepares both parts for a link of that number. */
 void retained_sync_init(struct retained_sync *r, struct link_host *host,
                         const struct cfg_link *link, uint32_t number);
+/* From now on the link is this one. */
+void retained_sync_use(struct retained_sync *r, const struct cfg_link *link);
 /* One that was never prepared is fine. */
 void retained_sync_fini(struct retained_sync *r);
 

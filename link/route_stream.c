@@ -167,6 +167,17 @@ enum err route_stream_init(struct route_stream *r, struct link_host *host,
     return r->wants ? OK : ERR_MEMORY;
 }
 
+enum err route_stream_import(struct route_stream *r, const struct cfg_link *link)
+{
+    return wants_import(r->wants, link->topics, link->topic_count, link->max_routes, now(r));
+}
+
+void route_stream_imported(struct route_stream *r)
+{
+    wants_imported(r->wants);
+    arm(r);
+}
+
 void route_stream_fini(struct route_stream *r)
 {
     if (!r->host)

@@ -87,11 +87,12 @@ struct wants {
     struct links lingering; /* by their due */
     uint32_t lingering_count;
     uint32_t routes_max, wanted, epoch;
-    uint64_t generation;                         /* 0: nothing is announced yet */
-    uint64_t last, acked;                        /* numbers: acked <= last */
-    uint64_t lost;                               /* up to here all is acked or nobody knows */
-    uint64_t lost_ms;                            /* when the oldest of that was handed out */
-    uint64_t end;                                /* the number of the end marker; 0: not sent */
+    uint32_t leaving;     /* between import and imported: filters that may go, beyond routes_max */
+    uint64_t generation;  /* 0: nothing is announced yet */
+    uint64_t last, acked; /* numbers: acked <= last */
+    uint64_t lost;        /* up to here all is acked or nobody knows */
+    uint64_t lost_ms;     /* when the oldest of that was handed out */
+    uint64_t end;         /* the number of the end marker; 0: not sent */
     uint64_t count, digest;                      /* of what has been handed out */
     uint64_t now;                                /* the latest time we were told */
     struct wants_frame frames[WANTS_FRAMES_MAX]; /* in flight, a ring */

@@ -105,6 +105,8 @@ static void unmake_all(struct wants *w, uint32_t count)
  * forgotten, lest it be freed to make room for another one. */
 static enum err make_all(struct wants *w, uint32_t count)
 {
+    const uint64_t room = (uint64_t)w->routes_max + w->leaving;
+
     for (uint32_t i = 0; i < count; i++) {
         uint64_t hash = hash_bytes(&w->key, w->imports.found[i]);
         struct want *x = want_find(w, w->imports.found[i], hash);
@@ -115,9 +117,9 @@ static enum err make_all(struct wants *w, uint32_t count)
             want_leave(w, x);
         if (x)
             continue;
-        if (w->table.count >= w->routes_max)
+        if (w->table.count >= room)
             want_free_stale(w, &budget);
-        e = w->table.count < w->routes_max ? want_make(w, w->imports.found[i], hash) : ERR_FULL;
+        e = w->table.count < room ? want_make(w, w->imports.found[i], hash) : ERR_FULL;
         if (e != OK) {
             unmake_all(w, i);
             return e;
@@ -186,6 +188,67 @@ bool wants_is_told(struct wants *w, struct bytes filter)
             return false;
     }
     return true;
+}
+
+/* -------------------------------------------------------------------------- other topics --- */
+
+/* Nobody wants what is in a bucket; first the covers, so that what they hide stays hidden if it is
+ * wanted again before they are. */
+static void unwant(struct wants *w, struct table_node *n, bool is_of_covers)
+{
+    for (struct table_node *next; n; n = next) {
+        struct want *x = TABLE_OBJECT(n, struct want, node);
+
+        next = n->next;
+        want_refresh(w, x);
+        if (x->refs == 0 || (is_of_covers && !(x->is_announced && x->is_wild &&
+                                               !links_empty(&want_wild(x)->hidden))))
+            continue;
+        x->refs = 1;
+        want_less(w, x);
+    }
+}
+
+static void free_all(struct table *t);
+
+enum err wants_import(struct wants *w, const struct bytes *topics, uint32_t topic_count,
+                      uint32_t routes_max, uint64_t now)
+{
+    struct imports fresh = {0};
+
+    if (imports_init(&fresh, topics, topic_count) != OK) {
+        imports_fini(&fresh);
+        return ERR_MEMORY;
+    }
+    imports_fini(&w->imports);
+    w->imports = fresh;
+    w->routes_max = routes_max;
+    w->now = now;
+    for (uint32_t i = 0; i < w->table.bucket_count; i++)
+        unwant(w, w->table.buckets[i], true);
+    for (uint32_t i = 0; i < w->table.bucket_count; i++)
+        unwant(w, w->table.buckets[i], false);
+    w->leaving = w->table.count;
+    free_all(&w->refused);
+    table_init(&w->refused);
+    w->is_uncounted = false;
+    return OK;
+}
+
+/* What lingered only until it is known that it hides nothing that is still wanted, goes. */
+void wants_imported(struct wants *w)
+{
+    w->leaving = 0;
+    for (struct links *l = w->lingering.next, *next; l != &w->lingering; l = next) {
+        struct wild *v = WILD_OF_LINGER(l);
+
+        next = l->next;
+        want_refresh(w, &v->want);
+        if (!links_empty(&v->hidden) || v->want.place == WANT_CLOSING)
+            continue;
+        want_unlinger(w, v);
+        want_withdraw(w, &v->want);
+    }
 }
 
 /* -------------------------------------------------------------------------------- frames --- */

@@ -59,6 +59,13 @@ void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint
  * others that cover them; those that are not wanted or fit into no frame do not count. */
 bool wants_is_told(struct wants *w, struct bytes filter);
 
+/* The link imports other topics, or may have more or fewer routes: of what was added before nothing
+ * is wanted any more, and all that is subscribed to is to be added anew; wants_imported says that
+ * it has been. What is wanted as before is not touched. ERR_MEMORY: nothing was changed. */
+MUST_USE enum err wants_import(struct wants *w, const struct bytes *topics, uint32_t topic_count,
+                               uint32_t routes_max, uint64_t now);
+void wants_imported(struct wants *w);
+
 /* Does what time asks for, in slices: covers that have lingered long enough go. To be called at
  * wants_next_due (UINT64_MAX: never), again and again while that is not in the future; wants_take
  * does it too. */

@@ -150,6 +150,25 @@ void window_push(struct window *w, struct message *record)
     w->bytes += cost;
 }
 
+struct message *window_pop(struct window *w)
+{
+    struct message *m;
+
+    CHECK(w->resent == 0);
+    pop_acknowledged(w);
+    if (w->inflight.count) {
+        m = take_first(&w->inflight);
+        w->first_id = (uint16_t)(w->first_id % IDS + 1);
+        pop_acknowledged(w);
+    } else if (w->waiting.count) {
+        m = take_first(&w->waiting);
+    } else {
+        return NULL;
+    }
+    w->bytes -= message_cost(m);
+    return m;
+}
+
 /* ---- sending ---- */
 
 void window_publish(const struct message *record, struct publish_out *out)

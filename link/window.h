@@ -71,6 +71,10 @@ void window_stop(struct window *w);
  * `now_ms` below; takes a reference). What is too much is dropped, see enum window_full. */
 void window_push(struct window *w, struct message *record);
 
+/* Takes the oldest message out, sent or not; the reference is the caller's. NULL: there is none.
+ * Only while no connection stands. */
+struct message *window_pop(struct window *w);
+
 struct window_packet {
     struct message *record; /* one reference is the caller's now */
     uint32_t header_bytes;  /* of the PUBLISH around it */

@@ -1,4 +1,4 @@
-/* net/reload.c -- how another thread has the main thread read the secrets anew. */
+/* net/reload.c -- how another thread has the main thread read everything anew. */
 #include "net/reload.h"
 
 #include <stdint.h>
@@ -8,6 +8,7 @@
 
 struct reload_wish {
     struct reload_wish *next;
+    void *brought;
     char *text;
     size_t text_bytes;
     enum err err;
@@ -58,9 +59,10 @@ void reload_close(struct reload *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-enum err reload_ask(struct reload *r, char *text, size_t text_bytes) /* NOLINT: is written to */
+enum err reload_ask(struct reload *r, void *brought, /* NOLINTNEXTLINE: is written to */
+                    char *text, size_t text_bytes)
 {
-    struct reload_wish wish = {.text = text, .text_bytes = text_bytes};
+    struct reload_wish wish = {.brought = brought, .text = text, .text_bytes = text_bytes};
     const uint64_t one = 1;
 
     pthread_mutex_lock(&r->lock);
@@ -76,25 +78,49 @@ enum err reload_ask(struct reload *r, char *text, size_t text_bytes) /* NOLINT: 
     return wish.err;
 }
 
-bool reload_take(struct reload *r)
+/* Moves all who bring nothing, or else one of those who do; the lock is held. */
+static void take(struct reload *r)
+{
+    struct reload_wish **at = &r->waiting, *wish;
+
+    while ((wish = *at)) {
+        if (wish->brought) {
+            at = &wish->next;
+            continue;
+        }
+        *at = wish->next;
+        wish->next = r->taken;
+        r->taken = wish;
+    }
+    if (r->taken || !r->waiting)
+        return;
+    r->taken = r->waiting;
+    r->waiting = r->taken->next;
+    r->taken->next = NULL;
+}
+
+bool reload_take(struct reload *r, void **brought)
 {
     uint64_t ignored;
     bool is_wanted;
 
     (void)!read(r->fd, &ignored, sizeof(ignored));
     pthread_mutex_lock(&r->lock);
-    if (!r->taken) {
-        r->taken = r->waiting;
-        r->waiting = NULL;
-    }
+    if (!r->taken)
+        take(r);
     is_wanted = r->taken != NULL;
+    *brought = is_wanted ? r->taken->brought : NULL;
     pthread_mutex_unlock(&r->lock);
     return is_wanted;
 }
 
 void reload_answer(struct reload *r, enum err err, const char *text)
 {
+    const uint64_t one = 1;
+
     pthread_mutex_lock(&r->lock);
     answer(r, &r->taken, err, text);
+    if (r->waiting) /* who brings something, and was not taken with the others */
+        (void)!write(r->fd, &one, sizeof(one));
     pthread_mutex_unlock(&r->lock);
 }

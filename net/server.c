@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "cfg/change.h"
 #include "cfg/describe.h"
 #include "core/base/check.h"
 #include "net/auth.h"
@@ -22,6 +23,7 @@
 #include "net/conn.h"
 #include "net/crypt.h"
 #include "net/heap.h"
+#include "net/link_set.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 
@@ -96,7 +98,7 @@ static uint32_t enabled_links(const struct cfg *cfg)
 static void count_workers(struct server *s)
 {
     const struct cfg *cfg = s->options->cfg;
-    uint32_t links = cfg->link_count && s->options->link_ops ? cfg->cluster.link_workers : 0;
+    uint32_t links = cfg->cluster.name && s->options->link_ops ? cfg->cluster.link_workers : 0;
     uint32_t workers = cfg->broker.workers ? cfg->broker.workers : core_count();
 
     if (links > LINK_WORKERS_MAX)
@@ -169,14 +171,6 @@ static void fill_rules(struct server *s)
             .mount_point = l->mount_point,
         };
     }
-    for (uint32_t i = 0; i < s->options->cfg->link_count; i++) {
-        const struct cfg_link *l = &s->options->cfg->links[i];
-
-        s->links[i] = (struct link_rules){
-            .name = l->name,
-            .identity = l->peer_identity,
-            .silence_s = (uint16_t)((l->dead_after_ms + 999) / 1000 + LINK_SILENCE_MORE_S)};
-    }
 }
 
 static enum err make_cluster(struct server *s)
@@ -188,8 +182,8 @@ static enum err make_cluster(struct server *s)
         .limits = cfg->limits,
         .listeners = s->rules,
         .listener_count = s->net.listener_count,
-        .links = s->links,
-        .link_count = cfg->link_count,
+        .links = s->net.links->rules,
+        .link_count = LINKS_MAX,
         .cluster_name = cfg->cluster.name,
         .suback_linked = cfg->cluster.suback == SUBACK_LINKED,
         .version = s->options->version,
@@ -290,11 +284,18 @@ enum err server_check(const struct cfg *cfg)
     return err;
 }
 
+/* The configuration that counts: that of the start, with the links read last. */
+static const struct cfg *cfg_now(const struct server *s)
+{
+    return s->reread.now ? s->reread.now : s->options->cfg;
+}
+
 /* Puts what was read where connections and workers find it. */
-static void use_secrets(struct server *s, struct secrets *fresh)
+static void use_secrets(struct server *s, struct secrets *fresh, struct link_set *links)
 {
     struct net *net = &s->net;
     struct secrets old = s->secrets;
+    struct link_set *old_links;
 
     s->secrets = *fresh;
     for (uint32_t i = 0; i < net->listener_count; i++)
@@ -305,10 +306,12 @@ static void use_secrets(struct server *s, struct secrets *fresh)
     net->passwd = s->secrets.passwd;
     net->scram = s->secrets.scram;
     net->acl = s->secrets.acl;
-    memcpy(net->link_tls, s->secrets.links, sizeof(net->link_tls));
+    old_links = net->links;
+    net->links = links;
     /* pairs with load_acquire in worker.c */
     store_release(&net->rules_version, load_relaxed(&net->rules_version) + 1);
     pthread_mutex_unlock(&net->rules_lock);
+    link_set_release(old_links);
     secrets_release(&old);
 }
 
@@ -331,6 +334,7 @@ static bool use_http(struct server *s, const struct cfg_auth *auth)
 static enum err read_secrets(struct server *s)
 {
     const struct cfg_auth *auth = &s->options->cfg->auth;
+    struct link_set *links;
     struct secrets fresh;
 
     if (tls_init() != OK) {
@@ -349,7 +353,13 @@ static enum err read_secrets(struct server *s)
         snprintf(s->why, sizeof(s->why), "not started");
         return ERR_SYSTEM;
     }
-    use_secrets(s, &fresh);
+    links = link_set_create(s->options->cfg, &fresh, NULL);
+    if (!links) {
+        secrets_release(&fresh);
+        snprintf(s->why, sizeof(s->why), "no memory for links");
+        return ERR_MEMORY;
+    }
+    use_secrets(s, &fresh, links);
     return OK;
 }
 
@@ -362,7 +372,7 @@ static int watch_certificates(struct server *s)
 
     if (now_ms >= s->watch_ms) {
         if (s->watch_ms)
-            secrets_warn(s->options->cfg, &s->secrets, now_ms, log_secret, s);
+            secrets_warn(cfg_now(s), &s->secrets, now_ms, log_secret, s);
         staple_ms = secrets_staple_ms(&s->secrets, now_ms);
         s->watch_ms = now_ms + CERTIFICATE_WATCH_MS;
         if (staple_ms < s->watch_ms)
@@ -411,39 +421,97 @@ static void log_and_answer(void *context, bool is_mistake, const char *text)
     put_line(a, text);
 }
 
-enum err server_reload(struct server *s, char *text, size_t text_bytes)
+static void say_links(void *context, const char *what)
 {
-    static const char undone[] = "certificates, users and rules stay as they were";
-    struct answer a = {.server = s, .text = text, .room = text_bytes};
-    struct secrets fresh;
+    struct answer *a = context;
 
-    CHECK(text_bytes > 0);
+    say(a->server, 5, "links", what);
+    put_line(a, what);
+}
+
+/* Makes what was read count, all of it or, after a mistake, nothing. */
+static enum err use_reread(struct answer *a, struct reread *fresh)
+{
+    struct server *s = a->server;
+    struct secrets secrets;
+    struct link_set *links;
+
+    if (secrets_load(fresh->now, &s->key, clock_wall_ms(), log_and_answer, a, &secrets) != OK)
+        return ERR_PEER;
+    links = link_set_create(fresh->now, &secrets, s->net.links);
+    if (!links) {
+        secrets_release(&secrets);
+        log_and_answer(a, true, "no memory for links");
+        return ERR_PEER;
+    }
+    use_secrets(s, &secrets, links);
+    s->watch_ms = 0; /* all has been said just now; when next, watch_certificates finds out */
+    for (uint32_t i = 0; i < s->net.worker_count; i++)
+        worker_ring(s->net.workers[i]);
+    cfg_link_changes(cfg_now(s), fresh->now, say_links, a);
+    reread_free(&s->reread);
+    s->reread = *fresh;
+    *fresh = (struct reread){0};
+    return OK;
+}
+
+/* Reads all anew, with the links of `given`, or, if that is NULL, of the file. */
+static enum err read_anew(struct server *s, struct cfg *given, char *text, size_t text_bytes)
+{
+    static const char undone[] = "certificates, users, rules and links stay as they were";
+    static const char done[] = "certificates, users, rules and links";
+    bool can_link = s->net.worker_count > s->net.client_worker_count;
+    struct answer a = {.server = s, .text = text, .room = text_bytes};
+    struct reread fresh = {0};
+    enum err err = OK;
+
     text[0] = 0;
-    if (!reload_is_main(&s->reload))
-        return reload_ask(&s->reload, text, text_bytes);
-    if (secrets_load(s->options->cfg, &s->key, clock_wall_ms(), log_and_answer, &a, &fresh) != OK) {
+    if (!given && s->options->file)
+        err = reread_file(s->options->file, s->options->port, log_and_answer, &a, &given);
+    if (err == OK)
+        err = reread_take(s->options->cfg, given, can_link, log_and_answer, &a, &fresh);
+    if (err == OK)
+        err = use_reread(&a, &fresh);
+    reread_free(&fresh);
+    if (err != OK) {
         say(s, 3, "nothing reloaded", undone);
         put_line(&a, undone);
         return ERR_PEER;
     }
-    use_secrets(s, &fresh);
-    s->watch_ms = 0; /* all has been said just now; when next, watch_certificates finds out */
-    for (uint32_t i = 0; i < s->net.worker_count; i++)
-        worker_ring(s->net.workers[i]);
-    say(s, 5, "reloaded", "certificates, users and rules");
-    put_line(&a, "reloaded: certificates, users and rules");
+    say(s, 5, "reloaded", done);
+    put_line(&a, "reloaded: certificates, users, rules and links");
     return OK;
 }
 
-/* Reads anew for other threads, where one waits for it. */
+enum err server_reload(struct server *s, char *text, size_t text_bytes)
+{
+    return server_set_links(s, NULL, text, text_bytes);
+}
+
+enum err server_set_links(struct server *s, struct cfg *links, char *text, size_t text_bytes)
+{
+    enum err err;
+
+    CHECK(text_bytes > 0);
+    text[0] = 0;
+    if (reload_is_main(&s->reload))
+        return read_anew(s, links, text, text_bytes);
+    err = reload_ask(&s->reload, links, text, text_bytes);
+    if (err == ERR_SYSTEM)
+        cfg_free(links);
+    return err;
+}
+
+/* Reads anew for other threads, where some wait for it. */
 static void reload_for_others(struct server *s)
 {
     char text[SERVER_RELOAD_BYTES];
+    void *links;
     enum err err;
 
-    if (!reload_take(&s->reload))
+    if (!reload_take(&s->reload, &links))
         return;
-    err = server_reload(s, text, sizeof(text));
+    err = read_anew(s, links, text, sizeof(text));
     reload_answer(&s->reload, err, text);
 }
 
@@ -505,6 +573,8 @@ void server_fini(struct server *s)
     auth_destroy(net->auth);
     bans_destroy(net->bans);
     secrets_release(&s->secrets);
+    link_set_release(net->links);
+    reread_free(&s->reread);
     pthread_mutex_destroy(&net->rules_lock);
     if (s->has_tls)
         tls_fini();

@@ -18,6 +18,7 @@
 #include "net/heap.h"
 #include "net/http_access.h"
 #include "net/layers.h"
+#include "net/link_set.h"
 #include "net/listener.h"
 #include "net/resolver.h"
 #include "net/tls.h"
@@ -28,6 +29,8 @@
 /* While something is parked or delayed a worker looks again after this time: rings empty without
  * telling. */
 #define RETRY_US 200u
+/* And after this one for links that wait for the end of others. */
+#define APPLY_US 10000u
 #define FLOOD_PAUSE_MS 1000u
 #define DAY_SECONDS 86400
 
@@ -165,6 +168,7 @@ struct worker *worker_create(struct net *net, uint32_t number, char *why, size_t
     w->number = number;
     w->is_link = number >= net->client_worker_count;
     w->shard = cluster_shard(net->cluster, number);
+    w->links = link_set_ref(net->links);
     w->event_fd = -1;
     w->cpu = -1;
     pthread_mutex_init(&w->answers_lock, NULL);
@@ -203,6 +207,7 @@ void worker_destroy(struct worker *w)
     }
     http_access_destroy(w->http_access);
     passwd_release(w->passwd);
+    link_set_release(w->links);
     slab_fini(&w->conns);
     arena_fini(&w->scratch);
     free(w->plain);
@@ -218,16 +223,9 @@ void worker_ring(const struct worker *w)
     (void)!write(w->event_fd, &one, sizeof(one));
 }
 
-struct tls_context *worker_link_tls(const struct worker *w, uint32_t link)
+struct tls_context *worker_link_tls(const struct worker *w, const char *name)
 {
-    struct net *net = w->net;
-    struct tls_context *context;
-
-    CHECK(link < LINKS_MAX);
-    pthread_mutex_lock(&net->rules_lock);
-    context = net->link_tls[link] ? tls_context_ref(net->link_tls[link]) : NULL;
-    pthread_mutex_unlock(&net->rules_lock);
-    return context;
+    return link_set_tls(w->links, name);
 }
 
 struct shard *worker_shard(struct worker *w)
@@ -280,13 +278,29 @@ static void begin_stopping(struct worker *w)
     shard_shutdown(w->shard);
 }
 
-/* Takes over the users and rules that main has put there. */
+/* Takes over the links that main has put there; false: no memory. The lock is held. */
+static bool take_links(struct worker *w)
+{
+    struct link_set *set = w->net->links;
+
+    if (w->links == set)
+        return true;
+    if (shard_set_links(w->shard, set->rules, LINKS_MAX) != OK)
+        return false;
+    link_set_release(w->links);
+    w->links = link_set_ref(set);
+    w->must_apply = w->link && w->net->link_ops->apply;
+    return true;
+}
+
+/* Takes over the users, rules and links that main has put there. */
 static void take_rules(struct worker *w)
 {
     struct net *net = w->net;
 
     pthread_mutex_lock(&net->rules_lock);
-    w->rules_version = load_relaxed(&net->rules_version); /* stored under the lock */
+    if (take_links(w)) /* else all is taken over once more in the next turn */
+        w->rules_version = load_relaxed(&net->rules_version); /* stored under the lock */
     passwd_release(w->passwd);
     w->passwd = net->passwd ? passwd_ref(net->passwd) : NULL;
     shard_set_scram(w->shard, net->scram);
@@ -311,6 +325,8 @@ static bool run_shard(struct worker *w)
     more |= uring_run(w->uring, COMPLETIONS_MAX) == COMPLETIONS_MAX;
     more |= shard_run_mail(w->shard);
     more |= shard_run_timers(w->shard);
+    if (w->must_apply && !w->is_stopping)
+        w->must_apply = !w->net->link_ops->apply(w->link, w->links->links);
     if (w->link && w->net->link_ops->turn)
         more |= w->net->link_ops->turn(w->link);
     conn_retry_all(w);
@@ -341,6 +357,8 @@ static uint64_t sleep_us(struct worker *w, bool is_busy, uint64_t limit_us)
     }
     if (w->retry_first && us > RETRY_US)
         us = RETRY_US;
+    if (w->must_apply && us > APPLY_US)
+        us = APPLY_US;
     if (w->handshake_first && us > conn_handshake_us(w))
         us = conn_handshake_us(w);
     return us < limit_us ? us : limit_us;

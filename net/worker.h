@@ -35,6 +35,7 @@ struct dial;
 struct http_access;
 struct http_job;
 struct http_pool;
+struct link_set;
 struct passwd;
 struct resolver;
 struct scram_users;
@@ -52,6 +53,9 @@ struct net_link_ops {
     void *(*setup)(const struct cfg *cfg, struct worker *w, uint32_t number, uint32_t count,
                    struct shard_hooks *hooks);
     void (*start)(void *link); /* worker: before its first turn */
+    /* Worker: the links are these from now on, by number. false: not all could be done, and it is
+     * called again in the next turn. `links` lives until the next call. */
+    bool (*apply)(void *link, struct cfg_link *const links[LINKS_MAX]);
     /* Worker: every turn, after the timers; true: there is work for another turn at once. */
     bool (*turn)(void *link);
     void (*stop)(void *link);    /* worker: a clean stop has begun: say good-bye, dial no more */
@@ -95,10 +99,10 @@ struct net {
     /* Who may do what: replaced at a reload by main, taken over by each worker in its next turn. */
     _Atomic int64_t certificate_ends; /* seconds since 1970: the first of ours; 0: we have none */
     pthread_mutex_t rules_lock;
-    struct passwd *passwd;                   /* under the lock */
-    struct acl *acl;                         /* under the lock */
-    struct scram_users *scram;               /* under the lock */
-    struct tls_context *link_tls[LINKS_MAX]; /* under the lock; by link; NULL: no TLS */
+    struct passwd *passwd;     /* under the lock */
+    struct acl *acl;           /* under the lock */
+    struct scram_users *scram; /* under the lock */
+    struct link_set *links;    /* under the lock */
     _Alignas(CACHE_LINE) _Atomic uint32_t rules_version;
     struct listener *listeners;
     uint32_t listener_count;
@@ -144,6 +148,8 @@ struct worker {
     void *link;                      /* of net_link_ops */
     struct http_access *http_access; /* NULL: no HTTP server is asked about rights */
     struct slab conns;
+    struct link_set *links;                        /* in force here */
+    bool must_apply;                               /* the link layer has not taken them over */
     struct passwd *passwd;                         /* the users by which clients are judged */
     uint32_t rules_version;                        /* of net->rules_version: what was taken over */
     struct conn *retry_first, *retry_last;         /* parked or waiting for a hand-off, in order */
@@ -202,9 +208,9 @@ void worker_log(struct worker *w, const struct log_line *line);
 /* The same, at most once a second for each kind; what was held back is counted in `detail`. */
 void worker_log_flood(struct worker *w, enum log_flood kind, struct log_line *line);
 
-/* The TLS of connections that a link opens from now on: a hold that is the caller's.  NULL: none.
- * Any thread. */
-struct tls_context *worker_link_tls(const struct worker *w, uint32_t link);
+/* The TLS of connections that a link opens from now on: a hold that is the caller's.  NULL: it has
+ * none. */
+struct tls_context *worker_link_tls(const struct worker *w, const char *name);
 /* The shard and the configuration of a worker, for the link layer. */
 struct shard *worker_shard(struct worker *w);
 const struct cfg *worker_cfg(const struct worker *w);

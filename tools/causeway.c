@@ -60,7 +60,7 @@ static void print_help(FILE *to)
           "Without a file the broker listens on 127.0.0.1:1883 and takes anonymous clients.\n"
           "It stays in the foreground. Signals: TERM and INT stop it, USR1 reopens its log files; "
           "HUP reads\n"
-          "certificates, keys, users and rules anew.\n",
+          "certificates, keys, users, rules and links anew.\n",
           to);
 }
 
@@ -214,6 +214,8 @@ int main(int argc, char **argv)
             status = 1;
     } else {
         options.cfg = cfg;
+        options.file = line.file;
+        options.port = line.port;
         status = server_run(&options);
     }
     cfg_free(cfg);

@@ -41,7 +41,8 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     login_init(s);
     store_nothing_init(&s->store, &s->store_nothing);
     s->topics = topic_cache_create();
-    return retained_init(s) && link_asks_init(s) && s->topics;
+    return retained_init(s) && link_asks_init(s) && s->topics &&
+           shard_set_links(s, c->config.links, c->config.link_count) == OK;
 }
 
 static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint64_t now_ms,
@@ -61,6 +62,7 @@ static struct shard *shard_create(struct cluster_state *c, uint32_t number, uint
     asks_fini(s);
     access_fini(s);
     login_fini(s);
+    free(s->links);
     free(s);
     return NULL;
 }
@@ -120,6 +122,7 @@ static void shard_destroy(struct shard *s)
     end_sessions(s);
     access_fini(s);
     login_fini(s);
+    free(s->links);
     while ((h = slab_next(&s->shares, &slot)))
         free(h->text);
     slab_fini(&s->shares);

@@ -44,13 +44,13 @@ void stamps_init(struct cluster_state *c)
 }
 
 /* How a message comes that the cluster of a link retains. */
-static enum retain_way way_of(const struct cluster_config *config, uint32_t link, uint64_t stamp)
+static enum retain_way way_of(const struct shard *s, uint32_t link, uint64_t stamp)
 {
     uint64_t origin = stamp & ((1u << ORIGIN_BITS) - 1);
     enum retain_way way = RETAIN_COMPARED;
 
-    for (uint32_t i = 0; i < config->link_count; i++) {
-        if (origin != origin_of(config->links[i].name))
+    for (uint32_t i = 0; i < s->link_count; i++) {
+        if (!s->links[i].name || origin != origin_of(s->links[i].name))
             continue;
         if (i == link)
             return RETAIN_COMPARED;
@@ -186,7 +186,7 @@ enum err shard_retained_put(struct shard *s, uint32_t link, struct publish *p)
     own.from_link = true;
     own.topic_hash = hash_of(s, p->topic);
     owner = owner_of_topic(s->cluster, own.topic_hash);
-    err = post_retain(s, &own, owner, way_of(&s->cluster->config, link, p->sequence), link);
+    err = post_retain(s, &own, owner, way_of(s, link, p->sequence), link);
     if (own.blob != p->blob)
         blob_release(own.blob);
     return err;

@@ -341,7 +341,7 @@ enum err shard_greet(struct shard *s, struct bytes in, struct greeting *g, uint3
         return OK;
     g->is_connect = true;
     g->connect = p.connect;
-    if (speaker_home(s->cluster, &p.connect, &g->home))
+    if (speaker_home(s, &p.connect, &g->home))
         return OK;
     if (p.connect.client_id.n)
         g->home = (uint32_t)((hash_of(s, p.connect.client_id) >> 32) % s->cluster->config.workers);

@@ -189,9 +189,10 @@ struct listener_rules {
                               * (core/policy/mount.h), where `links` is no; NULL: none */
 };
 
-/* A link of the configuration: who may speak for it, in core/broker/speaker.c. Read by all. */
+/* A link of the configuration: who may speak for it, in core/broker/speaker.c. A link is known by
+ * its place in the array of all, its number. */
 struct link_rules {
-    const char *name;     /* of the remote cluster */
+    const char *name;     /* of the remote cluster; NULL: no link has this number */
     const char *identity; /* the user name that it must prove; NULL: none */
     /* A connection that lives on the link worker is closed when nothing was heard of it for so
      * many seconds, whatever its keep alive: a broker of ours pings each. 0: only keep alive. */
@@ -204,7 +205,7 @@ struct cluster_config {
     struct limits limits;
     const struct listener_rules *listeners; /* by handoff.listener; outlives the process state */
     uint32_t listener_count;
-    const struct link_rules *links; /* outlives the process state, too */
+    const struct link_rules *links; /* at start, see shard_set_links; every shard copies them */
     uint32_t link_count;            /* at most LINKS_MAX */
     const char *cluster_name;       /* or NULL */
     uint64_t seed[4];               /* for hashes and random choices */
@@ -236,6 +237,10 @@ void shard_set_acl(struct shard *s, struct acl *acl);
 /* From now on these users can log in with SCRAM, or none (NULL); takes a reference of its own.
  * Those who have are asked again by shard_judge_all. */
 void shard_set_scram(struct shard *s, struct scram_users *users);
+
+/* From now on these links count, of which a copy is kept. Connections that are there stay what they
+ * are, but each packet that speaks for a link is judged anew. ERR_MEMORY: those before count. */
+MUST_USE enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32_t count);
 
 /* ---- the turn ---- */
 void shard_begin_turn(struct shard *s, uint64_t now_ms, uint64_t wall_ms);

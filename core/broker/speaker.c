@@ -13,6 +13,8 @@
  * that, its connection lives on the link worker of the link, and is a link's and nothing else: what
  * it sends takes no way through another thread, and what the link says to it neither.
  */
+#include <stdlib.h>
+
 #include "core/base/check.h"
 #include "core/broker/state.h"
 #include "core/mqtt/topic.h"
@@ -23,25 +25,64 @@ static bool is_of(const struct link_rules *link, struct bytes user)
     return link->identity && bytes_eq(bytes_str(link->identity), user);
 }
 
-static const struct link_rules *link_named(const struct cluster_config *config, struct bytes name)
+static bool is_named(const struct link_rules *link, struct bytes name)
 {
-    for (uint32_t i = 0; i < config->link_count; i++)
-        if (bytes_eq(bytes_str(config->links[i].name), name))
-            return &config->links[i];
+    return link->name && bytes_eq(bytes_str(link->name), name);
+}
+
+static const struct link_rules *link_named(const struct shard *s, struct bytes name)
+{
+    for (uint32_t i = 0; i < s->link_count; i++)
+        if (is_named(&s->links[i], name))
+            return &s->links[i];
     return NULL;
 }
 
+static const char *put_text(char **to, const char *text)
+{
+    char *at = *to;
+
+    if (!text)
+        return NULL;
+    *to = stpcpy(at, text) + 1;
+    return at;
+}
+
+enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32_t count)
+{
+    struct link_rules *copy;
+    size_t n = count * sizeof(*copy);
+    char *text;
+
+    CHECK(count <= LINKS_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        n += (links[i].name ? strlen(links[i].name) + 1 : 0) +
+             (links[i].identity ? strlen(links[i].identity) + 1 : 0);
+    copy = malloc(n ? n : 1);
+    if (!copy)
+        return ERR_MEMORY;
+    text = (char *)(copy + count);
+    for (uint32_t i = 0; i < count; i++) {
+        copy[i] = links[i];
+        copy[i].name = put_text(&text, links[i].name);
+        copy[i].identity = put_text(&text, links[i].identity);
+    }
+    free(s->links);
+    s->links = copy;
+    s->link_count = count;
+    return OK;
+}
+
 /* The link that a CONNECT says it is of; NULL: none, or none that we have. */
-static const struct link_rules *link_said(const struct cluster_config *config,
-                                          const struct packet_connect *p)
+static const struct link_rules *link_said(const struct shard *s, const struct packet_connect *p)
 {
     struct bytes rest = p->props.all, name, value;
 
-    if (!config->link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
+    if (!s->cluster->config.link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
         return NULL;
     while (props_next_user(&rest, &name, &value)) {
         const struct link_rules *link =
-            bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) ? link_named(config, value) : NULL;
+            bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) ? link_named(s, value) : NULL;
 
         if (link)
             return link;
@@ -49,27 +90,27 @@ static const struct link_rules *link_said(const struct cluster_config *config,
     return NULL;
 }
 
-bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker)
+bool speaker_home(const struct shard *s, const struct packet_connect *p, uint32_t *worker)
 {
-    const struct link_rules *link = link_said(&c->config, p);
+    const struct link_rules *link = link_said(s, p);
 
     if (link)
-        *worker = c->config.workers + link_home(c, bytes_str(link->name));
+        *worker = s->cluster->config.workers + link_home(s->cluster, bytes_str(link->name));
     return link != NULL;
 }
 
 void speaker_begin(struct client *c)
 {
-    const struct cluster_config *config = &c->stream.shard->cluster->config;
+    const struct shard *s = c->stream.shard;
+    const struct cluster_config *config = &s->cluster->config;
     const struct listener_rules *rules = &config->listeners[c->listener];
     const struct admission *a = c->admission;
 
-    CHECK(config->link_count <= LINKS_MAX);
     c->is_peer = false;
-    for (uint32_t i = 0; config->link_workers && a && a->has_user && i < config->link_count; i++)
-        c->is_peer |= is_of(&config->links[i], bytes_of(a->user, a->user_count));
+    for (uint32_t i = 0; config->link_workers && a && a->has_user && i < s->link_count; i++)
+        c->is_peer |= is_of(&s->links[i], bytes_of(a->user, a->user_count));
     c->may_link = config->link_workers && (rules->links != LISTENER_LINKS_NO || c->is_peer);
-    c->is_link_only = rules->links == LISTENER_LINKS_ONLY || c->is_peer || c->stream.shard->is_link;
+    c->is_link_only = rules->links == LISTENER_LINKS_ONLY || c->is_peer || s->is_link;
 }
 
 /* For the log. */
@@ -86,7 +127,7 @@ bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
                           .user = p->username,
                           .peer = c->peer,
                           .reason = no_right};
-    const struct link_rules *link = link_said(&s->cluster->config, p);
+    const struct link_rules *link = link_said(s, p);
 
     if (!s->is_link)
         return true;
@@ -126,18 +167,18 @@ struct bytes speaker_cluster(struct bytes topic)
 
 bool speaker_is_held(const struct client *c, uint32_t link_worker, struct bytes cluster)
 {
-    const struct cluster_state *all = c->stream.shard->cluster;
-    uint64_t held = load_relaxed(&all->shards[link_worker]->links_held);
+    const struct shard *s = c->stream.shard;
+    uint64_t held = load_relaxed(&s->cluster->shards[link_worker]->links_held);
 
-    for (uint32_t i = 0; held && i < all->config.link_count; i++)
-        if ((held >> i & 1) && bytes_eq(bytes_str(all->config.links[i].name), cluster))
+    for (uint32_t i = 0; held && i < s->link_count; i++)
+        if ((held >> i & 1) && is_named(&s->links[i], cluster))
             return true;
     return false;
 }
 
 bool speaker_is_impostor(const struct client *c, struct bytes cluster)
 {
-    const struct link_rules *link = link_named(&c->stream.shard->cluster->config, cluster);
+    const struct link_rules *link = link_named(c->stream.shard, cluster);
 
     CHECK(c->may_link);
     if (!link)

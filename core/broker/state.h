@@ -196,6 +196,9 @@ struct shard {
     uint16_t acl_version;   /* other than this: what is known about a session's rights is old */
     /* enhanced authentication (login.c) */
     struct scram_users *scram; /* one reference, or NULL */
+    /* who may speak for links (speaker.c): by number; own copy */
+    struct link_rules *links;
+    uint32_t link_count;
     struct timer sys_timer;
     struct sys *sys; /* worker 0 */
     _Alignas(CACHE_LINE) _Atomic uint32_t fence;
@@ -588,7 +591,7 @@ bool mounted_reaches(const struct session *x, struct bytes filter);
 /* ---- who may speak for links (speaker.c) ---- */
 /* The worker where the connection of a broker of ours lives, by what its CONNECT says. false: it is
  * none, or of a cluster that we have no link to. */
-bool speaker_home(const struct cluster_state *c, const struct packet_connect *p, uint32_t *worker);
+bool speaker_home(const struct shard *s, const struct packet_connect *p, uint32_t *worker);
 /* Finds it out for a client whose CONNECT has come. */
 void speaker_begin(struct client *c);
 /* Whether a client may have this id: that of a connection which has proven a link's peer_identity

@@ -464,7 +464,7 @@ TEST(receiver_takes_no_routes_over_a_link_that_is_disabled_meanwhile)
     struct world *w = alone();
     struct wire *k = introduced(w, 1);
 
-    w->cfg.links[0].enable = false;
+    world_peer(w, "beta")->is_on = false;
     routes(k, "beta", "n1", "a", "");
     expect_kicked(k);
     assert_int_equal(wanted(w), 0);
@@ -611,17 +611,35 @@ TEST(receiver_publishes_only_what_was_asked_for)
     message(k, "beta", "t/1", 0, 0);
     expect_publish(reader, "t/1", "hi");
     message(k, "beta", "u/1", 0, 0);  /* not in our topics */
-    message(k, "gamma", "t/1", 0, 0); /* a disabled link */
     message(k, "delta", "t/1", 0, 0); /* nobody */
     message(k, "beta", "$LINK/x/y", 0, 0);
     assert_null(wire_next(reader));
-    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 4);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 3);
     assert_non_null(k->stream[1]);
     message(k, "beta", "t/2", 5000, 4); /* too old */
     assert_null(wire_next(reader));
     message(k, "beta", "t/2", 5000, 10);
     assert_int_equal(wire_expect(reader, PACKET_PUBLISH)->publish.props.message_expiry, 5);
     assert_int_equal(WORLD_COUNT(w, link_messages_received), 2);
+    worlds_end();
+}
+
+TEST(receiver_disconnects_who_sends_messages_over_a_disabled_link)
+{
+    struct world *w = world_make("alpha", 0);
+    struct wire *k, *reader;
+
+    world_link(w, "gamma", 3000, "t/#")->enable = false;
+    world_start(w);
+    k = client(w, "gamma:msg:1");
+    reader = client(w, "reader");
+    subscribe(reader, "#", 1);
+    message(k, "gamma", "t/1", 0, 0);
+    while (wire_next(k) && k->packet.type != PACKET_DISCONNECT)
+        ;
+    assert_int_equal(k->packet.type, PACKET_DISCONNECT);
+    assert_int_equal(k->packet.disconnect.reason, REASON_ADMINISTRATIVE_ACTION);
+    assert_null(wire_next(reader));
     worlds_end();
 }
 
@@ -672,12 +690,10 @@ TEST(receiver_unpacks_nothing_that_no_link_wants)
     struct wire *k;
 
     world_link(w, "beta", 3000, "t/#");
-    world_link(w, "gamma", 3000, "t/#")->enable = false;
     world_start(w);
     k = client(w, "bomber");
     say(k, "$LINK/cluster/msg/delta", bomb(500000), (struct bytes){0});
-    say(k, "$LINK/cluster/msg/gamma", bomb(500000), (struct bytes){0});
-    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 2);
+    assert_int_equal(WORLD_COUNT(w, link_messages_dropped), 1);
     assert_int_equal(WORLD_COUNT(w, link_packets_refused), 0);
     assert_non_null(k->stream[1]);
     say(k, "$LINK/cluster/route/delta", bomb(500000), (struct bytes){0});

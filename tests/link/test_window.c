@@ -363,3 +363,31 @@ TEST(window_does_not_grow_where_memory_is_short)
     assert_int_equal(window_count(&w), 1);
     end(&w);
 }
+
+TEST(window_hands_its_messages_out_oldest_first)
+{
+    struct window w;
+
+    window_init(&w, UINT64_MAX, AGE, WINDOW_DROP_OLDEST);
+    window_restart(&w, 4, UINT32_MAX);
+    for (uint32_t i = 1; i < 7; i++)
+        push(&w, i, 1);
+    (void)next(&w, 1, false);
+    ack(&w, next(&w, 2, false)); /* 1 and 3 stay in flight */
+    (void)next(&w, 3, false);
+    window_stop(&w);
+    assert_int_equal(window_count(&w), 6);
+    for (uint32_t i = 1; i < 7; i++) {
+        struct message *m;
+
+        if (i == 2)
+            continue;
+        m = window_pop(&w);
+        assert_non_null(m);
+        assert_int_equal(get_be32(message_payload(m).p), i);
+        message_release(m);
+    }
+    assert_null(window_pop(&w));
+    assert_int_equal(w.bytes, 0);
+    end(&w);
+}

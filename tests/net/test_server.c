@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,9 @@ static struct cfg *configure(uint32_t workers, uint16_t port)
     return cfg;
 }
 
+static const struct net_link_ops *link_ops; /* of the brokers that are made */
+static const char *file;
+
 /* Everything up to the workers, which do not run yet. */
 static struct world *world_make(const char *mask, uint32_t workers)
 {
@@ -56,7 +60,8 @@ static struct world *world_make(const char *mask, uint32_t workers)
         setenv("CAUSEWAY_MASK", mask, 1);
     else
         unsetenv("CAUSEWAY_MASK");
-    w->options = (struct server_options){.cfg = w->cfg, .version = "test"};
+    w->options = (struct server_options){
+        .cfg = w->cfg, .version = "test", .link_ops = link_ops, .file = file};
     if (server_init(&w->server, &w->options) != OK)
         fail_msg("%s", w->server.why);
     return w;
@@ -67,7 +72,7 @@ static struct world *world_begin(const char *mask, uint32_t workers)
 {
     struct world *w = world_make(mask, workers);
 
-    for (uint32_t i = 0; i < workers; i++)
+    for (uint32_t i = 0; i < w->server.net.worker_count; i++)
         assert_int_equal(worker_start(w->server.net.workers[i]), OK);
     return w;
 }
@@ -354,7 +359,7 @@ TEST(server_reload_says_what_it_came_to)
     char text[SERVER_RELOAD_BYTES];
 
     assert_int_equal(server_reload(&w->server, text, sizeof(text)), OK);
-    assert_string_equal(text, "reloaded: certificates, users and rules");
+    assert_string_equal(text, "reloaded: certificates, users, rules and links");
     assert_ptr_not_equal(w->server.secrets.acl, before);
     before = w->server.secrets.acl;
     write_file(FILES "users", "nothing\n");
@@ -362,7 +367,7 @@ TEST(server_reload_says_what_it_came_to)
     assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
     assert_non_null(strstr(text, FILES "users:1: "));
     assert_non_null(strstr(text, "\n" FILES "acl:2: "));
-    assert_non_null(strstr(text, "\ncertificates, users and rules stay as they were"));
+    assert_non_null(strstr(text, "\ncertificates, users, rules and links stay as they were"));
     assert_ptr_equal(w->server.secrets.acl, before);
     assert_int_equal(server_reload(&w->server, text, 10), ERR_PEER); /* little room: cut */
     assert_int_equal(strlen(text), 9);
@@ -416,7 +421,7 @@ TEST(server_reload_by_other_threads_is_done_by_main)
     for (uint32_t i = 0; i < ASKERS; i++) {
         serve_until_done(&askers[i]);
         assert_int_equal(askers[i].last, OK);
-        assert_string_equal(askers[i].text, "reloaded: certificates, users and rules");
+        assert_string_equal(askers[i].text, "reloaded: certificates, users, rules and links");
     }
     write_file(FILES "acl", "topik read b\n");
     asker_start(&bad, w, 1);
@@ -439,6 +444,180 @@ TEST(server_reload_of_a_broker_that_stops_is_refused)
     assert_int_equal(a.last, ERR_SYSTEM);
     assert_string_equal(a.text, "the broker stops");
     world_free(w);
+}
+
+/* ---- links ---- */
+
+/* A link layer that only looks at what it is given. */
+struct looker {
+    struct worker *worker;
+    _Atomic uint32_t applied;  /* so often */
+    _Atomic uint64_t is_there; /* a bit for each number */
+    char first[CFG_NAME_BYTES_MAX + 1];
+};
+
+static struct looker looker;
+
+static void *look_setup(const struct cfg *cfg, struct worker *w, uint32_t number, uint32_t count,
+                        struct shard_hooks *hooks)
+{
+    (void)cfg;
+    (void)hooks;
+    assert_int_equal(number, 0);
+    assert_int_equal(count, 1);
+    looker = (struct looker){.worker = w};
+    return &looker;
+}
+
+static bool look_apply(void *link, struct cfg_link *const links[LINKS_MAX])
+{
+    struct looker *l = link;
+    uint64_t there = 0;
+
+    for (uint32_t i = 0; i < LINKS_MAX; i++)
+        if (links[i] && strlen(links[i]->name) > 0 && links[i]->topic_count < 10)
+            there |= 1ull << i;
+    if (links[0])
+        snprintf(l->first, sizeof(l->first), "%s", links[0]->name);
+    store_relaxed(&l->is_there, there);
+    store_release(&l->applied, load_relaxed(&l->applied) + 1); /* pairs with applied_times */
+    return load_relaxed(&l->applied) % 2 == 0;                 /* each is given twice */
+}
+
+static const struct net_link_ops look_ops = {.setup = look_setup, .apply = look_apply};
+
+/* Waits until links were given so often. */
+static void applied_times(uint32_t count)
+{
+    uint64_t until_ms = clock_mono_ms() + 20000;
+
+    while (load_acquire(&looker.applied) < count && clock_mono_ms() < until_ms)
+        sched_yield();
+    assert_int_equal(load_acquire(&looker.applied), count);
+}
+
+static struct world *with_links_begin(const char *links)
+{
+    static char text[300];
+    struct world *w;
+
+    snprintf(text, sizeof(text), "[cluster]\nname = us\n%s", links);
+    more_text = text;
+    link_ops = &look_ops;
+    w = world_begin(NULL, 2);
+    more_text = "";
+    link_ops = NULL;
+    return w;
+}
+
+static struct cfg *with_links(const char *links)
+{
+    static char text[300];
+    struct cfg *cfg;
+
+    snprintf(text, sizeof(text), "[cluster]\nname = us\n%s", links);
+    more_text = text;
+    cfg = configure(2, 1);
+    more_text = "";
+    return cfg;
+}
+
+#define A_LINK(name) "[link " name "]\nserver = h\ntopics = t\n"
+
+TEST(server_gives_links_to_workers_by_numbers_that_stay)
+{
+    struct world *w = with_links_begin(A_LINK("a") A_LINK("b"));
+    char text[SERVER_RELOAD_BYTES];
+
+    assert_int_equal(
+        server_set_links(&w->server, with_links(A_LINK("b") A_LINK("c")), text, sizeof(text)), OK);
+    assert_non_null(strstr(text, "[link a] removed"));
+    assert_non_null(strstr(text, "[link c] added"));
+    assert_non_null(strstr(text, "needs a restart: [listener t] bind"));
+    applied_times(2);
+    assert_int_equal(load_relaxed(&looker.is_there), 2 | 4); /* not yet a's */
+    assert_int_equal(
+        server_set_links(&w->server, with_links(A_LINK("d") A_LINK("b")), text, sizeof(text)), OK);
+    applied_times(4);
+    assert_int_equal(load_relaxed(&looker.is_there), 1 | 2);
+    assert_string_equal(looker.first, "d");
+    world_end(w);
+}
+
+TEST(server_reads_the_links_of_its_file_anew_or_nothing)
+{
+    char text[SERVER_RELOAD_BYTES];
+    struct world *w;
+
+    file = FILES "conf";
+    w = with_links_begin(A_LINK("a"));
+    file = NULL;
+    write_file(FILES "conf", "[cluster]\nname = us\n" A_LINK("a") A_LINK("b"));
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), OK);
+    applied_times(2);
+    assert_int_equal(load_relaxed(&looker.is_there), 3);
+    write_file(FILES "conf", "[cluster]\nname = us\n" A_LINK("b") "colour = red\n");
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
+    assert_non_null(strstr(text, "conf:6: "));
+    assert_non_null(strstr(text, "stay as they were"));
+    write_file(FILES "conf", "[cluster]\nname = us\n" A_LINK("b") "tls = on\ncafile = /nowhere\n");
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
+    assert_non_null(strstr(text, "/nowhere"));
+    assert_null(strstr(text, "[link a] removed"));
+    write_file(FILES "conf", "[cluster]\nname = eu\n" A_LINK("us"));
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
+    assert_non_null(strstr(text, "the name that this cluster has"));
+    assert_int_equal(load_relaxed(&looker.is_there), 3);
+    unlink(FILES "conf");
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), ERR_PEER);
+    write_file(FILES "conf", "[cluster]\nname = us\n");
+    assert_int_equal(server_reload(&w->server, text, sizeof(text)), OK);
+    applied_times(4);
+    assert_int_equal(load_relaxed(&looker.is_there), 0);
+    world_end(w);
+}
+
+TEST(server_without_a_cluster_has_its_first_link_after_a_restart)
+{
+    char text[SERVER_RELOAD_BYTES];
+    struct world *w = world_begin(NULL, 1);
+
+    assert_int_equal(server_set_links(&w->server, with_links(A_LINK("a")), text, sizeof(text)), OK);
+    assert_non_null(strstr(text, "needs a restart: the first link"));
+    assert_null(strstr(text, "[link a] added"));
+    world_end(w);
+}
+
+static void *set_links(void *user)
+{
+    struct asker *a = user;
+
+    for (uint32_t i = 0; i < a->rounds; i++) {
+        struct cfg *cfg = with_links(i % 2 ? A_LINK("a") "peer_identity = x\n" : A_LINK("b"));
+
+        a->last = server_set_links(a->server, cfg, a->text, sizeof(a->text));
+        store_release(&a->done, i + 1); /* pairs with load_acquire in the test */
+    }
+    return NULL;
+}
+
+/* Clients come meanwhile, whose workers look at who may speak for which link. */
+TEST(server_links_change_while_workers_read_them)
+{
+    struct world *w = with_links_begin(A_LINK("a"));
+    struct asker a = {.server = &w->server, .rounds = 200};
+    uint64_t until_ms = clock_mono_ms() + 30000;
+
+    assert_int_equal(pthread_create(&a.thread, NULL, set_links, &a), 0);
+    while (load_acquire(&a.done) < a.rounds && clock_mono_ms() < until_ms) {
+        int fd = dial(w);
+
+        assert_false(server_serve(&w->server, 1));
+        close(fd);
+    }
+    assert_int_equal(pthread_join(a.thread, NULL), 0);
+    assert_int_equal(a.last, OK);
+    world_end(w);
 }
 
 static uint64_t connected_count(struct world *w)

@@ -269,6 +269,28 @@ TEST(peer_identity_means_nothing_where_there_are_no_link_workers)
     broker_stop(&b);
 }
 
+TEST(who_may_speak_for_a_link_changes_with_the_links)
+{
+    char name[] = "y", identity[] = "link-x"; /* copies are kept */
+    struct link_rules other[] = {{0}, {name, identity}, {"open", NULL}};
+    struct broker b;
+    struct peer *p;
+
+    start(&b, LISTENER_LINKS_NO);
+    p = proven(&b, 0, "a", "link-x");
+    expect_passed(p, "$LINK/cluster/route/x", false);
+    expect_passed(p, "$LINK/cluster/route/y", true);
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(shard_set_links(cluster_shard(b.cluster, i), other, 3), OK);
+    name[0] = identity[0] = '?';
+    expect_passed(p, "$LINK/cluster/route/y", false);
+    expect_passed(p, "$LINK/cluster/route/x", false); /* the link worker knows none */
+    for (uint32_t i = 0; i < 3; i++)
+        assert_int_equal(shard_set_links(cluster_shard(b.cluster, i), NULL, 0), OK);
+    expect_passed(p, "$LINK/cluster/route/y", false);
+    broker_stop(&b);
+}
+
 /* ---- brokers of ours, which say so ---- */
 
 /* A client whose CONNECT says that it is of the cluster `of`. */

@@ -1,0 +1,542 @@
+/* tests/link/test_runtime.c -- links that are added, changed, disabled and removed at run time. */
+#include "tests/link/worlds.h"
+
+/* Makes the links what stands in the world's configuration; one whose name is empty is none. */
+static enum err apply_once(struct world *w)
+{
+    const struct cfg_link *links[LINKS_MAX] = {0};
+
+    for (uint32_t i = 0; i < w->cfg.link_count; i++) {
+        bool is_there = w->cfg.links[i].name[0] != 0;
+
+        links[i] = is_there ? &w->cfg.links[i] : NULL;
+        w->links[i] = (struct link_rules){.name = is_there ? links[i]->name : NULL};
+    }
+    for (uint32_t worker = 0; worker < 2; worker++)
+        assert_int_equal(shard_set_links(shard_of(w, worker), w->links, w->cfg.link_count), OK);
+    shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
+    return hub_apply(w->hub, links);
+}
+
+static void apply(struct world *w)
+{
+    assert_int_equal(apply_once(w), OK);
+    worlds_settle();
+}
+
+/* Other topics, separated by commas. */
+static void wish(struct world *w, uint32_t number, const char *topics)
+{
+    struct cfg_link *l = &w->cfg.links[number];
+    const char *end;
+
+    l->topic_count = 0;
+    for (; *topics; topics = *end ? end + 1 : end) {
+        end = strchrnul(topics, ',');
+        w->topics[number][l->topic_count++] = bytes_of(topics, (size_t)(end - topics));
+    }
+}
+
+static uint32_t announced_filters(struct world *w, const char *name)
+{
+    return announced_filter_count(world_peer(w, name)->announced);
+}
+
+/* Operations we have told of and still have to. */
+static uint64_t told(struct world *w, const char *name)
+{
+    const struct peer *p = world_peer(w, name);
+
+    return p->tells_native ? wants_state(p->routes.wants).next
+                           : WORLD_COUNT(w, link_messages_sent) + p->announcer.last_id;
+}
+
+static struct world *alpha, *beta;
+
+/* Two clusters that are linked; each wants t/#. */
+static void two(void)
+{
+    alpha = world_make("alpha", 3000);
+    beta = world_make("beta", 3001);
+    world_link(alpha, "beta", 3001, "t/#");
+    world_link(beta, "alpha", 3000, "t/#");
+    world_start(alpha);
+    world_start(beta);
+    worlds_pass(1000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(beta, "alpha")->is_up);
+}
+
+LINK_TEST(changed_topics_are_told_over_the_connections_that_stand)
+{
+    struct wire *reader, *writer;
+    uint32_t wires;
+    uint64_t incarnation;
+
+    two();
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    subscribe(reader, "t/1", 1);
+    subscribe(reader, "u/1", 1);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    publish(writer, "u/1", "b", 1);
+    assert_null(wire_next(reader));
+    wires = all.wire_count;
+    incarnation = world_peer(alpha, "beta")->announcer.incarnation;
+    wish(alpha, 0, "u/#,t/1");
+    apply(alpha);
+    assert_int_equal(announced_filters(beta, "alpha"), 2);
+    publish(writer, "t/1", "c", 1);
+    publish(writer, "u/1", "d", 1);
+    expect_publish(reader, "t/1", "c");
+    expect_publish(reader, "u/1", "d");
+    wish(alpha, 0, "u/#");
+    apply(alpha);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    publish(writer, "t/1", "e", 1);
+    publish(writer, "u/1", "f", 1);
+    expect_publish(reader, "u/1", "f");
+    unsubscribe(reader, "u/1");
+    assert_int_equal(announced_filters(beta, "alpha"), 0);
+    assert_int_equal(all.wire_count, wires);
+    assert_int_equal(world_peer(alpha, "beta")->announcer.incarnation, incarnation);
+    worlds_end();
+}
+
+LINK_TEST(changed_topics_say_nothing_of_what_is_wanted_as_before)
+{
+    static const char *const filters[] = {"t/#", "t/1", "t/+/2", "t/a/b"};
+    struct wire *reader;
+    uint64_t before;
+    uint32_t filter_count;
+
+    two();
+    reader = client(alpha, "reader");
+    for (uint32_t i = 0; i < 4; i++)
+        subscribe(reader, filters[i], 1);
+    before = told(alpha, "beta");
+    filter_count = announced_filters(beta, "alpha");
+    wish(alpha, 0, "u/#,t/#");
+    apply(alpha);
+    wish(alpha, 0, "#");
+    apply(alpha);
+    world_peer(alpha, "beta")->link->max_routes--; /* something to be changed */
+    apply(alpha);
+    assert_int_equal(told(alpha, "beta"), before);
+    assert_int_equal(announced_filters(beta, "alpha"), filter_count);
+    for (uint32_t i = 0; i < 4; i++)
+        unsubscribe(reader, filters[i]);
+    worlds_pass(WANTS_LINGER_MS + 1000);
+    assert_int_equal(announced_filters(beta, "alpha"), 0);
+    worlds_end();
+}
+
+LINK_TEST(topics_that_are_not_wanted_any_more_are_withdrawn_at_once)
+{
+    struct wire *reader;
+
+    two();
+    wish(alpha, 0, "#");
+    apply(alpha);
+    reader = client(alpha, "reader");
+    subscribe(reader, "t/#", 1);
+    subscribe(reader, "t/1", 1); /* is hidden, natively */
+    subscribe(reader, "u/1", 1);
+    wish(alpha, 0, "u/+");
+    apply(alpha);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    wish(alpha, 0, "");
+    apply(alpha);
+    assert_int_equal(announced_filters(beta, "alpha"), 0);
+    wish(alpha, 0, "t/1");
+    apply(alpha);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(another_server_is_dialled_and_what_waits_goes_there)
+{
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    world_kill(beta);
+    publish(writer, "t/1", "1", 1);
+    publish(writer, "t/1", "2", 1);
+    beta->port = 3005;
+    world_start(beta);
+    beta->servers[0][0].port = 3000;
+    reader = client(beta, "reader");
+    subscribe(reader, "t/#", 1);
+    publish(writer, "t/1", "3", 1);
+    assert_int_equal(world_waiting(alpha, "beta"), 3);
+    alpha->servers[0][0].port = 3005;
+    apply(alpha);
+    worlds_pass(2000);
+    expect_publish(reader, "t/1", "1");
+    expect_publish(reader, "t/1", "2");
+    expect_publish(reader, "t/1", "3");
+    assert_true(world_peer(alpha, "beta")->is_up);
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(other_credentials_end_connections_in_the_same_life)
+{
+    struct wire *reader, *writer;
+    uint64_t incarnation, before;
+    uint32_t wires;
+
+    two();
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    subscribe(reader, "t/1", 1);
+    incarnation = world_peer(alpha, "beta")->announcer.incarnation;
+    wires = all.wire_count;
+    before = world_peer(alpha, "beta")->routes.generation;
+    alpha->cfg.links[0].username = "somebody";
+    alpha->cfg.links[0].clientid = "another";
+    apply(alpha);
+    worlds_pass(1000);
+    assert_true(all.wire_count >= wires + 2);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_int_equal(world_peer(alpha, "beta")->announcer.incarnation, incarnation);
+    assert_int_equal(world_peer(alpha, "beta")->routes.generation, before);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(disabled_link_takes_and_gives_nothing)
+{
+    struct wire *reader, *writer, *local;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    local = client(alpha, "local");
+    subscribe(reader, "t/#", 1);
+    subscribe(local, "t/#", 1);
+    alpha->cfg.links[0].enable = false;
+    apply(alpha);
+    assert_int_equal(announced_filters(alpha, "beta"), 0);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(local, "t/1", "a");
+    assert_null(wire_next(reader));
+    assert_int_equal(world_waiting(alpha, "beta"), 0);
+    worlds_pass(3000);
+    assert_false(world_peer(beta, "alpha")->is_up);
+    assert_true(world_said(beta, "cluster_link_disabled"));
+    assert_int_equal(announced_filters(alpha, "beta"), 0);
+    worlds_pass(40000); /* they forget us */
+    assert_int_equal(announced_filters(beta, "alpha"), 0);
+    alpha->cfg.links[0].enable = true;
+    apply(alpha);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(beta, "alpha")->is_up);
+    assert_int_equal(announced_filters(alpha, "beta"), 1);
+    publish(writer, "t/1", "b", 1);
+    expect_publish(reader, "t/1", "b");
+    expect_publish(local, "t/1", "b");
+    publish(client(beta, "other"), "t/2", "c", 1);
+    expect_publish(local, "t/2", "c");
+    worlds_end();
+}
+
+LINK_TEST(enabled_again_at_once_leaves_no_route_of_before)
+{
+    struct wire *reader;
+
+    two();
+    reader = client(alpha, "reader");
+    subscribe(reader, "t/1", 1);
+    subscribe(reader, "t/2", 1);
+    alpha->cfg.links[0].enable = false;
+    apply(alpha);
+    unsubscribe(reader, "t/1");
+    alpha->cfg.links[0].enable = true;
+    apply(alpha);
+    worlds_pass(20000);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    worlds_end();
+}
+
+LINK_TEST(what_waits_for_a_disabled_link_goes_when_it_is_enabled)
+{
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    world_kill(beta);
+    publish(writer, "t/1", "1", 1);
+    publish(writer, "t/2", "2", 1);
+    alpha->cfg.links[0].enable = false;
+    apply(alpha);
+    assert_int_equal(world_waiting(alpha, "beta"), 2);
+    world_start(beta);
+    reader = client(beta, "reader");
+    subscribe(reader, "t/#", 1);
+    worlds_pass(60000);
+    assert_null(wire_next(reader));
+    alpha->cfg.links[0].enable = true;
+    apply(alpha);
+    worlds_pass(20000);
+    expect_publish(reader, "t/1", "1");
+    expect_publish(reader, "t/2", "2");
+    assert_null(wire_next(reader));
+    worlds_end();
+}
+
+LINK_TEST(what_waits_for_a_disabled_link_becomes_too_old)
+{
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    world_kill(beta);
+    publish(writer, "t/1", "1", 1);
+    alpha->cfg.links[0].enable = false;
+    alpha->cfg.links[0].queue_age = 30;
+    apply(alpha);
+    worlds_pass(20000);
+    assert_int_equal(world_waiting(alpha, "beta"), 1);
+    worlds_pass(12000);
+    assert_int_equal(world_waiting(alpha, "beta"), 0);
+    worlds_end();
+    free(beta);
+}
+
+LINK_TEST_DIALLED(removed_link_goes_with_all_it_had)
+{
+    struct wire *reader, *writer, *local;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    local = client(alpha, "local");
+    subscribe(reader, "t/#", 1);
+    subscribe(local, "t/#", 1);
+    alpha->cfg.links[0].name = "";
+    apply(alpha);
+    assert_null(hub_peer(alpha->hub, BYTES_LIT("beta")));
+    publish(writer, "t/1", "a", 1);
+    expect_publish(local, "t/1", "a");
+    assert_null(wire_next(reader));
+    publish(client(beta, "other"), "t/1", "b", 1);
+    worlds_pass(2000);
+    assert_null(wire_next(local));
+    expect_publish(reader, "t/1", "b");
+    assert_true(world_said(beta, "unknown_cluster"));
+    assert_non_null(reader->stream[1]);
+    assert_non_null(writer->stream[1]);
+    worlds_end();
+}
+
+LINK_TEST(removed_link_that_comes_again_is_a_new_one)
+{
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    for (uint32_t i = 0; i < 5; i++) {
+        publish(writer, "t/1", "x", 1);
+        expect_publish(reader, "t/1", "x");
+    }
+    alpha->cfg.links[0].name = "";
+    apply(alpha);
+    alpha->cfg.links[0].name = "beta";
+    apply(alpha);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    publish(writer, "t/1", "y", 1);
+    expect_publish(reader, "t/1", "y");
+    worlds_end();
+}
+
+LINK_TEST(added_link_knows_what_is_subscribed_to)
+{
+    struct wire *reader, *writer;
+
+    alpha = world_make("alpha", 3000);
+    beta = world_make("beta", 3001);
+    world_link(beta, "alpha", 3000, "t/#");
+    world_start(alpha);
+    world_start(beta);
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    subscribe(reader, "t/1", 1);
+    world_link(alpha, "beta", 3001, "t/#");
+    apply(alpha);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(beta, "alpha")->is_up);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(number_of_a_removed_link_is_given_away_when_its_routes_are_gone)
+{
+    struct world *gamma = world_make("gamma", 3002);
+    struct wire *reader, *writer, *other;
+    char filter[16];
+    uint32_t turns = 0;
+
+    world_link(gamma, "alpha", 3000, "t/#");
+    world_start(gamma);
+    two();
+    reader = client(beta, "reader");
+    other = client(gamma, "other");
+    writer = client(alpha, "writer");
+    for (uint32_t i = 0; i < 100; i++) {
+        snprintf(filter, sizeof(filter), "t/%u", i);
+        subscribe(reader, filter, 1);
+    }
+    subscribe(other, "t/200", 1);
+    alpha->cfg.links[0].name = "gamma";
+    alpha->servers[0][0].port = 3002;
+    assert_int_equal(apply_once(alpha), ERR_FULL);
+    while (apply_once(alpha) != OK) {
+        assert_true(++turns < 100);
+        worlds_settle();
+    }
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "gamma")->is_up);
+    publish(writer, "t/7", "a", 1);
+    assert_int_equal(world_waiting(alpha, "gamma"), 0);
+    assert_null(wire_next(reader));
+    publish(writer, "t/200", "b", 1);
+    expect_publish(other, "t/200", "b");
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(other_number_of_connections_keeps_what_waits_and_its_order)
+{
+    struct wire *reader, *writer[4];
+    uint32_t rounds[4] = {0};
+    char text[16];
+
+    two();
+    reader = client(beta, "reader");
+    for (uint32_t i = 0; i < 4; i++) {
+        snprintf(text, sizeof(text), "writer%u", i);
+        writer[i] = client(alpha, text);
+    }
+    subscribe(reader, "t/#", 1);
+    world_kill(beta);
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(text, sizeof(text), "%u%u", i % 4, i / 4);
+        publish(writer[i % 4], "t/1", text, 1);
+        if (i == 10 || i == 25) {
+            alpha->cfg.links[0].connections = i == 10 ? 3 : 2;
+            apply(alpha);
+            assert_int_equal(world_waiting(alpha, "beta"), i + 1);
+        }
+    }
+    beta->servers[0][0].port = 9; /* or what waits would come before its reader */
+    world_start(beta);
+    reader = client(beta, "reader");
+    subscribe(reader, "t/#", 1);
+    worlds_pass(40000);
+    assert_int_equal(world_waiting(alpha, "beta"), 0);
+    for (uint32_t i = 0; i < 40; i++) {
+        const struct packet *p = wire_expect(reader, PACKET_PUBLISH);
+        uint32_t of = (uint32_t)(p->publish.payload.p[0] - '0');
+
+        assert_int_equal(p->publish.payload.p[1] - '0', rounds[of]++);
+        wire_ack(reader, p->publish.packet_id, 0);
+    }
+    assert_null(wire_next(reader));
+    worlds_end();
+}
+
+LINK_TEST(changed_export_cuts_anew_what_they_asked_for)
+{
+    static const struct bytes narrow[] = {{(const uint8_t *)"t/1", 3}};
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    publish(writer, "t/2", "a", 1);
+    expect_publish(reader, "t/2", "a");
+    alpha->cfg.links[0].exports = narrow;
+    apply(alpha);
+    publish(writer, "t/1", "b", 1); /* not dark meanwhile */
+    worlds_pass(20000);
+    expect_publish(reader, "t/1", "b");
+    publish(writer, "t/2", "c", 1);
+    publish(writer, "t/1", "d", 1);
+    expect_publish(reader, "t/1", "d");
+    alpha->cfg.links[0].exports = &world_everything;
+    apply(alpha);
+    worlds_pass(20000);
+    publish(writer, "t/2", "e", 1);
+    expect_publish(reader, "t/2", "e");
+    worlds_end();
+}
+
+LINK_TEST(links_that_are_as_before_are_not_touched)
+{
+    struct world *gamma = world_make("gamma", 3002);
+    struct wire *reader, *writer;
+    uint32_t wires;
+
+    world_link(gamma, "alpha", 3000, "t/#");
+    two();
+    world_link(alpha, "gamma", 3002, "t/#");
+    apply(alpha);
+    world_start(gamma);
+    worlds_pass(20000);
+    reader = client(gamma, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    wires = all.wire_count;
+    alpha->cfg.links[0].name = "";
+    apply(alpha);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    apply(alpha);
+    for (uint32_t i = 0; i < wires; i++)
+        if (all.wire[i]->world[0] == gamma || all.wire[i]->world[1] == gamma)
+            assert_true(all.wire[i]->is_failed || all.wire[i]->stream[1]);
+    worlds_end();
+}
+
+LINK_TEST(changes_that_follow_each_other_come_to_the_last)
+{
+    struct wire *reader, *writer;
+
+    two();
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    subscribe(reader, "#", 1);
+    for (uint32_t i = 0; i < 20; i++) {
+        alpha->cfg.links[0].enable = i % 3 != 0;
+        alpha->cfg.links[0].username = i % 2 ? "one" : "two";
+        alpha->cfg.links[0].connections = i % 4;
+        wish(alpha, 0, i % 2 ? "t/#" : "u/#");
+        assert_int_equal(apply_once(alpha), OK);
+        if (i % 5 == 0)
+            worlds_pass(1000);
+    }
+    alpha->cfg.links[0].enable = true;
+    apply(alpha);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    publish(writer, "u/1", "no", 1);
+    publish(writer, "t/1", "yes", 1);
+    expect_publish(reader, "t/1", "yes");
+    worlds_end();
+}
