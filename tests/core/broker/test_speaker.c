@@ -272,7 +272,8 @@ TEST(peer_identity_means_nothing_where_there_are_no_link_workers)
 TEST(who_may_speak_for_a_link_changes_with_the_links)
 {
     char name[] = "y", identity[] = "link-x"; /* copies are kept */
-    struct link_rules other[] = {{0}, {name, identity}, {"open", NULL}};
+    struct link_rules other[] = {
+        {.name = NULL}, {.name = name, .identity = identity}, {.name = "open"}};
     struct broker b;
     struct peer *p;
 
