@@ -57,7 +57,9 @@ enum peer_refused {
     PEER_REFUSED_COUNT
 };
 
-/* Lines about refused packets: at most one a second, which says how many were left out. */
+/* Lines about refused packets: at most one a second, which says how many were left out. Those about
+ * introductions have their own, since they say what is to be mended. */
+enum peer_said { PEER_SAID_PACKET, PEER_SAID_INTRODUCTION, PEER_SAID_COUNT };
 struct peer_refusals {
     uint64_t say_ms; /* no line before */
     uint64_t left_out;
@@ -85,7 +87,7 @@ struct peer {
     struct waiting_sum waiting;                  /* of that, what waits to be unpacked */
     struct hold hold;                            /* whether we read what they send */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
-    struct peer_refusals refusals;
+    struct peer_refusals refusals[PEER_SAID_COUNT];
     struct timer settle; /* while an actor has routes of an earlier life that go soon */
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */

@@ -41,7 +41,7 @@ struct receiver {
     struct kicked kicked[RECEIVER_KICKED_MAX]; /* a ring */
     uint32_t kicked_count;                     /* ever */
     struct peer *sender;                       /* of the packet at hand, or NULL: no link has it */
-    struct peer_refusals strangers;
+    struct peer_refusals strangers[PEER_SAID_COUNT];
     struct waiting waiting;
     uint32_t inflated_bytes; /* in this turn */
     bool is_behind;          /* the packet at hand came while others waited */
@@ -52,9 +52,9 @@ struct receiver {
 
 /* Counts a refused packet. Whether a line may be said of it: `left_out` is then text about those of
  * which none was. */
-static bool count_refusal(struct receiver *r, char *left_out, size_t room)
+static bool count_refusal(struct receiver *r, enum peer_said of, char *left_out, size_t room)
 {
-    struct peer_refusals *f = r->sender ? &r->sender->refusals : &r->strangers;
+    struct peer_refusals *f = r->sender ? &r->sender->refusals[of] : &r->strangers[of];
     uint64_t now = shard_now_ms(r->host->shard);
 
     STAT_INC(shard_count(r->host->shard), link_packets_refused);
@@ -96,7 +96,7 @@ static bool tell_kicked(struct receiver *r, const struct link_packet *packet, st
     if (shard_link_kick(r->host->shard, packet->from, (uint8_t)k->reason) == ERR_FULL)
         return false;
     k->why_due = NULL;
-    if (count_refusal(r, left_out, sizeof(left_out)) && r->host->log) {
+    if (count_refusal(r, PEER_SAID_PACKET, left_out, sizeof(left_out)) && r->host->log) {
         snprintf(detail, sizeof(detail), "its client is disconnected%s", left_out);
         r->host->log(r->host->net, &e);
     }
@@ -202,7 +202,7 @@ static bool refuse(struct receiver *r, const struct link_packet *packet, struct 
 
     if (!answer(r, packet, c->actor, NULL, reason))
         return false;
-    if (!count_refusal(r, left_out, sizeof(left_out)))
+    if (!count_refusal(r, PEER_SAID_INTRODUCTION, left_out, sizeof(left_out)))
         return true;
     snprintf(name, sizeof(name), "%.*s", (int)(cluster.n < 254 ? cluster.n : 254),
              (const char *)cluster.p);

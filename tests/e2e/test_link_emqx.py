@@ -147,12 +147,12 @@ def two_subscribers_get_one_copy_each():
             silent(one), silent(two, 0.05)
             w.up()  # and from us: one copy for the cluster, whatever it subscribes to
             equal(w.node.hello(w.broker, w.clink)[16], Atom("true"))
-            w.node.announce(["t1/+", "t1/#"])
+            w.node.announce(["t3/+", "t3/#"])  # which nobody here has
             pub = w.client()
-            seconds_until("a route", lambda: pub.publish("t1/42", b"out", 1) == 0)
+            seconds_until("a route", lambda: pub.publish("t3/42", b"out", 1) == 0)
             pub.publish("other", b"not wanted", 1)
-            w.node.announce(["t2/#", "t2/+/+"])
-            seconds_until("another", lambda: pub.publish("t2/3/4", b"later", 1) == 0)
+            w.node.announce(["t4/#", "t4/+/+"])
+            seconds_until("another", lambda: pub.publish("t4/3/4", b"later", 1) == 0)
             seconds_until("they arrive", lambda: b"later" in w.node.payloads())
             equal(w.node.payloads(), [b"out", b"later"])
 

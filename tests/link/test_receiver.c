@@ -1389,6 +1389,17 @@ TEST(peer_identity_introduces_itself_and_others_are_told_that_they_may_not)
     worlds_end();
 }
 
+TEST(refused_introduction_is_said_also_right_behind_another_packet)
+{
+    struct world *w = alone_with_identity();
+
+    message(client(w, "e"), "beta", "t/forged", 0, 0);
+    introduce(node(w, "beta"), "beta", "alpha", 5);
+    assert_int_equal(lines_of(w, "link packet refused"), 1);
+    assert_true(world_said(w, "4 link refused|beta|we answer not_authorized"));
+    worlds_end();
+}
+
 TEST(routes_and_messages_of_an_impostor_end_its_connection)
 {
     struct world *w = alone_with_identity();
