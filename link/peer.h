@@ -107,7 +107,7 @@ struct peer {
 };
 
 /* A peer for a link, of which it keeps a copy. NULL: no memory. */
-struct peer *peer_create(struct link_host *host, const struct cfg_link *link, uint32_t number);
+struct peer *peer_create(struct link_host *host, const struct cfg_link *from, uint32_t number);
 void peer_destroy(struct peer *p); /* NULL is fine */
 
 /* Whether the link has no server: the other side dials us, and we never it. */

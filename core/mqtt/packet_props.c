@@ -184,7 +184,7 @@ static inline const struct rule *take_rule(struct cursor *c)
 static enum reason decode_property(struct cursor *block, uint32_t in, struct props *out)
 {
     const struct rule *rule = take_rule(block);
-    struct value v;
+    struct value v = {0};
     bool is_repeated;
 
     if (!rule || !(rule->in & in))

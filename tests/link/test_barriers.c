@@ -315,14 +315,14 @@ LINK_TEST(broker_ends_while_subacks_wait)
 static void ask_many(struct wire *k, uint32_t count)
 {
     struct filter_request *f = calloc(count, sizeof(*f));
-    char(*texts)[8] = calloc(count, sizeof(*texts));
+    char(*texts)[12] = calloc(count, sizeof(*texts));
     uint8_t *b = malloc(count * 16u);
 
     assert_non_null(f);
     assert_non_null(texts);
     assert_non_null(b);
     for (uint32_t i = 0; i < count; i++) {
-        snprintf(texts[i], sizeof(texts[i]), "f%06u", i);
+        snprintf(texts[i], sizeof(texts[i]), "f%06u", i % 1000000);
         f[i].filter = bytes_str(texts[i]);
     }
     assert_in_range(subscribe_size(MQTT_5, f, count, 0), 1, count * 16u);
