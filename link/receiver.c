@@ -230,10 +230,12 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
                    struct peer *peer, const struct emqx_control *c)
 {
     struct channel channel = channel_of_client(r->host, packet->from);
-    bool need_bootstrap, is_native = grants_native(r, packet, peer, c);
+    bool need_bootstrap, is_native;
     struct binding *b;
     enum err err;
 
+    CHECK(peer); /* handshake_decide has found its link */
+    is_native = grants_native(r, packet, peer, c);
     if (!is_native && (peer->link->dialect == DIALECT_NATIVE || !peer->link->server_count))
         return refuse(r, packet, cluster, c, BYTES_LIT("dialect_not_spoken"));
     err = peer_hello(peer, c->actor, c->incarnation, is_native ? &channel : NULL, &need_bootstrap);
