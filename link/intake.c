@@ -1,8 +1,6 @@
 /* link/intake.c -- operations, beats, acknowledgements. */
 #include "link/intake.h"
 
-#include "core/base/check.h"
-
 _Static_assert(HOST_FILTER_BYTES >= NATIVE_TEXT_BYTES_MAX, "any filter has room");
 
 static void take_routes(struct intake *in, struct announced_actor *actor,
@@ -58,13 +56,8 @@ static void send_ack(struct intake *in)
                              .generation = in->ack.generation,
                              .number = in->ack.number,
                              .wants_all = in->wants_all && in->ack.generation == in->generation};
-    uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
-    uint32_t size;
 
-    if (native_frame_encode(&f, frame, sizeof(frame), &size) != OK)
-        CHECK(false);
-    if (channel_send(&in->channel, bytes_of(frame, size)) != OK)
-        in->channel = (struct channel){0}; /* it is gone; the next one begins anew */
+    channel_say(&in->channel, &f); /* if it is gone, the next one begins anew */
 }
 
 /* Whether there is something that was not acknowledged, and is all asked for in the index. */

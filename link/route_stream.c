@@ -44,8 +44,6 @@ static void beat(struct route_stream *r)
 {
     struct wants_beat b;
     struct native_frame f = {.kind = NATIVE_BEAT};
-    uint8_t frame[NATIVE_CONTROL_BYTES_MAX];
-    uint32_t size;
 
     r->beat_ms = now(r) + ROUTE_STREAM_BEAT_MS;
     if (!wants_beat(r->wants, &b))
@@ -55,10 +53,7 @@ static void beat(struct route_stream *r)
     f.count = b.count;
     f.digest = b.digest;
     f.is_end = b.is_end;
-    if (native_frame_encode(&f, frame, sizeof(frame), &size) != OK)
-        CHECK(false);
-    if (channel_send(&r->channel, bytes_of(frame, size)) != OK)
-        return; /* it is gone, and we shall be told */
+    channel_say(&r->channel, &f);
 }
 
 static enum wants_taken take_op(void *arg, bool is_add, struct bytes filter)

@@ -20,81 +20,36 @@
 
 #define WORLDS_MAX 4
 #define WIRES_MAX 256
+/* One run of a test: the dialect its links speak, and which side has no server, if one has none. */
+#define LINK_RUN(name, how, dialect, called)                                                       \
+    TEST(name##_##how)                                                                             \
+    {                                                                                              \
+        worlds_dialect = (dialect);                                                                \
+        worlds_called = (called);                                                                  \
+        name##_spoken();                                                                           \
+        worlds_called = NULL;                                                                      \
+    }
 /* Defines a test that is run in both dialects. */
 #define LINK_TEST_DIALLED(name)                                                                    \
     static void name##_spoken(void);                                                               \
-    TEST(name##_in_emqx)                                                                           \
-    {                                                                                              \
-        worlds_dialect = DIALECT_EMQX;                                                             \
-        worlds_called = NULL;                                                                      \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_natively)                                                                          \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = NULL;                                                                      \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
+    LINK_RUN(name, in_emqx, DIALECT_EMQX, NULL)                                                    \
+    LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
     static void name##_spoken(void)
 /* A test of our own dialect, run also with a link that has no server on one of the sides: "alpha"
  * or "beta" is called only, and all goes over the connections that the other one opens. */
 #define LINK_TEST_NATIVE(name)                                                                     \
     static void name##_spoken(void);                                                               \
-    TEST(name##_natively)                                                                          \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = NULL;                                                                      \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_where_alpha_is_called)                                                             \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = "alpha";                                                                   \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_where_beta_is_called)                                                              \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = "beta";                                                                    \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
+    LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
+    LINK_RUN(name, where_alpha_is_called, DIALECT_AUTO, "alpha")                                   \
+    LINK_RUN(name, where_beta_is_called, DIALECT_AUTO, "beta")                                     \
     static void name##_spoken(void)
 /* All of these. */
 #define LINK_TEST(name)                                                                            \
     static void name##_spoken(void);                                                               \
-    TEST(name##_in_emqx)                                                                           \
-    {                                                                                              \
-        worlds_dialect = DIALECT_EMQX;                                                             \
-        worlds_called = NULL;                                                                      \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_natively)                                                                          \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = NULL;                                                                      \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_where_alpha_is_called)                                                             \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = "alpha";                                                                   \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
-    TEST(name##_where_beta_is_called)                                                              \
-    {                                                                                              \
-        worlds_dialect = DIALECT_AUTO;                                                             \
-        worlds_called = "beta";                                                                    \
-        name##_spoken();                                                                           \
-        worlds_called = NULL;                                                                      \
-    }                                                                                              \
+    LINK_RUN(name, in_emqx, DIALECT_EMQX, NULL)                                                    \
+    LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
+    LINK_RUN(name, where_alpha_is_called, DIALECT_AUTO, "alpha")                                   \
+    LINK_RUN(name, where_beta_is_called, DIALECT_AUTO, "beta")                                     \
     static void name##_spoken(void)
 
 #define WORLD_CLIENTS 0u
