@@ -6,16 +6,7 @@
 
 #include "cfg/change.h"
 #include "core/base/check.h"
-#include "core/mqtt/topic.h"
-#include "link/exported.h"
-
-/* A change of the route index that is tried again, in order. */
-struct route_due {
-    struct route_due *next;
-    bool is_wanted;
-    uint32_t filter_n;
-    uint8_t filter[];
-};
+#include "link/peer_routes.h"
 
 static uint64_t now(const struct peer *p)
 {
@@ -54,7 +45,7 @@ static bool is_up(const struct peer *p)
     return true;
 }
 
-static void look_whether_up(struct peer *p)
+void peer_look_up(struct peer *p)
 {
     char peer[300], detail[128];
     uint32_t wanted;
@@ -111,9 +102,6 @@ static void look_whether_left(struct peer *p)
 
 /* ---- our routes ---- */
 
-/* Counts a route that was not taken, in either direction, and says the first of each cause. */
-static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err);
-
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added)
 {
     enum err err = OK;
@@ -126,7 +114,7 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
     else
         interest_remove(p->interest, group, filter);
     if (err != OK)
-        route_refused(p, "link route not announced", filter, err);
+        peer_route_refused(p, "link route not announced", filter, err);
 }
 
 bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
@@ -181,7 +169,7 @@ static void say_no_sync(struct peer *p)
 }
 
 /* A broker of ours has accepted us on a connection that it has opened. */
-static void on_welcome(struct peer *p, const struct native_frame *f)
+void peer_welcomed(struct peer *p, const struct native_frame *f)
 {
     bool is_other = !p->tells_native;
 
@@ -192,7 +180,7 @@ static void on_welcome(struct peer *p, const struct native_frame *f)
     retained_sync_online(&p->retained, &p->greeter.channel);
     route_stream_open(&p->routes, &p->greeter.channel, p->greeter.incarnation,
                       f->needs_all || is_other);
-    look_whether_up(p);
+    peer_look_up(p);
 }
 
 static void on_online(struct announcer *a, bool needs_all)
@@ -215,7 +203,7 @@ static void on_online(struct announcer *a, bool needs_all)
         interest_forget(p->interest);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         dialer_hurry(&p->forwarders[i].dialer);
-    look_whether_up(p);
+    peer_look_up(p);
 }
 
 static void on_offline(struct announcer *a, bool was_online)
@@ -262,7 +250,7 @@ static const struct announcer_events announcer_events = {
 
 /* Our messages to a broker of ours take the first of our connections for messages; if we have none,
  * the one on which theirs come. */
-static void carry(struct peer *p)
+void peer_carry_on(struct peer *p)
 {
     struct channel to =
         peer_is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
@@ -273,8 +261,8 @@ static void carry(struct peer *p)
 
 static void on_forwarder_up(struct forwarder *f)
 {
-    carry(f->peer);
-    look_whether_up(f->peer);
+    peer_carry_on(f->peer);
+    peer_look_up(f->peer);
 }
 
 static void on_forwarder_down(struct forwarder *f, bool was_up)
@@ -347,87 +335,7 @@ bool peer_wants_retained(const struct peer *p, const struct publish *message)
            retained_sync_wants(&p->retained, message->topic);
 }
 
-/* ---- their routes ---- */
-
-static bool route_now(struct peer *p, struct bytes filter, bool is_wanted)
-{
-    return shard_link_route(p->host->shard, p->number, filter, is_wanted) == OK;
-}
-
-/* Changes of one filter must keep their order, so behind one that waits all wait. */
-static void on_filter(void *arg, struct bytes filter, bool is_wanted)
-{
-    struct peer *p = arg;
-    struct route_due *d;
-
-    if (!p->due_first && route_now(p, filter, is_wanted))
-        return;
-    d = malloc(sizeof(*d) + filter.n);
-    if (!d) {
-        STAT_INC(shard_count(p->host->shard), dropped_memory);
-        return;
-    }
-    *d = (struct route_due){.is_wanted = is_wanted, .filter_n = filter.n};
-    bytes_put(d->filter, filter);
-    *p->due_last = d;
-    p->due_last = &d->next;
-}
-
-static bool on_hold(void *arg, int64_t bytes)
-{
-    const struct peer *p = arg;
-
-    return shard_hold_routes(p->host->shard, bytes);
-}
-
-static const struct announced_ops announced_ops = {.report = on_filter, .hold = on_hold};
-
-static bool run_due(struct peer *p)
-{
-    struct route_due *d;
-
-    while ((d = p->due_first)) {
-        if (!route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted))
-            return true;
-        p->due_first = d->next;
-        if (!p->due_first)
-            p->due_last = &p->due_first;
-        free(d);
-    }
-    return false;
-}
-
-static void on_expiry(struct timer *t, void *owner, uint64_t now_ms);
-
-static void arm_expiry(struct peer *p)
-{
-    uint64_t next = announced_next_expiry(p->announced);
-
-    if (next == UINT64_MAX)
-        timer_cancel(shard_timers(p->host->shard), &p->expiry);
-    else
-        timer_arm(shard_timers(p->host->shard), &p->expiry, next, on_expiry);
-}
-
-static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
-{
-    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, expiry));
-    uint32_t routes;
-    char detail[64];
-
-    (void)owner;
-    if (hold_hears_ms(&p->hold) > now_ms) { /* it is us who did not listen */
-        timer_arm(shard_timers(p->host->shard), &p->expiry, hold_hears_ms(&p->hold), on_expiry);
-        return;
-    }
-    if (announced_expire(p->announced, now_ms, &routes)) {
-        p->must_sweep = true;
-        snprintf(detail, sizeof(detail), "%u routes go", routes);
-        host_log(p->host, 4, "link routes expired", p->link->name, NULL,
-                 "not heard of for too long", detail);
-    }
-    arm_expiry(p);
-}
+/* ---- they come and go ---- */
 
 enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                     const struct channel *native, bool *need_bootstrap)
@@ -449,209 +357,13 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                 route_stream_close(&p->routes);
             greeter_open(&p->greeter, native);
         }
-        carry(p);
+        peer_carry_on(p);
     }
-    arm_expiry(p);
+    peer_routes_arm(p);
     dialer_hurry(&p->announcer.dialer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         dialer_hurry(&p->forwarders[i].dialer);
     return OK;
-}
-
-static enum peer_refused count_refused(struct stats *stats, enum err err)
-{
-    switch (err) {
-    case ERR_FULL:
-        STAT_INC(stats, link_routes_over_limit);
-        return PEER_REFUSED_NUMBER;
-    case ERR_MEMORY:
-        STAT_INC(stats, link_routes_memory);
-        return PEER_REFUSED_MEMORY;
-    case ERR_NONE:
-        STAT_INC(stats, link_routes_not_exported);
-        return PEER_REFUSED_EXPORT;
-    default:
-        STAT_INC(stats, link_routes_invalid);
-        return PEER_REFUSED_INVALID;
-    }
-}
-
-static void route_refused(struct peer *p, const char *event, struct bytes filter, enum err err)
-{
-    enum peer_refused why = count_refused(shard_count(p->host->shard), err);
-    char detail[256];
-
-    if (p->routes_refused[why]++)
-        return;
-    snprintf(detail, sizeof(detail), "filter %.*s", (int)(filter.n < 200 ? filter.n : 200),
-             (const char *)filter.p);
-    host_log(p->host, 4, event, p->link->name, NULL,
-             err == ERR_FULL     ? "the link has as many routes as max_routes allows"
-             : err == ERR_MEMORY ? "memory_limit is reached, or there is no memory"
-             : err == ERR_NONE   ? "export of the link has nothing of it"
-                                 : "not a filter, or deeper than max_topic_levels",
-             detail);
-}
-
-/* ---- operations ---- */
-
-/* Where an operation of a route payload is applied. */
-struct applied {
-    struct peer *peer;
-    struct announced_actor *actor;
-    struct bytes filter;
-    bool is_add;
-    bool is_cut; /* they get less than they asked for */
-};
-
-static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
-{
-    struct applied *to = arg;
-
-    to->is_cut |= !bytes_eq(filter, to->filter);
-    if (to->is_add)
-        return announced_add(to->peer->announced, to->actor, filter, id);
-    announced_delete(to->peer->announced, to->actor, filter, id);
-    return OK;
-}
-
-static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op,
-                      bool *is_cut)
-{
-    struct applied to = {.peer = p, .actor = actor, .filter = op->filter, .is_add = op->is_add};
-    enum err err;
-
-    if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
-        op->id.n > ANNOUNCED_ID_BYTES_MAX)
-        return ERR_PEER;
-    err = exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
-                         apply_part, &to);
-    *is_cut = to.is_cut;
-    return err;
-}
-
-void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c)
-{
-    struct emqx_ops ops = emqx_ops_begin(c);
-    struct emqx_route_op op;
-
-    while (emqx_ops_next(&ops, &op)) {
-        bool is_cut;
-        enum err err = apply(p, actor, &op, &is_cut);
-
-        if (err != OK && op.is_add) /* the others must not suffer for one */
-            route_refused(p, "link route not taken", op.filter, err);
-    }
-    announced_heard(actor, now(p), false);
-    hold_until(&p->hold, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
-}
-
-/* ---- a broker of ours ---- */
-
-static bool apply_native(void *arg, struct announced_actor *actor, const struct native_op *op)
-{
-    struct emqx_route_op as = {.is_add = op->is_add, .filter = op->filter};
-    struct peer *p = arg;
-    bool is_cut = false;
-    enum err err = apply(p, actor, &as, &is_cut);
-
-    if (err != OK && op->is_add)
-        route_refused(p, "link route not taken", op->filter, err);
-    return err == OK && !is_cut;
-}
-
-static void on_ended(void *arg)
-{
-    struct peer *p = arg;
-
-    p->must_sweep = true;
-}
-
-static const struct intake_ops intake_ops = {.apply = apply_native, .ended = on_ended};
-
-/* Who was called introduces itself, on the connection on which we did so. */
-static void on_hello(struct peer *p, const struct channel *from, const struct native_frame *f,
-                     const char **fault)
-{
-    struct bytes name = BYTES_LIT(ANNOUNCER_ACTOR);
-    struct native_frame answer = {.kind = NATIVE_WELCOME, .incarnation = f->incarnation};
-    enum err err;
-
-    if (from->dialer != &p->announcer.dialer || channel_eq(&p->intake.channel, from) ||
-        !channel_takes_answers(from)) {
-        *fault = "a HELLO where there should be none";
-        return;
-    }
-    if (f->incarnation > shard_wall_ms(p->host->shard) + PEER_AHEAD_MS) {
-        *fault = "its incarnation is more than a day ahead of our clock";
-        return;
-    }
-    err = peer_hello(p, name, f->incarnation, from, &answer.needs_all);
-    if (err != OK && err != ERR_PEER) {
-        *fault = "no room for its introduction";
-        return;
-    }
-    answer.is_refused = err == ERR_PEER;
-    if (answer.is_refused)
-        answer.incarnation = announced_incarnation(p->announced, name);
-    channel_say(from, &answer);
-}
-
-bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
-                     struct bytes payload, const char **fault)
-{
-    struct native_frame f;
-
-    *fault = NULL;
-    if (native_frame_decode(payload, &f) != OK) {
-        *fault = "a frame that cannot be understood";
-        return true;
-    }
-    switch (f.kind) {
-    case NATIVE_ROUTES:
-    case NATIVE_BEAT:
-        if (!actor || !channel_eq(&p->intake.channel, from))
-            *fault = "routes before an introduction";
-        else if (intake_take(&p->intake, actor, &f) != OK)
-            *fault = "routes that were numbered before";
-        else if (f.kind == NATIVE_ROUTES)
-            hold_until(&p->hold, rate_take(&p->ops, f.count, now(p)));
-        return true;
-    case NATIVE_ROUTES_ACK:
-        if (!p->tells_native || !channel_eq(&p->routes.channel, from))
-            return true; /* of an earlier connection */
-        p->host->has_news = true;
-        if (route_stream_take(&p->routes, &f) != OK)
-            *fault = "an acknowledgement of routes that were never sent";
-        return true;
-    case NATIVE_OPEN:
-    case NATIVE_OPENED:
-    case NATIVE_MESSAGES:
-    case NATIVE_ACK:
-        if (!carrier_take(&p->carrier, from, &f, fault))
-            return false;
-        if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
-            retained_sync_carried(&p->retained);
-        if (peer_is_called(p))
-            carry(p);
-        look_whether_up(p);
-        return true;
-    case NATIVE_RETAINED_ASK:
-    case NATIVE_RETAINED:
-    case NATIVE_RETAINED_END:
-    case NATIVE_RETAINED_ACK:
-        return retained_sync_take(&p->retained, from, &f, fault);
-    case NATIVE_HELLO:
-        on_hello(p, from, &f, fault);
-        return true;
-    case NATIVE_WELCOME:
-        if (greeter_take(&p->greeter, from, &f))
-            on_welcome(p, &f);
-        return true;
-    case NATIVE_LATER:
-    default:
-        return true;
-    }
 }
 
 void peer_channel_gone(struct peer *p, const struct channel *channel)
@@ -684,51 +396,6 @@ void peer_waits(struct peer *p)
                                p->waiting.bytes >= PEER_WAITING_BYTES / part);
 }
 
-/* ---- routes of an earlier life ---- */
-
-static void on_settle(struct timer *t, void *owner, uint64_t now_ms);
-
-/* Not while we do not listen: then nothing can be heard. */
-static void arm_settle(struct peer *p)
-{
-    uint64_t next = announced_next_settled(p->announced);
-
-    if (next == UINT64_MAX)
-        return;
-    if (next < hold_hears_ms(&p->hold))
-        next = hold_hears_ms(&p->hold);
-    timer_arm(shard_timers(p->host->shard), &p->settle, next, on_settle);
-}
-
-static void on_settle(struct timer *t, void *owner, uint64_t now_ms)
-{
-    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, settle));
-
-    (void)owner;
-    if (hold_hears_ms(&p->hold) <= now_ms && announced_next_settled(p->announced) <= now_ms)
-        p->must_sweep = true;
-    else
-        arm_settle(p);
-}
-
-void peer_beat(struct peer *p, struct announced_actor *actor)
-{
-    announced_beat(actor, now(p) + ANNOUNCED_TTL_MS);
-    announced_heard(actor, now(p), true);
-    arm_settle(p);
-}
-
-/* Not faster than the route index takes them: what it cannot take waits in memory. */
-static bool run_sweep(struct peer *p)
-{
-    if (!p->must_sweep || p->due_first)
-        return p->must_sweep;
-    p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
-    if (!p->must_sweep)
-        arm_settle(p);
-    return p->must_sweep;
-}
-
 bool peer_run(struct peer *p)
 {
     bool more;
@@ -740,8 +407,7 @@ bool peer_run(struct peer *p)
         route_stream_run(&p->routes);
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
-    more = run_due(p);
-    more = run_sweep(p) || p->due_first || more;
+    more = peer_routes_run(p);
     intake_run(&p->intake, p->due_first != NULL);
     return more;
 }
@@ -792,21 +458,16 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     p->number = number;
     hold_init(&p->hold, host, link->name, number);
     p->since_s = shard_wall_ms(host->shard) / 1000;
-    p->due_last = &p->due_first;
-    p->ops.per_s = link->max_route_ops;
     p->bytes.per_s = link->max_rate;
     p->interest = interest_create(link->topics, link->topic_count, link->max_routes, &host->key);
-    p->announced = announced_create(PEER_ACTORS_MAX, link->max_routes, host->limits->topic_levels,
-                                    &host->key, &announced_ops, p);
     p->forwarders = peer_make_forwarders(p, link);
     p->forwarder_count = p->forwarders ? peer_forwarder_count(link) : 0;
-    if (!p->interest || !p->announced || !p->forwarders ||
+    if (peer_routes_init(p) != OK || !p->interest || !p->forwarders ||
         announcer_init(&p->announcer, host, link, &announcer_events) != OK) {
         peer_destroy(p);
         return NULL;
     }
     p->announcer.interest = p->interest;
-    intake_init(&p->intake, host, &intake_ops, p);
     carrier_init(&p->carrier, host, link);
     retained_sync_init(&p->retained, host, link, number);
     greeter_init(&p->greeter, host, link->name);
@@ -818,22 +479,14 @@ void peer_destroy(struct peer *p)
 {
     if (!p)
         return;
-    while (p->due_first) {
-        struct route_due *d = p->due_first;
-
-        p->due_first = d->next;
-        free(d);
-    }
-    timer_cancel(shard_timers(p->host->shard), &p->expiry);
     hold_fini(&p->hold);
-    timer_cancel(shard_timers(p->host->shard), &p->settle);
     announcer_fini(&p->announcer);
     peer_free_forwarders(p->forwarders, p->forwarder_count);
     retained_sync_fini(&p->retained);
     carrier_fini(&p->carrier);
     route_stream_fini(&p->routes);
     interest_destroy(p->interest);
-    announced_destroy(p->announced);
+    peer_routes_fini(p);
     cfg_link_free(p->link);
     cfg_link_free(p->next);
     free(p);

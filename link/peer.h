@@ -167,6 +167,11 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
  * no room now, offer it again, whole. *fault: NULL, or why the connection must be given up. */
 bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
                      struct bytes payload, const char **fault);
+/* For link/peer_frames.c: a broker of ours has accepted us on a connection that it has opened; our
+ * messages take the connection that there is for them; and whether the link is up now. */
+void peer_welcomed(struct peer *p, const struct native_frame *f);
+void peer_carry_on(struct peer *p);
+void peer_look_up(struct peer *p);
 /* A connection that lived here as a client is gone. */
 void peer_channel_gone(struct peer *p, const struct channel *channel);
 

@@ -1,0 +1,295 @@
+/* link/peer_routes.c -- what a remote cluster wants from us: its routes in our route index. */
+#include "link/peer_routes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/base/check.h"
+#include "core/mqtt/topic.h"
+#include "link/exported.h"
+
+/* A change of the route index that is tried again, in order. */
+struct route_due {
+    struct route_due *next;
+    bool is_wanted;
+    uint32_t filter_n;
+    uint8_t filter[];
+};
+
+static uint64_t now(const struct peer *p)
+{
+    return shard_now_ms(p->host->shard);
+}
+
+/* ---- into the route index ---- */
+
+static bool route_now(struct peer *p, struct bytes filter, bool is_wanted)
+{
+    return shard_link_route(p->host->shard, p->number, filter, is_wanted) == OK;
+}
+
+/* Changes of one filter must keep their order, so behind one that waits all wait. */
+static void on_filter(void *arg, struct bytes filter, bool is_wanted)
+{
+    struct peer *p = arg;
+    struct route_due *d;
+
+    if (!p->due_first && route_now(p, filter, is_wanted))
+        return;
+    d = malloc(sizeof(*d) + filter.n);
+    if (!d) {
+        STAT_INC(shard_count(p->host->shard), dropped_memory);
+        return;
+    }
+    *d = (struct route_due){.is_wanted = is_wanted, .filter_n = filter.n};
+    bytes_put(d->filter, filter);
+    *p->due_last = d;
+    p->due_last = &d->next;
+}
+
+static bool on_hold(void *arg, int64_t bytes)
+{
+    const struct peer *p = arg;
+
+    return shard_hold_routes(p->host->shard, bytes);
+}
+
+static const struct announced_ops announced_ops = {.report = on_filter, .hold = on_hold};
+
+static bool run_due(struct peer *p)
+{
+    struct route_due *d;
+
+    while ((d = p->due_first)) {
+        if (!route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted))
+            return true;
+        p->due_first = d->next;
+        if (!p->due_first)
+            p->due_last = &p->due_first;
+        free(d);
+    }
+    return false;
+}
+
+static void on_expiry(struct timer *t, void *owner, uint64_t now_ms);
+
+void peer_routes_arm(struct peer *p)
+{
+    uint64_t next = announced_next_expiry(p->announced);
+
+    if (next == UINT64_MAX)
+        timer_cancel(shard_timers(p->host->shard), &p->expiry);
+    else
+        timer_arm(shard_timers(p->host->shard), &p->expiry, next, on_expiry);
+}
+
+static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, expiry));
+    uint32_t routes;
+    char detail[64];
+
+    (void)owner;
+    if (hold_hears_ms(&p->hold) > now_ms) { /* it is us who did not listen */
+        timer_arm(shard_timers(p->host->shard), &p->expiry, hold_hears_ms(&p->hold), on_expiry);
+        return;
+    }
+    if (announced_expire(p->announced, now_ms, &routes)) {
+        p->must_sweep = true;
+        snprintf(detail, sizeof(detail), "%u routes go", routes);
+        host_log(p->host, 4, "link routes expired", p->link->name, NULL,
+                 "not heard of for too long", detail);
+    }
+    peer_routes_arm(p);
+}
+
+/* ---- what is not taken ---- */
+
+static enum peer_refused count_refused(struct stats *stats, enum err err)
+{
+    switch (err) {
+    case ERR_FULL:
+        STAT_INC(stats, link_routes_over_limit);
+        return PEER_REFUSED_NUMBER;
+    case ERR_MEMORY:
+        STAT_INC(stats, link_routes_memory);
+        return PEER_REFUSED_MEMORY;
+    case ERR_NONE:
+        STAT_INC(stats, link_routes_not_exported);
+        return PEER_REFUSED_EXPORT;
+    default:
+        STAT_INC(stats, link_routes_invalid);
+        return PEER_REFUSED_INVALID;
+    }
+}
+
+void peer_route_refused(struct peer *p, const char *event, struct bytes filter, enum err err)
+{
+    enum peer_refused why = count_refused(shard_count(p->host->shard), err);
+    char detail[256];
+
+    if (p->routes_refused[why]++)
+        return;
+    snprintf(detail, sizeof(detail), "filter %.*s", (int)(filter.n < 200 ? filter.n : 200),
+             (const char *)filter.p);
+    host_log(p->host, 4, event, p->link->name, NULL,
+             err == ERR_FULL     ? "the link has as many routes as max_routes allows"
+             : err == ERR_MEMORY ? "memory_limit is reached, or there is no memory"
+             : err == ERR_NONE   ? "export of the link has nothing of it"
+                                 : "not a filter, or deeper than max_topic_levels",
+             detail);
+}
+
+/* ---- operations ---- */
+
+/* Where an operation of a route payload is applied. */
+struct applied {
+    struct peer *peer;
+    struct announced_actor *actor;
+    struct bytes filter;
+    bool is_add;
+    bool is_cut; /* they get less than they asked for */
+};
+
+static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
+{
+    struct applied *to = arg;
+
+    to->is_cut |= !bytes_eq(filter, to->filter);
+    if (to->is_add)
+        return announced_add(to->peer->announced, to->actor, filter, id);
+    announced_delete(to->peer->announced, to->actor, filter, id);
+    return OK;
+}
+
+static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op,
+                      bool *is_cut)
+{
+    struct applied to = {.peer = p, .actor = actor, .filter = op->filter, .is_add = op->is_add};
+    enum err err;
+
+    if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
+        op->id.n > ANNOUNCED_ID_BYTES_MAX)
+        return ERR_PEER;
+    err = exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
+                         apply_part, &to);
+    *is_cut = to.is_cut;
+    return err;
+}
+
+void peer_routes(struct peer *p, struct announced_actor *actor, const struct emqx_control *c)
+{
+    struct emqx_ops ops = emqx_ops_begin(c);
+    struct emqx_route_op op;
+
+    while (emqx_ops_next(&ops, &op)) {
+        bool is_cut;
+        enum err err = apply(p, actor, &op, &is_cut);
+
+        if (err != OK && op.is_add) /* the others must not suffer for one */
+            peer_route_refused(p, "link route not taken", op.filter, err);
+    }
+    announced_heard(actor, now(p), false);
+    hold_until(&p->hold, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
+}
+
+/* ---- a broker of ours ---- */
+
+static bool apply_native(void *arg, struct announced_actor *actor, const struct native_op *op)
+{
+    struct emqx_route_op as = {.is_add = op->is_add, .filter = op->filter};
+    struct peer *p = arg;
+    bool is_cut = false;
+    enum err err = apply(p, actor, &as, &is_cut);
+
+    if (err != OK && op->is_add)
+        peer_route_refused(p, "link route not taken", op->filter, err);
+    return err == OK && !is_cut;
+}
+
+static void on_ended(void *arg)
+{
+    struct peer *p = arg;
+
+    p->must_sweep = true;
+}
+
+static const struct intake_ops intake_ops = {.apply = apply_native, .ended = on_ended};
+
+/* ---- routes of an earlier life ---- */
+
+static void on_settle(struct timer *t, void *owner, uint64_t now_ms);
+
+/* Not while we do not listen: then nothing can be heard. */
+static void arm_settle(struct peer *p)
+{
+    uint64_t next = announced_next_settled(p->announced);
+
+    if (next == UINT64_MAX)
+        return;
+    if (next < hold_hears_ms(&p->hold))
+        next = hold_hears_ms(&p->hold);
+    timer_arm(shard_timers(p->host->shard), &p->settle, next, on_settle);
+}
+
+static void on_settle(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, settle));
+
+    (void)owner;
+    if (hold_hears_ms(&p->hold) <= now_ms && announced_next_settled(p->announced) <= now_ms)
+        p->must_sweep = true;
+    else
+        arm_settle(p);
+}
+
+void peer_beat(struct peer *p, struct announced_actor *actor)
+{
+    announced_beat(actor, now(p) + ANNOUNCED_TTL_MS);
+    announced_heard(actor, now(p), true);
+    arm_settle(p);
+}
+
+/* Not faster than the route index takes them: what it cannot take waits in memory. */
+static bool run_sweep(struct peer *p)
+{
+    if (!p->must_sweep || p->due_first)
+        return p->must_sweep;
+    p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
+    if (!p->must_sweep)
+        arm_settle(p);
+    return p->must_sweep;
+}
+
+/* ---- life ---- */
+
+bool peer_routes_run(struct peer *p)
+{
+    bool more = run_due(p);
+
+    return run_sweep(p) || p->due_first || more;
+}
+
+enum err peer_routes_init(struct peer *p)
+{
+    p->due_last = &p->due_first;
+    p->ops.per_s = p->link->max_route_ops;
+    p->announced =
+        announced_create(PEER_ACTORS_MAX, p->link->max_routes, p->host->limits->topic_levels,
+                         &p->host->key, &announced_ops, p);
+    intake_init(&p->intake, p->host, &intake_ops, p);
+    return p->announced ? OK : ERR_MEMORY;
+}
+
+void peer_routes_fini(struct peer *p)
+{
+    while (p->due_first) {
+        struct route_due *d = p->due_first;
+
+        p->due_first = d->next;
+        free(d);
+    }
+    timer_cancel(shard_timers(p->host->shard), &p->expiry);
+    timer_cancel(shard_timers(p->host->shard), &p->settle);
+    announced_destroy(p->announced);
+}

@@ -1,0 +1,27 @@
+/* link/peer_routes.h -- what a remote cluster wants from us: its routes in our route index.
+ *
+ *     their operations ─▶ exported, counted, limited ─▶ announced ─▶ route index (of other workers)
+ *
+ * A change that the index cannot take now waits, and all that come after it, so that changes of one
+ * filter keep their order. Routes of an actor that is gone, or of an earlier life of one, are
+ * removed a few in a turn, no faster than the index takes them.
+ *
+ * Threads  the link worker that has the peer.
+ */
+#ifndef LINK_PEER_ROUTES_H
+#define LINK_PEER_ROUTES_H
+
+#include "link/peer.h"
+
+/* Makes `announced` and `intake` of a peer that has its link. ERR_MEMORY: peer_routes_fini. */
+MUST_USE enum err peer_routes_init(struct peer *p);
+void peer_routes_fini(struct peer *p); /* also of one whose init failed */
+
+/* Once per turn: tries again what the route index could not take. True: something is left. */
+bool peer_routes_run(struct peer *p);
+/* An actor has been heard of: arms the timer for the one that is heard of least. */
+void peer_routes_arm(struct peer *p);
+/* Counts a route that was not taken, in either direction, and says the first of each cause. */
+void peer_route_refused(struct peer *p, const char *event, struct bytes filter, enum err err);
+
+#endif
