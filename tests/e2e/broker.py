@@ -33,13 +33,14 @@ TESTS = []
 
 
 GIVEN_PORTS = set()
+PORT_FIRST, PORT_COUNT = map(int, os.environ.get("E2E_PORTS", "20000 12000").split())
 
 
 def free_port():
-    """A port nobody listens on, below those the kernel gives to outgoing connections; another one
-    each time."""
+    """A port nobody listens on, of those that tests/e2e/run gives this test; another one each
+    time."""
     while True:
-        port = random.randrange(20000, 32000)
+        port = PORT_FIRST + random.randrange(PORT_COUNT)
         if port in GIVEN_PORTS:
             continue
         GIVEN_PORTS.add(port)
@@ -120,6 +121,8 @@ class Broker:
             config = config.replace("{port%s}" % (i + 1 if i else ""), str(port))
         with open(self.config_path, "w", encoding="utf-8") as f:
             f.write(config)
+        if self.kept_ports:  # the kernel closes the listener of a killed process a little later
+            seconds_until("nobody listens on the port", lambda: not self.accepts())
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.within + [self.program, "-c", self.config_path], stdin=subprocess.DEVNULL,
@@ -131,13 +134,18 @@ class Broker:
                     return False
                 raise Failure(f"the broker ended with {self.process.returncode}: "
                               f"{self.said()[-2000:]}")
-            try:
-                socket.create_connection(self.address, 1).close()
+            if self.accepts():
                 return True
-            except OSError:
-                time.sleep(0.02)
+            time.sleep(0.02)
         self.kill()
         raise Failure("the broker does not accept connections")
+
+    def accepts(self):
+        try:
+            socket.create_connection(self.address, 1).close()
+            return True
+        except OSError:
+            return False
 
     def limit_files(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))

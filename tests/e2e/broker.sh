@@ -11,11 +11,12 @@ pids=()
 failed=0
 wait_seconds=${E2E_WAIT:-5}
 
-# A port nobody listens on, below those the kernel gives to outgoing connections.
+# A port nobody listens on, of those that tests/e2e/run gives this test.
 free_port() {
-    local port
+    local port first count
+    read -r first count <<<"${E2E_PORTS:-20000 12000}"
     while :; do
-        port=$((20000 + RANDOM % 12000))
+        port=$((first + RANDOM % count))
         port_open "$port" || { echo "$port"; return; }
     done
 }
