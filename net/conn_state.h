@@ -120,11 +120,46 @@ void conn_on_recv(struct uring_op *op, const struct uring_event *e);
 void conn_offer(struct conn *c, const uint8_t *p, uint32_t n);
 /* Offers what is held once more, after it was parked. */
 void conn_retry_input(struct conn *c);
+/* Offers what is held. Returns whether more may be offered. */
+bool conn_offer_held(struct conn *c);
+/* Offers bytes while nothing is held. */
+void conn_offer_first(struct conn *c, const uint8_t *p, uint32_t n);
+/* Bytes without layers have come: to whom the state says. */
+void conn_take_plain(struct conn *c, const uint8_t *p, uint32_t n);
+/* The peer has sent its last byte. */
+void conn_on_eof(struct conn *c);
+
+/* ---- conn_held.c ---- */
+
+/* Bytes that are held. */
+static inline uint32_t conn_held_count(const struct conn *c)
+{
+    return c->held_end - c->held_start;
+}
+
+/* Keeps bytes behind what is held. false: no memory, and the connection ends with that reason. */
+bool conn_keep(struct conn *c, const uint8_t *p, uint32_t n);
+/* Makes room for `extra` bytes behind held_end. false: no memory. */
+bool conn_held_reserve(struct conn *c, uint32_t extra);
+/* Frees what is held. Nothing may be lent. */
+void conn_held_free(struct conn *c);
+/* What was held is somebody else's now. */
+void conn_held_forget(struct conn *c);
+/* Counts it, says it, and ends the connection. */
+void conn_out_of_memory(struct conn *c);
+
+/* ---- conn_greet.c ---- */
+
+/* CONN_GREETING: gathers until the CONNECT is whole. */
+void conn_greet(struct conn *c, const uint8_t *p, uint32_t n);
 /* A question that was asked for its parked packet has its answer; with the last the packet is
  * offered again. */
 void conn_access_answered(struct conn *c);
-/* Forgets what is held. Nothing may be lent. */
-void conn_held_free(struct conn *c);
+
+/* ---- conn_layers.c ---- */
+
+/* Bytes have come that are the layers'. */
+void conn_take_sealed(struct conn *c, const uint8_t *p, uint32_t n);
 /* We dialled, and the socket is connected: begins the handshake of the layers. When it is done, the
  * stream is told that it is open. */
 void conn_open_layers(struct conn *c, uint32_t timeout_ms);
