@@ -631,7 +631,7 @@ void login_conclude(const struct client *c, struct connack_out *o);
 /* Forgets what is known of the client's admission. */
 void login_forget(struct client *c);
 
-/* ---- clients and sessions (client.c, connect.c) ---- */
+/* ---- clients (client.c, connect.c) ---- */
 /* ERR_FULL: not now; nothing was changed. */
 MUST_USE enum err client_on_connect(struct client *c, const struct packet_connect *p);
 /* Whether the client's listener is for this version of the protocol. */
@@ -657,21 +657,29 @@ bool client_still_holds(const struct client *c, struct bytes user);
 void client_speaks_link(struct client *c);
 /* Goes on with shard_judge_all; true: not done yet. */
 bool clients_judge(struct shard *s);
-/* Detaches the connection from its session; `will`: publish the will. */
-void client_leave_session(struct client *c, bool with_will);
 /* The longest session expiry: none on a link worker, where nobody comes back to a session. */
 uint32_t client_expiry_max(const struct shard *s);
-void session_end(struct shard *s, struct session *x);
-/* The session of this client id, or NULL. */
-struct session *session_find(struct shard *s, struct bytes id);
 void client_log(struct client *c, int level, const char *event, const char *reason);
 /* The same with free text. */
 void client_log_detail(struct client *c, int level, const char *event, const char *reason,
                        const char *detail);
 extern const struct stream_ops client_ops;
 
+/* ---- sessions (sessions.c) ---- */
+/* The session of this client id, or NULL. */
+struct session *session_find(struct shard *s, struct bytes id);
+/* A new session of this client id and user (or none). NULL: the bound, or no memory. */
+struct session *session_create(struct shard *s, struct bytes id, const struct bytes *user);
+/* Writes down that it begins, or lives on with another expiry; or that it ends. */
+void session_note(struct shard *s, const struct session *x, bool is_delete);
+/* Detaches the connection from its session; `will`: publish the will. */
+void client_leave_session(struct client *c, bool with_will);
+/* Ends it with all it has, and publishes its will. */
+void session_end(struct shard *s, struct session *x);
 /* Publishes the will now; it is gone afterwards. */
 void will_publish(struct shard *s, struct session *x);
+/* It is not published. */
+void will_drop(struct shard *s, struct session *x);
 
 /* ---- $SYS (sys.c) ---- */
 void sys_start(struct shard *s);
