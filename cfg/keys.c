@@ -493,7 +493,8 @@ const struct key keys[] = {
     {LINK(queue_age), .name = "queue_age", .type = KEY_TIME, .unit_us = SECOND, .min = 1,
      .max = 30 * 86400, .flags = KEY_ZERO_PRESETS, .preset = "1d",
      .help = "A message that has waited so long for the remote cluster is dropped and counted. A "
-             "message expiry that ends earlier counts all the same."},
+             "message expiry that ends earlier counts all the same. What the remote cluster has "
+             "asked for is kept as long while no connection with it stands."},
     {LINK(on_full), .name = "on_full", .type = KEY_CHOICE, .choices = on_full_choices,
      .preset = "drop_oldest",
      .help = "What happens at queue_bytes. drop_oldest drops the messages that wait longest, "

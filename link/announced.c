@@ -256,6 +256,13 @@ uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes)
     return gone;
 }
 
+void announced_spare(struct announced *a, uint64_t expiry)
+{
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        if (actor->expiry < expiry)
+            actor->expiry = expiry;
+}
+
 uint64_t announced_next_expiry(const struct announced *a)
 {
     uint64_t next = UINT64_MAX;

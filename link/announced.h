@@ -166,6 +166,8 @@ bool announced_differs(const struct announced_actor *actor, uint64_t count, uint
 /* Every actor whose expiry is not after `now` is gone. Returns how many; *routes is how many routes
  * announced_sweep_all will remove for it. */
 uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes);
+/* No actor expires before that. */
+void announced_spare(struct announced *a, uint64_t expiry);
 /* The earliest expiry of all actors, UINT64_MAX without any. */
 uint64_t announced_next_expiry(const struct announced *a);
 

@@ -347,6 +347,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
     if (err != OK)
         return err;
     p->speaks_native = native != NULL;
+    peer_routes_heard(p);
     if (native) { /* its announcement has an end marker, see announced_heard for others */
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));

@@ -46,6 +46,10 @@
  * is, and an hour for clocks that differ. Beyond: the sender is disconnected. */
 #define PEER_AHEAD_MS (ANNOUNCER_JUMP_MAX_MS + 3600000u)
 
+/* How long after an actor of theirs was heard of a connection of theirs counts as standing, where
+ * nobody says when it goes: EMQX sends a heartbeat every 10 s. */
+#define PEER_HEARD_MS 15000u
+
 struct route_due;
 
 /* Why a route was not taken. */
@@ -81,6 +85,7 @@ struct peer {
     struct forwarder *forwarders;
     uint32_t forwarder_count;
     struct timer expiry;                         /* of the actor that is heard of least */
+    uint64_t heard_ms;                           /* when any actor was heard of last */
     struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
     uint64_t say_ms;                             /* no line about losses before */
     struct rate ops, bytes;                      /* of what they send */
@@ -99,6 +104,7 @@ struct peer {
     bool is_stopping;    /* for good */
     bool must_kick;      /* who is introduced on connections of theirs is to be disconnected */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
+    bool stands;            /* a connection of theirs or ours: see link/peer_routes.h */
     char last_why[192];     /* the last failure that was said */
     /* for link/status.h */
     uint64_t received, unwanted; /* messages of theirs, in EMQX's dialect: as in struct carrier */

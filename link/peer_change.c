@@ -18,7 +18,7 @@
 
 #include "cfg/change.h"
 #include "core/base/check.h"
-#include "link/peer.h"
+#include "link/peer_routes.h"
 
 /* Keys that connections need not end for. */
 static const char *const in_place[] = {
@@ -183,6 +183,7 @@ static enum err take_over(struct peer *p)
     p->speaks_native |= peer_is_called(p);
     p->hold.name = p->greeter.link = p->link->name;
     retained_sync_use(&p->retained, p->link);
+    peer_routes_arm(p);
     return OK;
 }
 

@@ -1,5 +1,5 @@
 /* link/peer_frames.c -- frames of a broker of ours, each to the part of the peer that it is for. */
-#include "link/peer.h"
+#include "link/peer_routes.h"
 
 static uint64_t now(const struct peer *p)
 {
@@ -51,7 +51,9 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
             *fault = "routes before an introduction";
         else if (intake_take(&p->intake, actor, &f) != OK)
             *fault = "routes that were numbered before";
-        else if (f.kind == NATIVE_ROUTES)
+        else
+            peer_routes_heard(p);
+        if (!*fault && f.kind == NATIVE_ROUTES)
             hold_until(&p->hold, rate_take(&p->ops, f.count, now(p)));
         return true;
     case NATIVE_ROUTES_ACK:

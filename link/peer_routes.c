@@ -71,6 +71,8 @@ static bool run_due(struct peer *p)
     return false;
 }
 
+/* ---- time ---- */
+
 static void on_expiry(struct timer *t, void *owner, uint64_t now_ms);
 
 void peer_routes_arm(struct peer *p)
@@ -83,15 +85,79 @@ void peer_routes_arm(struct peer *p)
         timer_arm(shard_timers(p->host->shard), &p->expiry, next, on_expiry);
 }
 
+/* Also a cluster that refuses us is there. */
+static bool has_connection(const struct peer *p)
+{
+    if (p->announcer.dialer.state == DIALER_UP || p->announcer.is_refused ||
+        channel_is_up(&p->intake.channel) || channel_is_up(&p->carrier.from))
+        return true;
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        if (p->forwarders[i].dialer.state == DIALER_UP)
+            return true;
+    return !p->speaks_native && now(p) < p->heard_ms + PEER_HEARD_MS;
+}
+
+/* Until when routes are kept of a cluster that is not heard of. */
+static uint64_t kept_until(const struct peer *p)
+{
+    return p->heard_ms + p->link->queue_age * 1000ull;
+}
+
+void peer_routes_look(struct peer *p)
+{
+    bool stands = has_connection(p);
+
+    if (stands == p->stands)
+        return;
+    p->stands = stands;
+    if (!stands || kept_until(p) <= now(p)) /* or who always comes and goes was never silent */
+        return;
+    announced_spare(p->announced, now(p) + ANNOUNCED_TTL_MS);
+    peer_routes_arm(p);
+}
+
+void peer_routes_heard(struct peer *p)
+{
+    peer_routes_look(p);
+    p->heard_ms = now(p);
+    peer_routes_look(p);
+}
+
+static void say_kept(const struct peer *p)
+{
+    char detail[64];
+
+    if (!announced_route_count(p->announced))
+        return;
+    snprintf(detail, sizeof(detail), "%u routes stay, as long as queue_age says",
+             announced_route_count(p->announced));
+    host_log(p->host, 5, "link routes kept", p->link->name, NULL, "no connection stands", detail);
+}
+
+/* The moment before which no actor expires; 0: there is none. */
+static uint64_t frozen_until(struct peer *p)
+{
+    uint64_t until = hold_hears_ms(&p->hold);
+
+    peer_routes_look(p);
+    if (until > now(p)) /* it is us who did not listen */
+        return until;
+    if (p->stands || kept_until(p) <= now(p))
+        return 0;
+    say_kept(p);
+    return kept_until(p);
+}
+
 static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
 {
     struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, expiry));
+    uint64_t frozen = frozen_until(p);
     uint32_t routes;
     char detail[64];
 
     (void)owner;
-    if (hold_hears_ms(&p->hold) > now_ms) { /* it is us who did not listen */
-        timer_arm(shard_timers(p->host->shard), &p->expiry, hold_hears_ms(&p->hold), on_expiry);
+    if (frozen) {
+        timer_arm(shard_timers(p->host->shard), t, frozen, on_expiry);
         return;
     }
     if (announced_expire(p->announced, now_ms, &routes)) {
@@ -190,6 +256,7 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
             peer_route_refused(p, "link route not taken", op.filter, err);
     }
     announced_heard(actor, now(p), false);
+    peer_routes_heard(p);
     hold_until(&p->hold, rate_take(&p->ops, c->add_count + c->delete_count, now(p)));
 }
 
@@ -245,6 +312,7 @@ static void on_settle(struct timer *t, void *owner, uint64_t now_ms)
 
 void peer_beat(struct peer *p, struct announced_actor *actor)
 {
+    peer_routes_heard(p);
     announced_beat(actor, now(p) + ANNOUNCED_TTL_MS);
     announced_heard(actor, now(p), true);
     arm_settle(p);
@@ -267,6 +335,7 @@ bool peer_routes_run(struct peer *p)
 {
     bool more = run_due(p);
 
+    peer_routes_look(p);
     return run_sweep(p) || p->due_first || more;
 }
 

@@ -6,6 +6,11 @@
  * filter keep their order. Routes of an actor that is gone, or of an earlier life of one, are
  * removed a few in a turn, no faster than the index takes them.
  *
+ * An actor that is not heard of for ANNOUNCED_TTL_MS expires, but only while some connection with
+ * its cluster stands, whoever opened it. While none does, nothing can be heard, and all routes
+ * stay, so that messages wait for them, until queue_age has passed since the cluster was last heard
+ * of. When one stands again, every actor has the whole time from then on.
+ *
  * Threads  the link worker that has the peer.
  */
 #ifndef LINK_PEER_ROUTES_H
@@ -19,7 +24,12 @@ void peer_routes_fini(struct peer *p); /* also of one whose init failed */
 
 /* Once per turn: tries again what the route index could not take. True: something is left. */
 bool peer_routes_run(struct peer *p);
-/* An actor has been heard of: arms the timer for the one that is heard of least. */
+/* Looks whether a connection stands, or none any more: once per turn. */
+void peer_routes_look(struct peer *p);
+/* An actor of theirs is heard of. */
+void peer_routes_heard(struct peer *p);
+/* An actor has been heard of, or queue_age has changed: arms the timer for the one that is
+ * heard of least. */
 void peer_routes_arm(struct peer *p);
 /* Counts a route that was not taken, in either direction, and says the first of each cause. */
 void peer_route_refused(struct peer *p, const char *event, struct bytes filter, enum err err);

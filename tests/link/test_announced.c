@@ -225,6 +225,24 @@ TEST(announced_actors_expire_unless_they_beat)
     announced_destroy(a);
 }
 
+TEST(announced_actors_that_are_spared_live_so_long_at_least)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    uint32_t routes;
+
+    hello(a, "n1", 1, 100, true);
+    hello(a, "n2", 1, 300, true);
+    announced_spare(a, 200);
+    assert_int_equal(announced_next_expiry(a), 200);
+    assert_int_equal(announced_expire(a, 200, &routes), 1);
+    assert_int_equal(announced_next_expiry(a), 300);
+    announced_spare(a, 400); /* who is gone stays gone */
+    assert_int_equal(announced_actor_count(a), 1);
+    assert_null(announced_find(a, BYTES_LIT("n1"), 1));
+    announced_destroy(a);
+}
+
 TEST(announced_routes_of_who_is_gone_go_in_slices)
 {
     struct index x = {.count = 0};

@@ -286,6 +286,7 @@ TEST(receiver_forgets_actors_that_are_silent)
     struct world *w = alone();
     struct wire *k = introduced(w, 1);
 
+    world_peer(w, "beta")->link->queue_age = 1; /* nothing stands when it is silent */
     routes(k, "beta", "n1", "a/#", "");
     for (int i = 0; i < 10; i++) {
         worlds_pass(10000);
@@ -435,6 +436,7 @@ TEST(receiver_lets_nodes_of_a_cluster_go_one_by_one)
     routes(other, "gamma", "n1", "t/#", "");
     writer = client(w, "writer");
     window = &world_peer(w, "beta")->forwarders[0].window;
+    world_peer(w, "beta")->link->queue_age = 1;
     publish(writer, "t/1", "x", 1);
     publish(writer, "t/1/2", "x", 1);
     assert_int_equal(window_count(window), 2); /* one copy, whatever matches */
@@ -471,6 +473,124 @@ TEST(receiver_takes_no_routes_over_a_link_that_is_disabled_meanwhile)
     worlds_end();
 }
 
+/* A node of the cluster, introduced, that wants a filter. */
+static struct wire *member(struct world *w, const char *name, const char *filter)
+{
+    struct wire *k;
+
+    introduced_actor = name;
+    k = introduced(w, 1);
+    introduced_actor = "n1";
+    routes(k, "beta", name, filter, "");
+    while (wire_next(k))
+        ;
+    return k;
+}
+
+/* A heartbeat every ten seconds. */
+static void beat_for(struct wire *k, uint32_t seconds)
+{
+    for (uint32_t i = 0; i < seconds; i += 10) {
+        worlds_pass(10000);
+        beat(k);
+    }
+}
+
+TEST(receiver_forgets_the_node_that_is_gone_while_another_is_there)
+{
+    struct world *w = alone();
+    struct wire *n1 = member(w, "n1", "a"), *n2 = member(w, "n2", "b");
+
+    wire_drop(n2);
+    beat_for(n1, 30);
+    assert_int_equal(wanted(w), 2);
+    beat_for(n1, 10);
+    assert_int_equal(wanted(w), 1);
+    beat_for(n1, 100);
+    assert_int_equal(wanted(w), 1);
+    worlds_end();
+}
+
+/* While nobody can be heard nobody is gone; when the first returns the others must come, too. */
+TEST(receiver_waits_for_each_node_when_a_cluster_returns)
+{
+    struct world *w = alone();
+    struct wire *n1 = member(w, "n1", "a"), *n2 = member(w, "n2", "b");
+
+    worlds_pass(5000);
+    beat(n1); /* they are not silent since the same moment */
+    wire_drop(n1);
+    wire_drop(n2);
+    worlds_pass(10 * ANNOUNCED_TTL_MS);
+    assert_int_equal(wanted(w), 2);
+    n1 = node(w, "beta");
+    introduce(n1, "beta", "alpha", 1);
+    assert_int_equal(answer(n1).need_bootstrap, EMQX_NEED_FALSE);
+    beat_for(n1, 30);
+    assert_int_equal(wanted(w), 2);
+    beat_for(n1, 10);
+    assert_int_equal(wanted(w), 1);
+    worlds_end();
+}
+
+/* Says welcome to all that is dialled. */
+static void welcome_all(struct world *w)
+{
+    struct connack_out c = {.retain_available = true, .maximum_qos = 2};
+    uint8_t b[128];
+
+    for (uint32_t i = 0; i < all.wire_count; i++) {
+        struct wire *k = all.wire[i];
+        const struct packet *p = k->world[0] == w && k->stream[0] ? wire_next(k) : NULL;
+
+        if (p && p->type == PACKET_CONNECT)
+            wire_send(k, b, connack_put(b, MQTT_5, &c));
+    }
+    worlds_settle();
+}
+
+/* A connection of ours shows that the cluster is there, too. */
+TEST(receiver_forgets_who_is_silent_while_our_connection_stands)
+{
+    struct world *w = alone();
+
+    wire_drop(member(w, "n1", "a"));
+    worlds_pass(10 * ANNOUNCED_TTL_MS);
+    assert_int_equal(wanted(w), 1);
+    all.script_port = 3000;
+    while (world_peer(w, "beta")->forwarders[0].dialer.state != DIALER_UP) {
+        worlds_pass(100);
+        welcome_all(w);
+    }
+    worlds_pass(ANNOUNCED_TTL_MS - 1000);
+    assert_int_equal(wanted(w), 1);
+    worlds_pass(2000);
+    assert_int_equal(wanted(w), 0);
+    worlds_end();
+}
+
+/* Else routes of who is never heard of again would stay for good. */
+TEST(receiver_forgets_who_is_silent_though_our_connections_come_and_go)
+{
+    enum { AGE_S = 120 };
+    struct world *w = alone();
+
+    world_peer(w, "beta")->link->queue_age = AGE_S;
+    wire_drop(member(w, "n1", "a"));
+    all.script_port = 3000;
+    for (uint32_t passed_s = 0; passed_s <= AGE_S + ANNOUNCED_TTL_MS / 1000; passed_s += 5) {
+        worlds_pass(5000);
+        welcome_all(w);
+        for (uint32_t i = 0; i < all.wire_count; i++)
+            if (all.wire[i]->stream[0])
+                wire_drop(all.wire[i]);
+        if (passed_s < AGE_S - 5)
+            assert_int_equal(wanted(w), 1);
+    }
+    assert_int_equal(wanted(w), 0);
+    worlds_end();
+}
+
 TEST(receiver_removes_the_routes_of_a_silent_actor_in_slices)
 {
     enum { ROUTES = 2 * PEER_SWEEP_MAX + 500 };
@@ -480,7 +600,9 @@ TEST(receiver_removes_the_routes_of_a_silent_actor_in_slices)
 
     announce_long(k, 0, ROUTES, 12);
     assert_int_equal(wanted(w), ROUTES);
-    all.now_ms += ANNOUNCED_TTL_MS + 1000;
+    world_peer(w, "beta")->link->queue_age = 1;
+    worlds_pass(ANNOUNCED_TTL_MS - 1000);
+    all.now_ms += 2000;
     do {
         left = wanted(w);
         turn(w, WORLD_LINKS);
@@ -548,7 +670,7 @@ TEST(receiver_takes_no_more_routes_than_memory_limit_allows)
     uint32_t taken;
     uint64_t before;
 
-    world_link(w, "beta", 3000, "t/#");
+    world_link(w, "beta", 3000, "t/#")->queue_age = 1;
     w->cfg.limits.memory_bytes = 2u << 20;
     world_start(w);
     k = introduced(w, 1);

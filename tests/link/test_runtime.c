@@ -540,3 +540,25 @@ LINK_TEST(changes_that_follow_each_other_come_to_the_last)
     expect_publish(reader, "t/1", "yes");
     worlds_end();
 }
+
+LINK_TEST(shorter_queue_age_lets_routes_of_an_absent_cluster_go)
+{
+    two();
+    subscribe(client(beta, "reader"), "t/1", 1);
+    worlds_settle();
+    alpha->port = beta->port = 0;
+    for (uint32_t i = 0; i < all.wire_count; i++)
+        if (all.wire[i]->world[0] && all.wire[i]->stream[0])
+            wire_drop(all.wire[i]);
+    worlds_pass(200000);
+    assert_int_equal(announced_filters(alpha, "beta"), 1);
+    alpha->cfg.links[0].queue_age = 300;
+    apply(alpha);
+    worlds_pass(50000);
+    assert_int_equal(announced_filters(alpha, "beta"), 1);
+    alpha->cfg.links[0].queue_age = 200;
+    apply(alpha);
+    worlds_pass(100);
+    assert_int_equal(announced_filters(alpha, "beta"), 0);
+    worlds_end();
+}

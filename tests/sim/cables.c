@@ -54,6 +54,8 @@ static bool cable_answer(struct linked *l, struct cable *c)
     c->is_answered = true;
     if (c->is_silent || (!l->is_calm && chance(s, 5)))
         is_listening = false;
+    if (is_listening && l->cluster[c->end[0].cluster]->is_parted[c->end[1].cluster])
+        is_listening = false;
     if (is_listening)
         c->end[1].wire = wire_open(world_of(l, &c->end[1]), &c->end[1]);
     note(s, "network: %s wire %" PRIu32 " to %s is %s", cluster_name(c->end[0].cluster),
@@ -221,6 +223,27 @@ void cables_cut(struct linked *l)
     }
 }
 
+/* Whether a cable is between these two, whoever dialled. */
+static bool is_between(const struct cable *c, uint32_t a, uint32_t b)
+{
+    return (c->end[0].cluster == a && c->end[1].cluster == b) ||
+           (c->end[0].cluster == b && c->end[1].cluster == a);
+}
+
+void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted)
+{
+    note(l->sim, "network: %s and %s %s each other", cluster_name(a), cluster_name(b),
+         is_parted ? "cannot reach" : "reach");
+    l->cluster[a]->is_parted[b] = l->cluster[b]->is_parted[a] = is_parted;
+    for (uint32_t i = 0; is_parted && i < l->cable_count; i++) {
+        struct cable *c = l->cables[i];
+
+        for (int side = 0; side < 2; side++)
+            if (is_between(c, a, b) && c->is_answered && c->end[side].wire && !c->is_silent)
+                wire_hang_up(world_of(l, &c->end[side]), c->end[side].wire, side);
+    }
+}
+
 void cables_lose(struct linked *l, uint32_t cluster)
 {
     for (uint32_t i = 0; i < l->cable_count; i++) {
@@ -274,6 +297,31 @@ static bool is_route_healthy(struct linked *l, uint32_t from, uint32_t to)
     return caller && stream_is_healthy(l, &caller->announcer.dialer.stream);
 }
 
+/* Whether `at` has any connection with another cluster, as far as it knows. */
+static bool has_connection(const struct linked *l, uint32_t at, uint32_t with)
+{
+    for (uint32_t i = l->cable_count; i-- > 0;) {
+        const struct cable *c = l->cables[i];
+
+        if (is_between(c, at, with) && c->is_answered &&
+            c->end[c->end[0].cluster == at ? 0 : 1].wire)
+            return true;
+    }
+    return false;
+}
+
+/* Routes expire only while some connection stands. */
+static void look_whether_shaky(struct linked *l, uint32_t from, uint32_t to, bool is_healthy)
+{
+    struct cluster *c = l->cluster[from];
+
+    if (!is_healthy && c->is_met[to] && l->sim->now_ms - c->healthy_ms[to] > HEALTHY_MS)
+        c->is_shaky[to] = true;
+    c->is_met[to] = has_connection(l, to, from);
+    if (is_healthy || !c->is_met[to])
+        c->healthy_ms[to] = l->sim->now_ms;
+}
+
 static void look(struct linked *l, uint32_t from, uint32_t to)
 {
     struct cluster *c = l->cluster[from];
@@ -283,10 +331,7 @@ static void look(struct linked *l, uint32_t from, uint32_t to)
         c->telling[to] = NEVER;
     else if (c->telling[to] == NEVER)
         c->telling[to] = l->sim->step;
-    if (is_healthy)
-        c->healthy_ms[to] = l->sim->now_ms;
-    else if (l->sim->now_ms - c->healthy_ms[to] > HEALTHY_MS)
-        c->is_shaky[to] = true;
+    look_whether_shaky(l, from, to, is_healthy);
 }
 
 void cables_look(struct linked *l)

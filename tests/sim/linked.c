@@ -325,6 +325,26 @@ static void publish(struct linked *l)
     }
 }
 
+/* Two clusters cannot reach each other, often for longer than routes live of who is there and not
+ * heard of. What is published waits. */
+static void part(struct linked *l)
+{
+    uint32_t a = draw(l->sim, l->count), b = (a + 1 + draw(l->sim, l->count - 1)) % l->count;
+    uint64_t until = l->sim->now_ms + draw(l->sim, 3 * ANNOUNCED_TTL_MS);
+
+    l->is_exact = false;
+    cables_part(l, a, b, true);
+    while (l->sim->now_ms < until && !l->sim->failed) {
+        struct l_client *c = draw_client(l);
+
+        if (chance(l->sim, 50) && c->end && c->is_up)
+            client_publish(c);
+        tick(l);
+        pass(l, draw(l->sim, 2000));
+    }
+    cables_part(l, a, b, false);
+}
+
 /* Nobody subscribes to anything, so nobody has a route. */
 static void check_no_routes(struct linked *l)
 {
@@ -395,6 +415,8 @@ void linked_run(struct sim *s)
         change(&l);
         if (!s->failed)
             quiet(&l);
+        if (!s->failed && chance(s, 20))
+            part(&l);
         if (!s->failed)
             publish(&l);
         if (!s->failed)

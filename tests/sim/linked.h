@@ -12,7 +12,8 @@
  *   must     a subscription known before the message was published, or told to the cluster where it
  *            was, and kept until the next quiet
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
- *            ended, the routes were away for too long, or one of the two clusters began a new life
+ *            ended, the routes were away for too long while any connection stood, or one of the two
+ *            clusters began a new life; not because they could not reach each other, however long
  *   synced   in some runs all clusters retain the same at each quiet; what brings that about may
  *            come to subscribers late, as a message, but not twice
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
@@ -63,6 +64,8 @@ struct cluster {
     struct cfg_link *link[CLUSTERS_MAX]; /* by cluster; NULL: none */
     uint64_t healthy_ms[CLUSTERS_MAX];   /* that one has certainly heard of our routes */
     bool is_shaky[CLUSTERS_MAX];         /* for too long since the last quiet it has not */
+    bool is_met[CLUSTERS_MAX];           /* that one has a connection with it, as far as it knows */
+    bool is_parted[CLUSTERS_MAX];        /* cannot reach that one, nor that one it */
     uint64_t telling[CLUSTERS_MAX];      /* since when that one is told routes; NEVER: it is not */
     uint64_t sent, received;             /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
@@ -191,6 +194,8 @@ void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port);
 bool cables_run(struct linked *l);
 /* Something bad happens to a connection of a link. */
 void cables_cut(struct linked *l);
+/* From now on two clusters cannot reach each other; or they can again. */
+void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted);
 /* A cluster is about to lose all its connections at once. */
 void cables_lose(struct linked *l, uint32_t cluster);
 /* Looks which routes are certainly alive. */
