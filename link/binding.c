@@ -1,4 +1,4 @@
-/* link/binding.c -- a table of clients, and a list by when they last spoke. */
+/* link/binding.c -- a table of clients, and lists by when they last spoke. */
 #include "link/binding.h"
 
 #include <stdlib.h>
@@ -15,24 +15,30 @@ bool client_name_eq(const struct client_name *a, const struct client_name *b)
     return a->worker == b->worker && a->slot == b->slot && a->generation == b->generation;
 }
 
-static void unlist(struct bindings *all, struct binding *b)
+static void unlist(struct binding *b)
 {
-    *(b->prev ? &b->prev->next : &all->first) = b->next;
-    *(b->next ? &b->next->prev : &all->last) = b->prev;
+    struct binding_list *list = b->list;
+
+    *(b->prev ? &b->prev->next : &list->first) = b->next;
+    *(b->next ? &b->next->prev : &list->last) = b->prev;
+    list->count--;
 }
 
-static void list_last(struct bindings *all, struct binding *b)
+static void list_last(struct binding *b)
 {
-    b->prev = all->last;
+    struct binding_list *list = b->list;
+
+    b->prev = list->last;
     b->next = NULL;
-    *(all->last ? &all->last->next : &all->first) = b;
-    all->last = b;
+    *(list->last ? &list->last->next : &list->first) = b;
+    list->last = b;
+    list->count++;
 }
 
 void bindings_forget(struct bindings *all, struct binding *b)
 {
     table_remove(&all->table, &b->node);
-    unlist(all, b);
+    unlist(b);
     free(b);
 }
 
@@ -44,8 +50,8 @@ struct binding *bindings_find(struct bindings *all, const struct client_name *c)
         struct binding *b = TABLE_OBJECT(n, struct binding, node);
 
         if (client_name_eq(&b->client, c)) {
-            unlist(all, b);
-            list_last(all, b);
+            unlist(b);
+            list_last(b);
             return b;
         }
     }
@@ -61,23 +67,26 @@ void bindings_remove(struct bindings *all, const struct client_name *c)
 }
 
 struct binding *bindings_add(struct bindings *all, const struct client_name *c, struct peer *peer,
-                             const struct emqx_control *init)
+                             struct binding_list *list, const struct emqx_control *init)
 {
     struct binding *b;
 
-    while (all->table.count >= BINDINGS_MAX)
-        bindings_forget(all, all->first);
+    while (list->count >= BINDINGS_MAX)
+        bindings_forget(all, list->first);
     b = malloc(sizeof(*b) + init->actor.n);
     if (!b)
         return NULL;
-    *b = (struct binding){
-        .client = *c, .peer = peer, .incarnation = init->incarnation, .actor_n = init->actor.n};
+    *b = (struct binding){.list = list,
+                          .client = *c,
+                          .peer = peer,
+                          .incarnation = init->incarnation,
+                          .actor_n = init->actor.n};
     bytes_put(b->actor, init->actor);
     if (!table_insert(&all->table, &b->node, hash_client(all, c))) {
         free(b);
         return NULL;
     }
-    list_last(all, b);
+    list_last(b);
     return b;
 }
 
@@ -89,7 +98,8 @@ void bindings_init(struct bindings *all, const struct hash_key *key)
 
 void bindings_fini(struct bindings *all)
 {
-    while (all->first)
-        bindings_forget(all, all->first);
+    for (uint32_t i = 0; i < all->table.bucket_count; i++)
+        while (all->table.buckets[i])
+            bindings_forget(all, TABLE_OBJECT(all->table.buckets[i], struct binding, node));
     table_fini(&all->table);
 }

@@ -1,24 +1,37 @@
 /* link/binding.h -- which client speaks for which actor of a remote cluster.
  *
- * Core says only of clients on the link worker when they go, so old bindings are forgotten, the
- * one longest silent first.
+ * Core says only of clients on the link worker when they go, so old bindings are forgotten, those
+ * of each link for themselves, the one longest silent first.
  *
  * Threads  the link worker.
- * Memory   a piece for each; bounded by BINDINGS_MAX.
+ * Memory   a piece for each; bounded by BINDINGS_MAX for each link.
  */
 #ifndef LINK_BINDING_H
 #define LINK_BINDING_H
 
+#include "core/base/hash.h"
 #include "core/base/table.h"
-#include "link/peer.h"
+#include "core/broker/shard.h"
+#include "link/emqx.h"
 
-/* Clients bound to an actor at a time. Beyond: the one longest silent is forgotten. */
-#define BINDINGS_MAX 4096u
+/* Clients bound to actors of one link at a time: as many as it has actors, and as many again that
+ * are gone without our knowing. Beyond: the one longest silent is forgotten. */
+#define BINDINGS_MAX 2048u
 
-/* A client that speaks for an actor. Listed in the order in which they last spoke. */
+struct peer;
+struct binding;
+
+/* The bindings of one link, in the order in which they last spoke: longest silent first. */
+struct binding_list {
+    struct binding *first, *last;
+    uint32_t count;
+};
+
+/* A client that speaks for an actor. */
 struct binding {
     struct table_node node;
-    struct binding *prev, *next; /* longest silent first */
+    struct binding *prev, *next;
+    struct binding_list *list; /* of its link */
     struct client_name client;
     struct peer *peer;
     uint64_t incarnation;
@@ -30,7 +43,6 @@ struct binding {
 struct bindings {
     struct hash_key key;
     struct table table;
-    struct binding *first, *last;
 };
 
 /* Whether two names are of one connection. */
@@ -47,8 +59,10 @@ void bindings_forget(struct bindings *all, struct binding *b);
 struct binding *bindings_find(struct bindings *all, const struct client_name *client);
 /* A client is gone. */
 void bindings_remove(struct bindings *all, const struct client_name *client);
-/* Binds a client, which is not bound, to the actor that it introduces. NULL: no memory. */
+/* Binds a client, which is not bound, to the actor that it introduces; `list` is that of its peer,
+ * all zero in the beginning. NULL: no memory. */
 struct binding *bindings_add(struct bindings *all, const struct client_name *client,
-                             struct peer *peer, const struct emqx_control *init);
+                             struct peer *peer, struct binding_list *list,
+                             const struct emqx_control *init);
 
 #endif

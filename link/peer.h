@@ -21,6 +21,7 @@
 
 #include "link/announced.h"
 #include "link/announcer.h"
+#include "link/binding.h"
 #include "link/carrier.h"
 #include "link/forwarder.h"
 #include "link/greeter.h"
@@ -79,6 +80,7 @@ struct peer {
     struct interest *interest;   /* what we want from them, as EMQX is told it */
     struct route_stream routes;  /* or as a broker of ours is */
     struct announced *announced; /* what they want from us */
+    struct binding_list bound;   /* clients that speak for actors: link/receiver.h */
     struct intake intake;        /* from a broker of ours */
     struct carrier carrier;      /* messages from and to one */
     struct retained_sync retained;

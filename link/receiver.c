@@ -244,7 +244,7 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
         return refuse(r, packet, cluster, c, BYTES_LIT("too_many_actors"));
     if (err == ERR_PEER)
         return kick(r, packet, "its incarnation is lower than one we know");
-    b = err == OK ? bindings_add(&r->bindings, &packet->from, peer, c) : NULL;
+    b = err == OK ? bindings_add(&r->bindings, &packet->from, peer, &peer->bound, c) : NULL;
     if (!b)
         return kick(r, packet, "no memory for its introduction");
     b->need_bootstrap = need_bootstrap;
@@ -429,10 +429,9 @@ static bool on_native(struct receiver *r, const struct link_packet *packet)
 
 bool receiver_forget(struct receiver *r, const struct peer *peer)
 {
-    for (struct binding *b = r->bindings.first, *next; b; b = next) {
-        next = b->next;
-        if (b->peer != peer)
-            continue;
+    while (peer->bound.first) {
+        struct binding *b = peer->bound.first;
+
         if (shard_link_kick(r->host->shard, b->client, REASON_ADMINISTRATIVE_ACTION) != OK)
             return false;
         bindings_forget(&r->bindings, b);
