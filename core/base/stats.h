@@ -35,12 +35,15 @@
     X(link_packets_refused) X(link_impostors) X(link_clients_over_limit)                           \
     X(link_routes_over_limit) X(link_routes_memory) X(link_routes_invalid)                         \
     X(link_routes_not_exported) X(link_blocks) X(link_holds) X(link_subacks_late)                  \
+    X(link_acks_failed)                                                                            \
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
     X(input_bytes_held) X(filter_bytes_held) X(message_bytes_held) X(queued_messages)              \
     X(inflight_messages) X(retained) X(retained_bytes) X(output_bytes_queued) X(tombstones)        \
     /* retained messages but those of $SYS: what the bounds count */                               \
-    X(retained_counted) X(retained_counted_bytes)
+    X(retained_counted) X(retained_counted_bytes)                                                  \
+    /* of publishes, that wait for remote clusters or for one before them */                       \
+    X(link_acks_waiting)
 /* clang-format on */
 
 struct stats {

@@ -24,6 +24,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     s->dirty_last = &s->dirty_first;
     s->due.last = &s->due.first;
     s->interest_last = &s->interest_first;
+    s->receipt_last = &s->receipt_first;
     s->barrier_asks.last = &s->barrier_asks.first;
     s->barrier_answers.last = &s->barrier_answers.first;
     s->link_routes.generation = 1;
@@ -74,6 +75,7 @@ static void end_sessions(struct shard *s)
 
     while ((x = slab_next(&s->sessions, &slot))) {
         access_drop(s, x);
+        owed_drop(s, x);
         session_fini(x);
     }
     slab_fini(&s->sessions);
@@ -131,6 +133,8 @@ static void shard_destroy(struct shard *s)
     filters_fini(&s->filters);
     topic_cache_destroy(s->topics);
     interest_fini(s);
+    receipts_fini(s);
+    free(s->owing);
     free(s->acks);
     outq_pool_fini(&s->pool);
     arena_fini(&s->arena);
@@ -196,6 +200,17 @@ static void abandon_handoff(struct shard *s, struct handoff *h)
     free(h);
 }
 
+/* A receipt that a record would have brought. */
+static void forget_posted(const struct msg_deliver *m)
+{
+    uint32_t slots = m->slot_count == DELIVER_MATCH_AGAIN ? 0 : m->slot_count;
+    struct publish p;
+
+    body_get(&p, &m->body, (const uint8_t *)&m->slots[slots]);
+    if (p.receipt)
+        receipt_forget(p.receipt);
+}
+
 /* Records still in the rings hold memory of their own: they are taken out first. */
 static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *record, uint32_t bytes)
 {
@@ -206,6 +221,8 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
     (void)bytes;
     if (*type == MSG_RETAIN)
         free(((struct msg_retain *)record)->source);
+    if (*type == MSG_DELIVER)
+        forget_posted(record);
     if (*type == MSG_DELIVER && ((struct msg_deliver *)record)->body.blob)
         blob_release(((struct msg_deliver *)record)->body.blob);
     else if (*type == MSG_RETAIN && ((struct msg_retain *)record)->body.blob)
@@ -222,6 +239,8 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
         free(((struct msg_interest *)record)->text);
     else if (*type == MSG_BARRIER_ASK || *type == MSG_BARRIER || *type == MSG_BARRIER_DONE)
         barrier_forget(((struct msg_pointer *)record)->p);
+    else if (*type == MSG_RECEIPT)
+        receipt_forget(((struct msg_pointer *)record)->p);
     return true;
 }
 

@@ -175,9 +175,10 @@ static enum err judge(struct client *c, const struct packet_publish *p, struct p
     return OK;
 }
 
-/* Routes it. *reason: for the acknowledgement. ERR_FULL: nothing happened. */
+/* Routes it. *reason: for the acknowledgement, which waits for *owed (NULL: for no link). ERR_FULL:
+ * nothing happened. */
 static enum err route(struct client *c, const struct packet_publish *p, struct bytes topic,
-                      uint8_t *reason)
+                      uint8_t *reason, struct owed **owed)
 {
     struct shard *s = c->stream.shard;
     struct publish out = {.topic = topic,
@@ -194,6 +195,9 @@ static enum err route(struct client *c, const struct packet_publish *p, struct b
     enum err err;
 
     *reason = REASON_SUCCESS;
+    *owed = NULL;
+    if (p->qos && s->receipt_workers)
+        out.owed = owed;
     if (bytes_begin(topic, BYTES_LIT("$LINK/")) && c->may_link)
         return pass_to_link(c, p, topic);
     if (s->acl || c->session->has_claim)
@@ -275,13 +279,16 @@ static enum err publish_qos2(struct client *c, const struct packet_publish *p, s
 {
     struct shard *s = c->stream.shard;
     struct session *x = c->session;
-    uint8_t reason = REASON_SUCCESS;
-    bool is_old;
+    struct pending_ack ack = {.packet_id = p->packet_id, .type = PACKET_PUBREC};
+    bool is_known = idset_has(&x->received, p->packet_id), is_old;
+    struct owed *owed;
     enum err err;
 
-    if (idset_has(&x->received, p->packet_id)) {
-        client_ack(c, PACKET_PUBREC, p->packet_id, REASON_SUCCESS,
-                   put_received(s, x, p->packet_id, false), false);
+    if (owed_again(c, p, is_known))
+        return OK;
+    if (is_known) {
+        ack.ticket = put_received(s, x, p->packet_id, false);
+        owed_put(c, NULL, &ack);
         return OK;
     }
     if (!take_quota(c))
@@ -290,15 +297,16 @@ static enum err publish_qos2(struct client *c, const struct packet_publish *p, s
         stream_abort(&c->stream, CLOSE_MEMORY);
         return OK;
     }
-    err = route(c, p, topic, &reason);
-    if (err != OK || reason >= 0x80)
+    err = route(c, p, topic, &ack.reason, &owed);
+    if (err != OK || ack.reason >= 0x80)
         (void)idset_remove(&x->received, p->packet_id, &is_old); /* [MQTT-4.3.3-9] */
     if (err != OK)
         return err;
     count_publish(s, p);
     c->quota_used++;
-    client_ack(c, PACKET_PUBREC, p->packet_id, reason, put_received(s, x, p->packet_id, false),
-               reason >= 0x80);
+    ack.ticket = put_received(s, x, p->packet_id, false);
+    ack.is_quota = ack.reason >= 0x80;
+    owed_put(c, owed, &ack);
     return OK;
 }
 
@@ -306,17 +314,19 @@ static enum err publish_qos1(struct client *c, const struct packet_publish *p, s
 {
     struct shard *s = c->stream.shard;
     struct record r = {.kind = RECORD_PUBLISH, .client_id = session_id(c->session)};
-    uint8_t reason = REASON_SUCCESS;
+    struct pending_ack ack = {.packet_id = p->packet_id, .type = PACKET_PUBACK, .is_quota = true};
+    struct owed *owed;
     enum err err;
 
-    if (!take_quota(c))
+    if (!take_quota(c) || owed_again(c, p, p->dup))
         return OK;
-    err = route(c, p, topic, &reason);
+    err = route(c, p, topic, &ack.reason, &owed);
     if (err != OK)
         return err;
     count_publish(s, p);
     c->quota_used++;
-    client_ack(c, PACKET_PUBACK, p->packet_id, reason, store_put(&s->store, &r), true);
+    ack.ticket = store_put(&s->store, &r);
+    owed_put(c, owed, &ack);
     return OK;
 }
 
@@ -324,11 +334,12 @@ static enum err publish_qos1(struct client *c, const struct packet_publish *p, s
 static enum err publish_to(struct client *c, const struct packet_publish *p, struct bytes topic)
 {
     struct shard *s = c->stream.shard;
+    struct owed *owed;
     uint8_t reason;
     enum err err;
 
     if (p->qos == 0) {
-        err = route(c, p, topic, &reason);
+        err = route(c, p, topic, &reason, &owed);
         if (err == OK)
             count_publish(s, p);
     } else {
@@ -376,6 +387,8 @@ enum err client_on_publish(struct client *c, const struct packet_publish *p)
 
     if (c->suback_count)
         return ERR_FULL; /* what a client subscribes to and then publishes, it gets itself */
+    if (p->qos && owed_is_full(c))
+        return ERR_FULL; /* it knows no receive window */
     if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
         return OK;
     if (!topic_name_valid(topic, c->stream.shard->limits->topic_levels)) {

@@ -35,7 +35,8 @@ static struct bytes far_name(struct bytes name, bool far)
 static uint32_t far_bytes(const struct publish *p, bool far)
 {
     return far_name(p->from_id, far).n + far_name(p->from_user, far).n +
-           (far && p->retain ? (uint32_t)sizeof p->sequence : 0);
+           (far && p->retain ? (uint32_t)sizeof p->sequence : 0) +
+           (far && p->owed ? (uint32_t)sizeof p->receipt : 0);
 }
 
 uint32_t body_bytes(const struct publish *p, bool far)
@@ -58,7 +59,8 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
                            .protocol = p->protocol,
                            .retain = p->retain,
                            .from_link = p->from_link,
-                           .has_sequence = far && p->retain};
+                           .has_sequence = far && p->retain,
+                           .has_receipt = far && p->owed};
     if (p->blob) {
         blob_share(p->blob, 1);
         mail_count(s, receiver, p->blob->bytes_count);
@@ -69,8 +71,15 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
     }
     to = bytes_put(to, far_name(p->from_id, far));
     to = bytes_put(to, far_name(p->from_user, far));
-    if (b->has_sequence)
+    if (b->has_sequence) {
         memcpy(to, &p->sequence, sizeof p->sequence);
+        to += sizeof p->sequence;
+    }
+    if (b->has_receipt) {
+        struct receipt *r = receipt_next(s, p, receiver);
+
+        memcpy(to, &r, sizeof r);
+    }
 }
 
 void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
@@ -93,8 +102,13 @@ void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
                           .retain = b->retain,
                           .from_link = b->from_link,
                           .blob = b->blob};
-    if (b->has_sequence)
-        memcpy(&p->sequence, at + b->from_id_count + b->from_user_count, sizeof p->sequence);
+    at += b->from_id_count + b->from_user_count;
+    if (b->has_sequence) {
+        memcpy(&p->sequence, at, sizeof p->sequence);
+        at += sizeof p->sequence;
+    }
+    if (b->has_receipt)
+        memcpy(&p->receipt, at, sizeof p->receipt);
 }
 
 bool body_share(struct shard *s, struct publish *p)
@@ -208,6 +222,14 @@ static bool is_forwarded(const struct shard *s, const struct publish *p, uint64_
     return links || (feeds_of(s, p) >> s->number & 1);
 }
 
+/* There is no memory for a message that was posted here: who waits for links hears of it. */
+static void drop_posted(struct shard *s, struct publish *p)
+{
+    STAT_INC(&s->stats, dropped_memory);
+    if (p->receipt)
+        p->receipt->reason = REASON_UNSPECIFIED_ERROR;
+}
+
 /* Delivers to this worker's filters among `slots`. false: a link cannot take it now, and nothing
  * was delivered. */
 static bool deliver_slots(struct shard *s, struct publish *p, const struct handle *slots,
@@ -221,7 +243,7 @@ static bool deliver_slots(struct shard *s, struct publish *p, const struct handl
     if (count > DELIVER_SLOTS_MAX) {
         f = arena_alloc(&s->arena, count * (uint32_t)sizeof(struct filter *));
         if (!f) {
-            STAT_INC(&s->stats, dropped_memory);
+            drop_posted(s, p);
             return true;
         }
     }
@@ -346,6 +368,23 @@ static void publish_to_own_groups(struct shard *s, const struct handle *slots, u
     }
 }
 
+/* Makes what its acknowledgement waits for, if it goes to links that are to have it first. false:
+ * no memory. */
+static bool make_receipts(struct shard *s, const struct plan *plan, uint64_t feeds,
+                          const struct publish *p)
+{
+    uint64_t to = feeds;
+
+    if (!p->owed || p->from_link || !p->from)
+        return true;
+    for (uint32_t i = 0; i < plan->worker_count; i++)
+        to |= 1ull << plan->workers[i].worker;
+    to &= s->receipt_workers & ~(1ull << s->number);
+    if (to)
+        *p->owed = owed_make(s, p->from, (uint32_t)__builtin_popcountll(to));
+    return !to || *p->owed;
+}
+
 /* Does what has_room has allowed. false: our own links cannot take it (link workers only). */
 static bool carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, struct publish *p)
 {
@@ -417,6 +456,8 @@ static enum err publish_planned(struct shard *s, struct publish *p, bool *matche
     }
     if (travels(s, plan, feeds, p) && !body_share(s, p))
         return ERR_MEMORY;
+    if (!make_receipts(s, plan, feeds, p))
+        return ERR_MEMORY;
     *matched = is_wanted(s, plan, p);
     carry_out(s, plan, feeds, p);
     return OK;
@@ -464,6 +505,8 @@ static bool deliver_matched_again(struct shard *s, struct publish *p, uint64_t f
     const struct plan *plan = plan_of(s, p);
     bool is_found = false;
 
+    if (!plan)
+        drop_posted(s, p);
     for (uint32_t i = 0; plan && i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
@@ -502,6 +545,8 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
     }
     publish_fini(&p);
     arena_rewind(&s->arena, mark);
+    if (is_done && p.receipt && !p.receipt->is_taken)
+        shard_receipt_done(s, p.receipt, p.receipt->reason);
     if (is_done)
         body_done(s, &m->body);
     return is_done;

@@ -120,6 +120,7 @@ void session_end(struct shard *s, struct session *x)
     shares_connected(s, x, false);
     subscriptions_drop_all(s, x);
     asks_drop(s, x);
+    owed_drop(s, x);
     if (x->expiry) /* it was counted when its client went */
         STAT_ADD(&s->stats, sessions_offline, -1);
     timer_cancel(&s->timers, &x->timer);
@@ -180,6 +181,7 @@ void client_leave_session(struct client *c, bool with_will)
     else
         will_publish(s, x);
     shares_connected(s, x, false);
+    owed_leave(s, x);
     wait_for_client(s, x);
     if (s->hooks.link_gone)
         s->hooks.link_gone(s->hooks.link, client_name(c));

@@ -135,6 +135,9 @@ static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type
     case MSG_BARRIER_DONE:
         shard_on_barrier_done(s, record);
         return true;
+    case MSG_RECEIPT:
+        shard_on_receipt(s, record);
+        return true;
     default:
         CHECK(type == MSG_INTEREST);
         return on_interest(s, record);
@@ -277,6 +280,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     waits |= retained_run(s);
     waits |= due_run(s);
     waits |= interest_run(s);
+    waits |= receipts_run(s);
     s->store.ops->end_turn(s->store.self);
     acks_run(s);
     store_relaxed(&s->stats.message_bytes_held, s->waiting_bytes);

@@ -94,6 +94,16 @@ struct log_event {
 
 struct link_packet;
 struct barrier;
+struct owed;
+
+/* What a link worker owes for a publish whose acknowledgement waits for links. */
+struct receipt {
+    struct receipt *next; /* on the way back */
+    struct owed *owed;    /* the publisher's worker's; nobody else looks into it */
+    uint16_t home;        /* that worker */
+    uint8_t reason;       /* 0, or why the message was let go */
+    bool is_taken;        /* set by hooks.forward: shard_receipt_done will follow */
+};
 
 /* Names a client to the link layer, also when it is gone. */
 struct client_name {
@@ -145,7 +155,8 @@ struct shard_hooks {
     enum access_answer (*may)(void *net, const struct access_question *q);
     /* ---- link workers only ---- */
     /* A message for routes of links: `links` has a bit for each link that wants it; none: see
-     * shard_retained_feed. Returns false when it cannot be taken now; it is offered again. */
+     * shard_retained_feed. Returns false when it cannot be taken now; it is offered again. With
+     * p->receipt, its acknowledgement waits: is_taken says that links are to have it first. */
     bool (*forward)(void *link, const struct publish *p, uint64_t links);
     /* An answer to shard_retained_ask: a retained message with its stamp (p->sequence), or, without
      * payload, a topic that was removed with that stamp; at most RETAINED_SLICE_MAX of them, then
@@ -197,6 +208,7 @@ struct link_rules {
     /* A connection that lives on the link worker is closed when nothing was heard of it for so
      * many seconds, whatever its keep alive: a broker of ours pings each. 0: only keep alive. */
     uint16_t silence_s;
+    bool acks_remotely; /* `ack = remote`: publishers wait for the remote cluster */
 };
 
 struct cluster_config {
@@ -309,6 +321,9 @@ uint64_t shard_link_routes_asked(struct shard *s);
 bool shard_link_routes_in_force(const struct shard *s, uint64_t asked);
 /* Answers a question of hooks.barrier. `is_late`: not all have it, and it is not waited for. */
 void shard_barrier_done(struct shard *s, struct barrier *b, bool is_late);
+/* Gives back a receipt that hooks.forward has taken. `reason`: 0, or a reason of failure: a link has
+ * let the message go. */
+void shard_receipt_done(struct shard *s, struct receipt *r, uint8_t reason);
 /* Publishes a message that came over a link (p->from_link is set by it); with p->is_kept it is
  * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:
  * somebody here wanted it. */

@@ -70,6 +70,11 @@ enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32
     free(s->links);
     s->links = copy;
     s->link_count = count;
+    s->receipt_workers = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (copy[i].name && copy[i].acks_remotely && s->cluster->config.link_workers)
+            s->receipt_workers |= 1ull << (s->cluster->config.workers +
+                                           link_home(s->cluster, bytes_str(copy[i].name)));
     return OK;
 }
 

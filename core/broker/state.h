@@ -60,6 +60,28 @@ struct pending_ack {
     bool is_quota; /* gives a place of the receive window back */
 };
 
+/* An acknowledgement of a publish that waits for links, or for one before it on its connection
+ * (receipts.c); and what it has sent along to each link worker. One block. */
+struct owed {
+    struct owed *next;
+    struct handle session; /* generation 0: nobody is to be answered any more */
+    store_ticket ticket;
+    uint32_t count, open; /* receipts: in all, and those that are not back */
+    uint16_t packet_id;
+    uint8_t type; /* enum packet_type */
+    uint8_t reason;
+    uint8_t failure; /* why a link has let it go; 0: none has */
+    bool is_quota;
+    struct receipt receipts[];
+};
+
+/* What waits of one session. */
+struct owing {
+    struct owed *first, *last; /* of this connection, as they were published */
+    struct owed *left;         /* that the connection before this one left */
+    uint32_t count;            /* of this connection */
+};
+
 /* Topics lately published here and where they go (core/broker/plan.c). */
 struct topic_cache;
 
@@ -187,6 +209,10 @@ struct shard {
     struct pending_ack *acks;
     uint32_t ack_count, ack_capacity;
     struct topic_cache *topics;
+    uint64_t receipt_workers; /* link workers with a link of `ack = remote`, a bit each */
+    struct receipt *receipt_first, **receipt_last; /* a link worker's: on their way back */
+    struct owing **owing;                          /* by slot of the session; NULL: nothing */
+    uint32_t owing_capacity;
     /* authorization (access.c) */
     struct acl *acl;        /* one reference, or NULL */
     struct access **access; /* by slot of the session; NULL: none there, or there is no ACL */
@@ -394,6 +420,29 @@ bool interest_run(struct shard *s);
 /* Forgets what waits, and one question: no worker runs any more. */
 void interest_fini(struct shard *s);
 void barrier_forget(struct barrier *b);
+
+/* ---- acknowledgements that wait for links (receipts.c) ---- */
+/* For a publish of a session that goes to so many link workers with receipts.  NULL: no memory. */
+struct owed *owed_make(struct shard *s, const struct session *x, uint32_t receipts);
+/* The receipt of a publish for that worker; NULL: it has no such link. */
+struct receipt *receipt_next(const struct shard *s, const struct publish *p, uint32_t worker);
+/* Acknowledges a publish: when its receipts are back (`o` NULL: there are none) and all before it
+ * on this connection have been acknowledged. */
+void owed_put(struct client *c, struct owed *o, const struct pending_ack *a);
+/* Whether so many wait that the client is not to be read. */
+bool owed_is_full(const struct client *c);
+/* Whether a publish is answered by what waits already: the client says that it has sent it before
+ * (`is_known`). What an earlier connection left under its packet id is gone otherwise. */
+bool owed_again(struct client *c, const struct packet_publish *p, bool is_known);
+/* The session's connection has ended; the session ends. */
+void owed_leave(struct shard *s, const struct session *x);
+void owed_drop(struct shard *s, const struct session *x);
+void shard_on_receipt(struct shard *s, const struct msg_pointer *m);
+/* Posts what goes back; true: some waits for room. */
+bool receipts_run(struct shard *s);
+/* Forgets what goes back, and one receipt: no worker runs any more. */
+void receipts_fini(struct shard *s);
+void receipt_forget(struct receipt *r);
 
 /* ---- shared groups (group.c, share.c) ---- */
 enum err share_subscribe(struct shard *s, struct session *x, struct bytes group,

@@ -16,8 +16,9 @@
  *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
  *                  MSG_BARRIER     the same question, handed on to a link worker
  *                  MSG_BARRIER_DONE its answer
+ *                  MSG_RECEIPT     links have a message that was published there
  *
- * MSG_INTEREST, MSG_BARRIER and MSG_BARRIER_DONE are posted by no handler but at the end of a turn,
+ * MSG_INTEREST, MSG_BARRIER, MSG_BARRIER_DONE and MSG_RECEIPT are posted by no handler but at the end of a turn,
  * and wait there for room.
  *
  * Pointers in a record are either given away (the receiver frees), or lent until the answer comes.
@@ -51,6 +52,7 @@ enum msg_type {
     MSG_INTEREST,
     MSG_BARRIER,
     MSG_BARRIER_DONE,
+    MSG_RECEIPT,
 };
 
 /* The message part of a record: lengths, and the body inline behind the record or in a blob. */
@@ -64,6 +66,7 @@ struct msg_body {
     uint8_t qos, protocol;
     bool retain, from_link;
     bool has_sequence; /* inline, behind all else; only towards link workers */
+    bool has_receipt;  /* as that, a pointer that comes back: NULL, or a struct receipt */
 };
 
 #define DELIVER_SLOTS_MAX 8u
@@ -185,7 +188,8 @@ struct msg_retained_end {
     struct handle ask;
 };
 
-struct msg_pointer { /* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; given away */
+struct msg_pointer { /* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; given away.
+                      * MSG_RECEIPT: struct receipt, lent by whom it is for */
     uint8_t type;
     void *p;
 };

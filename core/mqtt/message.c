@@ -57,7 +57,15 @@ void blob_home_collect(struct blob_home *home)
 uint32_t message_cost(const struct message *m)
 {
     return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->topic_count +
-           m->props_count + m->payload_count;
+           m->props_count + m->payload_count + (m->has_tag ? (uint32_t)sizeof(uint64_t) : 0);
+}
+
+/* Bytes of what follows the structure, but for the tag. */
+static uint32_t own_bytes(const struct message *m)
+{
+    uint32_t body = m->blob ? 0 : m->topic_count + m->props_count + m->payload_count;
+
+    return m->from_id_count + m->from_user_count + body;
 }
 
 struct message *publish_message(struct publish *p, uint64_t *waiting)
@@ -69,7 +77,7 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
 
     if (m)
         return m;
-    m = malloc(sizeof *m + names + (p->blob ? 0 : body));
+    m = malloc(sizeof *m + names + (p->blob ? 0 : body) + (p->tag ? sizeof p->tag : 0));
     if (!m)
         return NULL;
     *m = (struct message){.refs = 1,
@@ -81,6 +89,7 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
                           .from_link = p->from_link,
                           .protocol = p->protocol,
                           .source = p->source,
+                          .has_tag = p->tag != 0,
                           .expires_ms = p->expires_ms,
                           .stamp_ms = p->stamp_ms,
                           .sequence = p->sequence,
@@ -104,6 +113,8 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
         to = bytes_put(to, p->props);
         bytes_put(to, p->payload);
     }
+    if (p->tag)
+        memcpy((uint8_t *)(m + 1) + own_bytes(m), &p->tag, sizeof p->tag);
     *waiting += message_cost(m);
     p->message = m;
     return m;
@@ -173,4 +184,13 @@ struct bytes message_from_id(const struct message *m)
 struct bytes message_from_user(const struct message *m)
 {
     return bytes_of((const uint8_t *)(m + 1) + m->from_id_count, m->from_user_count);
+}
+
+uint64_t message_tag(const struct message *m)
+{
+    uint64_t tag = 0;
+
+    if (m->has_tag)
+        memcpy(&tag, (const uint8_t *)(m + 1) + own_bytes(m), sizeof tag);
+    return tag;
 }

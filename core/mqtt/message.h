@@ -40,6 +40,8 @@ void blob_home_collect(struct blob_home *home);
 
 struct session;
 struct message;
+struct owed;
+struct receipt;
 
 /* Whether a message remembers who published it: its client id, and its user name if it gave one. */
 enum source { SOURCE_UNKNOWN, SOURCE_NAMELESS, SOURCE_USER };
@@ -63,6 +65,10 @@ struct publish {
     struct bytes from_id; /* publisher's client id and user name, for links and for `source` */
     struct bytes from_user;
     uint8_t source;          /* enum source: what publish_message keeps of these two */
+    struct owed **owed;      /* where to leave what its acknowledgement waits for, if links are to
+                              * have it first; NULL: it does not wait */
+    struct receipt *receipt; /* towards a link worker: goes back when they have it; or NULL */
+    uint64_t tag;            /* kept with the message, for who makes it; 0: none */
     struct blob *blob;       /* holds the body, if it is large; one reference is the caller's */
     struct message *message; /* made on demand by publish_message; released by the caller */
 };
@@ -77,8 +83,9 @@ struct message {
     bool retain;
     bool from_link;
     uint8_t protocol;
-    uint8_t source; /* enum source */
-    bool is_unsaid; /* retained here, but nobody was told of it: a link will bring it */
+    uint8_t source;     /* enum source */
+    bool is_unsaid : 1; /* retained here, but nobody was told of it: a link will bring it */
+    bool has_tag : 1;   /* it stands behind all else */
     uint16_t from_id_count, from_user_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;
@@ -109,6 +116,8 @@ struct bytes message_payload(const struct message *m);
 struct bytes message_from_id(const struct message *m);
 /* See message_from_id. */
 struct bytes message_from_user(const struct message *m);
+/* The tag of the publish it came with; 0: none. */
+uint64_t message_tag(const struct message *m);
 /* Bytes it is counted with in queues. */
 uint32_t message_cost(const struct message *m);
 

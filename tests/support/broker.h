@@ -24,7 +24,7 @@
 #include "core/mqtt/packet.h"
 #include "tests/support/test.h"
 
-#define BROKER_WORKERS_MAX 8u
+#define BROKER_WORKERS_MAX 9u
 
 struct peer;
 

@@ -9,8 +9,9 @@
 
 #define SILENCE_MS 5000u
 
-static const struct link_rules links[] = {
-    {"x", "link-x", 0}, {"y", "link-y", 0}, {"open", NULL, SILENCE_MS / 1000}};
+static const struct link_rules links[] = {{.name = "x", .identity = "link-x"},
+                                          {.name = "y", .identity = "link-y"},
+                                          {.name = "open", .silence_s = SILENCE_MS / 1000}};
 
 struct taken {
     uint32_t count, impostors, gone;
