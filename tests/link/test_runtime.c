@@ -15,7 +15,7 @@ static enum err apply_once(struct world *w)
     for (uint32_t worker = 0; worker < 2; worker++)
         assert_int_equal(shard_set_links(shard_of(w, worker), w->links, w->cfg.link_count), OK);
     shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
-    return hub_apply(w->hub, links);
+    return hub_apply(w->hub[0], links);
 }
 
 static void apply(struct world *w)
@@ -326,7 +326,7 @@ LINK_TEST_DIALLED(removed_link_goes_with_all_it_had)
     subscribe(local, "t/#", 1);
     alpha->cfg.links[0].name = "";
     apply(alpha);
-    assert_null(hub_peer(alpha->hub, BYTES_LIT("beta")));
+    assert_null(hub_peer(alpha->hub[0], BYTES_LIT("beta")));
     publish(writer, "t/1", "a", 1);
     expect_publish(local, "t/1", "a");
     assert_null(wire_next(reader));

@@ -17,7 +17,7 @@ static struct link_status status(struct world *w, const char *name)
 {
     struct link_status s;
 
-    assert_true(hub_status(w->hub, bytes_str(name), &s));
+    assert_true(hub_status(w->hub[0], bytes_str(name), &s));
     assert_string_equal(s.name, name);
     return s;
 }
@@ -41,7 +41,7 @@ LINK_TEST_DIALLED(status_of_a_link_that_stands)
     assert_in_range(s.since_s, 1800000000u, 1800000001u);
     assert_in_range(s.rtt_ms, 0, 50);
     assert_int_equal(s.sent + s.received + s.waiting + s.inflight + s.held_bytes + s.oldest_ms, 0);
-    assert_false(hub_status(a->hub, BYTES_LIT("gamma"), &s));
+    assert_false(hub_status(a->hub[0], BYTES_LIT("gamma"), &s));
     worlds_end();
 }
 

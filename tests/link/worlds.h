@@ -1,7 +1,7 @@
 /* tests/link/worlds.h -- clusters in memory, and fake servers, with wires between them.
  *
- * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, and time that
- * is handed in. What a world dials is looked up by port: another world's, which then has a client
+ * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, or several (1,
+ * 2, ...), and time that is handed in. What a world dials is looked up by port: another world's, which then has a client
  * of it, or a script's, a fake server that the test plays by hand. Nothing moves but in
  * worlds_settle.
  */
@@ -61,7 +61,7 @@ struct world;
 struct wire {
     struct world *world[2];   /* NULL: a script, or a test's client */
     struct stream *stream[2]; /* NULL: gone, or none */
-    uint32_t home;            /* the worker of side 1 */
+    uint32_t dialler, home;   /* the workers of the sides */
     uint8_t *buf[2];          /* on the way to that side */
     uint32_t n[2], room[2];
     bool is_eof[2]; /* that side will hear no more */
@@ -90,7 +90,8 @@ struct world {
     struct admission *admission; /* of the next client, which takes it; NULL: none */
     struct cluster_config config;
     struct cluster_state *cluster;
-    struct hub *hub;
+    uint32_t link_workers; /* 0: one */
+    struct hub *hub[LINK_WORKERS_MAX];
     uint16_t port; /* 0: nobody listens */
     struct logged log;
 };
@@ -151,6 +152,7 @@ static inline enum err world_dial(void *net, struct stream *s, const struct link
 
     k->world[0] = net;
     k->stream[0] = s;
+    k->dialler = shard_number(s->shard);
     k->port = to->server->port;
     k->attempt = to->attempt;
     s->conn = k;
@@ -201,7 +203,8 @@ static inline uint32_t home_of_dial(const struct wire *k, const struct world *w)
             return WORLD_CLIENTS; /* then it does not say so */
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
         if (strcmp(w->cfg.links[i].name, from->cluster.name) == 0)
-            return WORLD_LINKS;
+            return WORLD_LINKS + shard_link_home(shard_of((struct world *)(uintptr_t)w, 0),
+                                                 bytes_str(from->cluster.name));
     return WORLD_CLIENTS;
 }
 
@@ -282,6 +285,7 @@ static inline void flush_stream(struct wire *k, int side, struct stream *s)
 static inline bool turn(struct world *w, uint32_t worker)
 {
     struct shard *s = shard_of(w, worker);
+    struct hub *hub = worker >= WORLD_LINKS ? w->hub[worker - WORLD_LINKS] : NULL;
     bool more = false, did = false;
     struct stream *dirty;
 
@@ -290,18 +294,18 @@ static inline bool turn(struct world *w, uint32_t worker)
     for (uint32_t i = 0; i < all.wire_count; i++) {
         struct wire *k = all.wire[i];
 
-        if (worker == WORLD_LINKS && k->world[0] == w && k->stream[0] && !k->is_opened) {
+        if (worker == k->dialler && k->world[0] == w && k->stream[0] && !k->is_opened) {
             answer_dial(k);
             did = true;
         }
         for (int side = 0; side < 2; side++)
-            if (k->world[side] == w && k->is_opened && worker == (side ? k->home : WORLD_LINKS))
+            if (k->world[side] == w && k->is_opened && worker == (side ? k->home : k->dialler))
                 did |= offer(k, side);
     }
     did |= shard_run_mail(s);
     did |= shard_run_timers(s);
-    if (worker == WORLD_LINKS)
-        did |= hub_turn(w->hub);
+    if (hub)
+        did |= hub_turn(hub);
     (void)shard_end_turn(s, &more);
     while ((dirty = shard_next_dirty(s))) {
         struct wire *k = dirty->conn;
@@ -311,6 +315,12 @@ static inline bool turn(struct world *w, uint32_t worker)
             flush_stream(k, k->stream[1] == dirty, dirty);
     }
     return did || more;
+}
+
+/* How many workers a world has. */
+static inline uint32_t world_workers(const struct world *w)
+{
+    return WORLD_LINKS + w->link_workers;
 }
 
 /* Until nothing moves: a mail has at most four hops, each a turn of its own. */
@@ -323,7 +333,7 @@ static inline void worlds_settle(void)
 
         assert_true(++turns < 100000);
         for (uint32_t i = 0; i < all.count; i++)
-            for (uint32_t worker = 0; worker < 2; worker++)
+            for (uint32_t worker = 0; worker < world_workers(all.world[i]); worker++)
                 did |= turn(all.world[i], worker);
         quiet = did ? 0 : quiet + 1;
     }
@@ -424,17 +434,35 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
     return l;
 }
 
-/* Makes the process: shards, hub, and the first attempts to connect. */
-static inline void world_start(struct world *w)
+/* Makes the hub of a link worker (0, 1, ...). */
+static inline void world_make_hub(struct world *w, uint32_t number)
 {
     struct shard_hooks hooks = {.net = w, .log = world_log};
-    struct hub_config hub = {.cfg = &w->cfg, .net = w, .dial = world_dial, .log = world_log};
+    struct hub_config hub = {.cfg = &w->cfg,
+                             .shard = shard_of(w, WORLD_LINKS + number),
+                             .number = number,
+                             .key = {{5, 6, 7, 8}},
+                             .net = w,
+                             .dial = world_dial,
+                             .written = world_written,
+                             .log = world_log};
 
-    hub.written = world_written;
+    shard_begin_turn(hub.shard, all.now_ms, all.wall_ms);
+    w->hub[number] = hub_create(&hub);
+    assert_non_null(w->hub[number]);
+    hub_set_hooks(w->hub[number], &hooks);
+    shard_set_hooks(hub.shard, &hooks);
+}
+
+/* Makes the process: shards, hubs, and the first attempts to connect. */
+static inline void world_start(struct world *w)
+{
+    if (!w->link_workers)
+        w->link_workers = 1;
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
         w->links[i] = (struct link_rules){w->cfg.links[i].name, w->cfg.links[i].peer_identity, 5};
     w->config = (struct cluster_config){.workers = 1,
-                                        .link_workers = 1,
+                                        .link_workers = w->link_workers,
                                         .limits = w->cfg.limits,
                                         .listeners = &w->rules,
                                         .listener_count = 1,
@@ -447,16 +475,12 @@ static inline void world_start(struct world *w)
                                         .connections_max = 100};
     w->cluster = cluster_create(&w->config, all.now_ms, all.wall_ms);
     assert_non_null(w->cluster);
-    hub.shard = shard_of(w, WORLD_LINKS);
-    hub.key = (struct hash_key){{5, 6, 7, 8}};
-    shard_begin_turn(hub.shard, all.now_ms, all.wall_ms);
-    w->hub = hub_create(&hub);
-    assert_non_null(w->hub);
-    hub_set_hooks(w->hub, &hooks);
-    shard_set_hooks(shard_of(w, WORLD_LINKS), &hooks);
+    for (uint32_t i = 0; i < w->link_workers; i++)
+        world_make_hub(w, i);
     shard_set_hooks(shard_of(w, WORLD_CLIENTS), &(struct shard_hooks){.net = w, .log = world_log});
     all.world[all.count++] = w;
-    hub_start(w->hub);
+    for (uint32_t i = 0; i < w->link_workers; i++)
+        hub_start(w->hub[i]);
 }
 
 /* Cuts every connection of a world; it does not hear of it if it is killed next. */
@@ -484,10 +508,11 @@ static inline void world_kill(struct world *w)
     for (uint32_t i = 0; i < all.wire_count; i++) /* what it dialled meanwhile */
         if (all.wire[i]->world[0] == w && all.wire[i]->stream[0])
             all.wire[i]->stream[0] = NULL;
-    for (uint32_t worker = 0; worker < 2; worker++)
+    for (uint32_t worker = 0; worker < world_workers(w); worker++)
         while (shard_next_dirty(shard_of(w, worker)))
             ;
-    hub_destroy(w->hub);
+    for (uint32_t i = 0; i < w->link_workers; i++)
+        hub_destroy(w->hub[i]);
     cluster_destroy(w->cluster);
     while (all.world[at] != w)
         at++;
@@ -514,9 +539,19 @@ static inline void worlds_end(void)
     memset(&all, 0, sizeof(all));
 }
 
-#define WORLD_COUNT(w, name)                                                                       \
-    (load_relaxed(&shard_stats(shard_of((w), 0))->name) +                                          \
-     load_relaxed(&shard_stats(shard_of((w), 1))->name))
+/* The sum of a counter over all workers; `offset` is its place in struct stats. */
+static inline uint64_t world_sum(struct world *w, size_t offset)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < world_workers(w); i++) {
+        const char *stats = (const char *)shard_stats(shard_of(w, i));
+
+        sum += load_relaxed((const _Atomic uint64_t *)(const void *)(stats + offset));
+    }
+    return sum;
+}
+#define WORLD_COUNT(w, name) world_sum((w), offsetof(struct stats, name))
 
 /* Whether the log has this text. */
 static inline bool world_said(const struct world *w, const char *text)
@@ -527,7 +562,11 @@ static inline bool world_said(const struct world *w, const char *text)
 /* The link to that cluster. */
 static inline struct peer *world_peer(struct world *w, const char *name)
 {
-    return hub_peer(w->hub, bytes_str(name));
+    struct peer *p = NULL;
+
+    for (uint32_t i = 0; i < w->link_workers && !p; i++)
+        p = hub_peer(w->hub[i], bytes_str(name));
+    return p;
 }
 
 /* Whether the cluster of a link has accepted us and is told our routes. */

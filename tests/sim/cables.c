@@ -357,7 +357,7 @@ static const struct dialer *dialer_of(struct linked *l, const struct cable *c)
 static uint64_t accepted_ms(struct linked *l, const struct cable *c)
 {
     const struct cable_end *e = &c->end[1];
-    bool is_ours = e->wire->worker == world_workers(world_of(l, e)); /* it lives with the link */
+    bool is_ours = e->wire->worker >= world_workers(world_of(l, e)); /* it lives with the link */
 
     return is_ours ? DEAD_AFTER_MS + LINK_SILENCE_MORE_S * 1000 + DEAD_LATE_MS : NEVER;
 }

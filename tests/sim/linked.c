@@ -18,10 +18,12 @@ const char *cluster_name(uint32_t number)
 struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to)
 {
     struct cluster *c = l->cluster[from];
+    struct peer *p = NULL;
+    struct hub *h;
 
-    if (!c->world || !world_hub(c->world) || to >= l->count)
-        return NULL;
-    return hub_peer(world_hub(c->world), bytes_str(names[to]));
+    for (uint32_t i = 0; c->world && to < l->count && !p && (h = world_hub(c->world, i)); i++)
+        p = hub_peer(h, bytes_str(names[to]));
+    return p;
 }
 
 /* ---- topology ---- */
@@ -349,8 +351,9 @@ static void part(struct linked *l)
 static void check_no_routes(struct linked *l)
 {
     for (uint32_t i = 0; i < l->count && !l->sim->failed; i++) {
-        if (hub_local_count(world_hub(l->cluster[i]->world)))
-            differ(l->sim, "%s still has local filters", names[i]);
+        for (uint32_t k = 0; world_hub(l->cluster[i]->world, k); k++)
+            if (hub_local_count(world_hub(l->cluster[i]->world, k)))
+                differ(l->sim, "%s still has local filters", names[i]);
         for (uint32_t j = 0; j < l->count; j++) {
             struct peer *p = peer_of(l, i, j);
 

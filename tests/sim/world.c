@@ -11,6 +11,7 @@
 
 #define SIM_WORKERS_MAX 8u
 #define LINKED_WORKERS_MAX 4u
+#define LINKED_LINK_WORKERS_MAX 3u
 
 enum phase {
     PHASE_BEGIN,
@@ -45,9 +46,9 @@ struct world {
     struct cluster_state *cluster;
     struct world_links links; /* cfg NULL: none */
     struct link_rules link_rules[LINKS_MAX];
-    struct worker workers[SIM_WORKERS_MAX + 1];
+    struct worker workers[SIM_WORKERS_MAX + LINK_WORKERS_MAX];
     uint32_t worker_count; /* that serve clients */
-    uint32_t all_count;    /* with the link worker, which is the last */
+    uint32_t all_count;    /* with the link workers, which are the last */
     bool whole_turns;      /* turns of workers do not interleave */
     bool is_resting;       /* no delays: everything goes as fast as it can */
     struct wire **wires;   /* not gone */
@@ -828,7 +829,8 @@ static struct world *create(struct sim *sim, const struct listener *listener,
     w->sim = sim;
     w->listener = *listener;
     w->worker_count = sim->opt.workers ? sim->opt.workers : 1 + draw(sim, most);
-    w->all_count = w->worker_count + (links ? 1 : 0);
+    w->config.link_workers = links ? 1 + draw(sim, LINKED_LINK_WORKERS_MAX) : 0;
+    w->all_count = w->worker_count + w->config.link_workers;
     w->whole_turns = chance(sim, 30);
     w->rules = (struct listener_rules){.allow_anonymous = true, .is_loopback = true};
     if (sim->opt.mount)
@@ -847,7 +849,6 @@ static struct world *create(struct sim *sim, const struct listener *listener,
     if (links) {
         w->links = *links;
         w->rules.links = LISTENER_LINKS_ON;
-        w->config.link_workers = 1;
         for (uint32_t i = 0; i < links->cfg->link_count; i++)
             w->link_rules[i].name = links->cfg->links[i].name;
         w->config.links = w->link_rules;
@@ -887,24 +888,38 @@ struct world *world_create(struct sim *sim, const struct listener *listener)
     return create(sim, listener, NULL);
 }
 
-struct world *world_create_linked(struct sim *sim, const struct listener *listener,
-                                  const struct world_links *links)
+/* The hub of a link worker, by its number among them. */
+static void make_hub(struct world *w, uint32_t number, const struct hash_key *key)
 {
-    struct world *w = create(sim, listener, links);
-    struct worker *at = &w->workers[w->worker_count];
+    struct worker *at = &w->workers[w->worker_count + number];
     struct shard_hooks hooks = {.net = at, .adopt = world_adopt, .log = world_log};
-    struct hub_config config = {
-        .cfg = links->cfg, .shard = at->shard, .net = at, .dial = world_dial, .log = world_log};
+    struct hub_config config = {.cfg = w->links.cfg,
+                                .shard = at->shard,
+                                .number = number,
+                                .key = *key,
+                                .net = at,
+                                .dial = world_dial,
+                                .log = world_log};
 
-    for (int i = 0; i < 4; i++)
-        config.key.k[i] = draw(sim, UINT32_MAX);
-    shard_begin_turn(at->shard, sim->now_ms, sim->wall_ms);
+    shard_begin_turn(at->shard, w->sim->now_ms, w->sim->wall_ms);
     at->hub = hub_create(&config);
     if (!at->hub)
         abort();
     hub_set_hooks(at->hub, &hooks);
     shard_set_hooks(at->shard, &hooks);
     hub_start(at->hub);
+}
+
+struct world *world_create_linked(struct sim *sim, const struct listener *listener,
+                                  const struct world_links *links)
+{
+    struct world *w = create(sim, listener, links);
+    struct hash_key key;
+
+    for (int i = 0; i < 4; i++)
+        key.k[i] = draw(sim, UINT32_MAX);
+    for (uint32_t i = 0; i < w->config.link_workers; i++)
+        make_hub(w, i, &key);
     return w;
 }
 
@@ -913,15 +928,16 @@ struct cluster_state *world_cluster(struct world *w)
     return w->cluster;
 }
 
-struct hub *world_hub(struct world *w)
+struct hub *world_hub(struct world *w, uint32_t number)
 {
-    return w->workers[w->worker_count].hub;
+    return number < w->config.link_workers ? w->workers[w->worker_count + number].hub : NULL;
 }
 
 void world_stop_links(struct world *w)
 {
     world_end_turns(w);
-    hub_stop(world_hub(w));
+    for (uint32_t i = 0; i < w->config.link_workers; i++)
+        hub_stop(world_hub(w, i));
 }
 
 static void wire_free(struct wire *k)
@@ -934,8 +950,9 @@ static void wire_free(struct wire *k)
 
 void world_destroy(struct world *w)
 {
-    while (w->links.cfg && shard_next_dirty(w->workers[w->worker_count].shard))
-        ;
+    for (uint32_t i = w->worker_count; i < w->all_count; i++)
+        while (shard_next_dirty(w->workers[i].shard))
+            ;
     for (uint32_t i = 0; i < w->wire_count; i++) {
         if (w->wires[i]->stream)
             w->wires[i]->stream->ops->closed(w->wires[i]->stream, CLOSE_SHUTDOWN);

@@ -4,7 +4,7 @@
  * takes a worker, runs one phase of its turn, and lets bytes through in pieces of any size. A
  * `struct wire` is one connection: bytes go in at the client's end with wire_write, and come out
  * through the listener's functions. Several worlds can stand side by side; with world_create_linked
- * they have a link worker, whose connections are wires as well, dialled instead of accepted.
+ * they have link workers, whose connections are wires as well, dialled instead of accepted.
  */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
@@ -78,15 +78,15 @@ struct world_links {
     /* The broker dials; somebody must say wire_answer. The wire's line is for who is told. */
     void (*dialled)(void *ctx, struct world *w, struct wire *k, uint16_t port);
 };
-/* A broker with one to four workers and a link worker, whose links dial at once. */
+/* A broker with one to four workers and one to three link workers, whose links dial at once. */
 struct world *world_create_linked(struct sim *sim, const struct listener *listener,
                                   const struct world_links *links);
 /* The network's answer to a dial. */
 void wire_answer(struct wire *k, bool is_accepted);
 /* Its links say good-bye and dial no more: what comes first when a broker stops. */
 void world_stop_links(struct world *w);
-/* The links. */
-struct hub *world_hub(struct world *w);
+/* The links of a link worker (0, 1, ...); NULL: there are no more link workers. */
+struct hub *world_hub(struct world *w, uint32_t number);
 
 /* The ACL of all workers, in words of its file; NULL: none. */
 void world_set_acl(struct world *w, const char *text);
