@@ -167,9 +167,18 @@ static bool is_taken_for_another(struct announcer *a, enum emqx_need need)
     return is_first && need == EMQX_NEED_FALSE;
 }
 
+/* Ends the connection and is another life on the next. */
+static void begin_anew(struct announcer *a, const char *why)
+{
+    a->incarnation++;
+    a->has_announced = false;
+    dialer_fail(&a->dialer, why);
+}
+
 static void on_accepted(struct announcer *a, const struct emqx_control *c)
 {
     bool needs_all = !a->has_announced || c->need_bootstrap != EMQX_NEED_FALSE;
+    bool was_native = a->is_native;
 
     a->is_native = c->native > 0 && native_offer(a->dialer.link) > 0;
     if (!a->is_native && a->dialer.link->dialect == DIALECT_NATIVE) {
@@ -177,9 +186,12 @@ static void on_accepted(struct announcer *a, const struct emqx_control *c)
         return;
     }
     a->is_refused = false;
+    if (a->has_announced && a->is_native != was_native) {
+        begin_anew(a, "it speaks another dialect than before; it is told all in a new life");
+        return;
+    }
     if (!a->is_native && is_taken_for_another(a, c->need_bootstrap)) {
-        a->incarnation++;
-        dialer_fail(&a->dialer, "it knows our incarnation from an earlier life; the next is later");
+        begin_anew(a, "it knows our incarnation from an earlier life; the next is later");
         return;
     }
     a->jump_ms = 0;

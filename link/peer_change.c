@@ -12,7 +12,8 @@
  * the last one is left over there.
  *
  * Where `export` has changed, they must introduce themselves and announce all their routes again,
- * which are then cut anew; meanwhile those they had go on, as after any new life.
+ * which are then cut anew; meanwhile those they had go on, as after any new life. Where `dialect`
+ * has changed, they must introduce themselves again, too, and so learn of it.
  */
 #include <stdlib.h>
 
@@ -171,11 +172,12 @@ static enum err take_over(struct peer *p)
     announced_limit(p->announced, p->next->max_routes);
     p->ops.per_s = p->next->max_route_ops;
     p->bytes.per_s = p->next->max_rate;
-    if (p->is_on && differs(p, "export")) {
+    if (p->is_on && differs(p, "export"))
         announced_doubt_all(p->announced);
+    if (p->is_on && (differs(p, "export") || differs(p, "dialect"))) {
         p->must_kick = true;
         if (p->intake.channel.dialer) /* they have introduced themselves where we called */
-            channel_fail(&p->intake.channel, "export has changed");
+            channel_fail(&p->intake.channel, "export or dialect has changed");
     }
     cfg_link_free(p->link);
     p->link = p->next;

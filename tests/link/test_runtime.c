@@ -210,6 +210,44 @@ LINK_TEST_DIALLED(other_credentials_end_connections_in_the_same_life)
     worlds_end();
 }
 
+/* How many filters beta knows of alpha when alpha and then it again has changed the dialect; a
+ * filter of before is gone. */
+static void expect_routes_in(enum cfg_dialect first, enum cfg_dialect then)
+{
+    struct wire *reader = client(alpha, "reader");
+
+    subscribe(reader, "t/1", 1);
+    subscribe(reader, "t/2", 1);
+    alpha->cfg.links[0].dialect = first;
+    assert_int_equal(apply_once(alpha), OK);
+    unsubscribe(reader, "t/1");
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    beta->cfg.links[0].dialect = first;
+    apply(beta);
+    worlds_pass(1000);
+    alpha->cfg.links[0].dialect = beta->cfg.links[0].dialect = then;
+    apply(alpha);
+    assert_int_equal(apply_once(beta), OK);
+    unsubscribe(reader, "t/2");
+    subscribe(reader, "t/3", 1);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_int_equal(world_peer(alpha, "beta")->tells_native, then == DIALECT_AUTO);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    publish(client(beta, "writer"), "t/3", "a", 1);
+    expect_publish(reader, "t/3", "a");
+}
+
+TEST(other_dialect_leaves_no_route_that_was_told_in_the_one_before)
+{
+    worlds_dialect = DIALECT_AUTO;
+    two();
+    expect_routes_in(DIALECT_EMQX, DIALECT_AUTO);
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(disabled_link_takes_and_gives_nothing)
 {
     struct wire *reader, *writer, *local;
