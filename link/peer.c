@@ -89,7 +89,7 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
 }
 
 /* A connection that the other side had opened, and that we need, is gone. */
-static void look_whether_left(struct peer *p)
+void peer_look_left(struct peer *p)
 {
     if (!p->is_up)
         return;
@@ -353,7 +353,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
             announced_keep(announced_find(p->announced, actor, incarnation));
         intake_open(&p->intake, native, incarnation);
         if (peer_is_called(p)) {
-            look_whether_left(p);
+            peer_look_left(p);
             if (p->tells_native)
                 route_stream_close(&p->routes);
             greeter_open(&p->greeter, native);
@@ -381,7 +381,7 @@ void peer_channel_gone(struct peer *p, const struct channel *channel)
         was_ours = true;
     }
     if (was_ours && peer_is_called(p))
-        look_whether_left(p);
+        peer_look_left(p);
 }
 
 void peer_received(struct peer *p, uint64_t bytes)

@@ -180,6 +180,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
 void peer_welcomed(struct peer *p, const struct native_frame *f);
 void peer_carry_on(struct peer *p);
 void peer_look_up(struct peer *p);
+/* And, for link/peer_change.c too, that it is down: what it needs is not there any more. */
+void peer_look_left(struct peer *p);
 /* A connection that lived here as a client is gone. */
 void peer_channel_gone(struct peer *p, const struct channel *channel);
 

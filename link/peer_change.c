@@ -6,6 +6,9 @@
  * dialled anew in the same life: queues and routes are what they were, and only what has changed is
  * told. What comes while that lasts replaces what waits to be taken over.
  *
+ * A link that loses its server is called from then on: where they have introduced themselves
+ * already, we do it there at once. One that gets a server dials. It is the same life either way.
+ *
  * A link that is disabled or removed takes nothing any more from that moment. Who is introduced on
  * connections of theirs is disconnected, their routes go in slices, and what waits stays as long as
  * queue_age allows. When it is enabled again we introduce ourselves in a new life, so nothing of
@@ -54,7 +57,7 @@ static void dial(struct peer *p)
         peer_tell_all(p);
     if (peer_is_called(p))
         return;
-    if (is_first)
+    if (is_first || !p->announcer.incarnation)
         announcer_start(&p->announcer);
     else
         dialer_start(&p->announcer.dialer);
@@ -163,9 +166,32 @@ static enum err use_topics(struct peer *p)
     return OK;
 }
 
+/* Who introduces us is another one now, in the same life, if it was told natively. */
+static void change_caller(struct peer *p)
+{
+    struct announcer *a = &p->announcer;
+    struct greeter *g = &p->greeter;
+
+    if (peer_is_called(p)) {
+        g->incarnation = a->incarnation && !a->is_native ? a->incarnation + 1 : a->incarnation;
+        if (channel_is_up(&p->intake.channel)) /* they have called already */
+            greeter_open(g, &p->intake.channel);
+        peer_carry_on(p);
+        return;
+    }
+    peer_look_left(p);
+    if (p->tells_native)
+        route_stream_close(&p->routes);
+    (void)greeter_gone(g, &g->channel);
+    a->incarnation = g->incarnation;
+    a->has_announced = a->is_native = g->incarnation != 0;
+}
+
 /* What can fail comes first, and may be done again. */
 static enum err take_over(struct peer *p)
 {
+    bool was_called = peer_is_called(p);
+
     if (use_connections(p) != OK || use_topics(p) != OK)
         return ERR_MEMORY;
     carrier_use(&p->carrier, p->next);
@@ -183,6 +209,8 @@ static enum err take_over(struct peer *p)
     p->link = p->next;
     p->next = NULL;
     p->speaks_native |= peer_is_called(p);
+    if (was_called != peer_is_called(p))
+        change_caller(p);
     p->hold.name = p->greeter.link = p->link->name;
     retained_sync_use(&p->retained, p->link);
     peer_routes_arm(p);

@@ -210,6 +210,56 @@ LINK_TEST_DIALLED(other_credentials_end_connections_in_the_same_life)
     worlds_end();
 }
 
+TEST(link_that_loses_its_server_is_called_over_what_stands_and_may_get_one_again)
+{
+    struct wire *reader, *writer, *back;
+    uint64_t incarnation;
+
+    worlds_dialect = DIALECT_AUTO;
+    two();
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    back = client(alpha, "back");
+    subscribe(reader, "t/1", 1);
+    subscribe(writer, "t/2", 1);
+    incarnation = world_incarnation(alpha, "beta");
+    for (uint32_t i = 0; i < 4; i++) {
+        alpha->cfg.links[0].server_count = i % 2;
+        apply(alpha);
+        worlds_pass(i % 2 ? 5000 : 0);
+        assert_true(world_peer(alpha, "beta")->is_up);
+        assert_true(world_peer(beta, "alpha")->is_up);
+        assert_int_equal(world_incarnation(alpha, "beta"), incarnation);
+        assert_int_equal(announced_filters(beta, "alpha"), 1);
+        publish(writer, "t/1", "a", 1);
+        expect_publish(reader, "t/1", "a");
+        publish(back, "t/2", "b", 1);
+        expect_publish(writer, "t/2", "b");
+    }
+    assert_null(wire_next(reader));
+    assert_null(wire_next(writer));
+    worlds_end();
+}
+
+TEST(link_that_was_called_from_the_start_dials_when_it_gets_a_server)
+{
+    worlds_dialect = DIALECT_AUTO;
+    worlds_called = "alpha";
+    two();
+    worlds_called = NULL;
+    subscribe(client(alpha, "reader"), "t/1", 1);
+    alpha->cfg.links[0].server_count = 1;
+    apply(alpha);
+    beta->cfg.links[0].server_count = 0;
+    apply(beta);
+    worlds_pass(20000);
+    assert_int_not_equal(world_incarnation(alpha, "beta"), 0);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(beta, "alpha")->is_up);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    worlds_end();
+}
+
 /* How many filters beta knows of alpha when alpha and then it again has changed the dialect; a
  * filter of before is gone. */
 static void expect_routes_in(enum cfg_dialect first, enum cfg_dialect then)
