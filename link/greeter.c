@@ -8,10 +8,15 @@ void greeter_init(struct greeter *g, struct link_host *host, const char *link)
     *g = (struct greeter){.host = host, .link = link};
 }
 
+void greeter_start(struct greeter *g)
+{
+    uint64_t wall = shard_wall_ms(g->host->shard);
+
+    g->incarnation = wall > g->incarnation ? wall : g->incarnation + 1;
+}
+
 void greeter_open(struct greeter *g, const struct channel *channel)
 {
-    if (!g->incarnation)
-        g->incarnation = shard_wall_ms(g->host->shard);
     g->channel = *channel;
     g->is_due = true;
     g->is_online = false;

@@ -25,6 +25,8 @@ struct greeter {
 
 /* Nobody has called. */
 void greeter_init(struct greeter *g, struct link_host *host, const char *link);
+/* Begins a life of ours, as announcer_start does. */
+void greeter_start(struct greeter *g);
 /* They have introduced themselves on this connection, instead of the one before. */
 void greeter_open(struct greeter *g, const struct channel *channel);
 /* A connection is gone. Whether it was this one. */

@@ -55,6 +55,8 @@ static void dial(struct peer *p)
     p->is_on = true;
     if (is_first)
         peer_tell_all(p);
+    if (is_first && peer_is_called(p))
+        greeter_start(&p->greeter);
     if (peer_is_called(p))
         return;
     if (is_first || !p->announcer.incarnation)

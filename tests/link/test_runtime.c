@@ -353,6 +353,31 @@ LINK_TEST(enabled_again_at_once_leaves_no_route_of_before)
     worlds_end();
 }
 
+LINK_TEST(enabled_again_is_a_new_life_however_often_routes_were_announced)
+{
+    static const struct bytes other[] = {{(const uint8_t *)"t/#", 3}};
+    struct wire *reader;
+
+    two();
+    reader = client(alpha, "reader");
+    subscribe(reader, "t/1", 1);
+    for (uint32_t i = 0; i < 2; i++) { /* each time all is announced anew */
+        beta->cfg.links[0].exports = i ? &world_everything : other;
+        apply(beta);
+        worlds_pass(20000);
+    }
+    alpha->cfg.links[0].enable = false;
+    apply(alpha);
+    alpha->cfg.links[0].enable = true;
+    apply(alpha);
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(beta, "alpha")->is_up);
+    publish(client(beta, "writer"), "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    worlds_end();
+}
+
 LINK_TEST(what_waits_for_a_disabled_link_goes_when_it_is_enabled)
 {
     struct wire *reader, *writer;
