@@ -183,6 +183,12 @@ enum cfg_on_full {
     ON_FULL_BLOCK        /* who publishes for a link waits until there is room */
 };
 
+/* When the publisher of a QoS 1 or 2 message that goes over a link is acknowledged. */
+enum cfg_ack {
+    ACK_LOCAL, /* when it is safe here */
+    ACK_REMOTE /* when the remote cluster has acknowledged it */
+};
+
 /* What becomes of messages with the retain flag that come over a link. */
 enum cfg_retained {
     RETAINED_OFF,  /* they are only delivered */
@@ -212,6 +218,7 @@ struct cfg_link {
     uint64_t queue_bytes;       /* waiting or unacknowledged, over all connections */
     uint32_t queue_age;         /* seconds a message may wait */
     enum cfg_on_full on_full;
+    enum cfg_ack ack;
     enum cfg_retained retained;
     uint32_t max_routes;    /* of the peer, and of ours over there */
     uint32_t max_route_ops; /* of the peer, in a second */

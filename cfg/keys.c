@@ -97,6 +97,12 @@ static const struct key_choice retained_choices[] = {
     {NULL, 0, false},
 };
 
+static const struct key_choice ack_choices[] = {
+    {"local", ACK_LOCAL, false},
+    {"remote", ACK_REMOTE, false},
+    {NULL, 0, false},
+};
+
 static const struct key_choice on_full_choices[] = {
     {"drop_oldest", ON_FULL_DROP_OLDEST, false},
     {"drop_newest", ON_FULL_DROP_NEWEST, false},
@@ -507,6 +513,18 @@ const struct key keys[] = {
              "send us, nor routes, heartbeats and acknowledgements. What is on its way between "
              "our threads by then, and wills, still come into the queue, on top of "
              "queue_bytes."},
+    {LINK(ack), .name = "ack", .type = KEY_CHOICE, .choices = ack_choices, .preset = "local",
+     .help = "When a client of this broker that publishes with QoS 1 or 2 what this link carries "
+             "gets its PUBACK or PUBREC. With local, when the message is safe here, and the link "
+             "delivers it later. With remote, when the remote cluster has acknowledged it, and "
+             "so have all other links with remote that carry it. While the cluster is away the "
+             "acknowledgement waits, and those of later messages of the same client behind it; a "
+             "client may have as many on the way as receive_maximum. A message that the link "
+             "drops (on_full, queue_age, its own expiry, too large, refused there) is answered "
+             "with 0x97 where the queue was full, else with 0x80; MQTT 3 has no such answer and "
+             "gets an acknowledgement, and counters/link_acks_failed counts both. A link that is "
+             "disabled, removed, set to local or given another dialect releases who waits for "
+             "it."},
     {LINK(retained), .name = "retained", .type = KEY_CHOICE, .choices = retained_choices,
      .preset = "off",
      .help =
@@ -838,7 +856,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_COUNT, "log_file", "does not exist; write 'log_dest = file PATH' in [log]"},
     {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
-    {SECTION_LINK, "ack", NOT_YET "leave it out"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
     {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},
     {SECTION_CLUSTER, "shared_groups", NOT_YET "leave it out"},

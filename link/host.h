@@ -11,6 +11,7 @@
 #include "cfg/cfg.h"
 #include "core/base/hash.h"
 #include "core/broker/shard.h"
+#include "link/acks.h"
 #include "link/emqx.h"
 #include "link/pulse.h"
 
@@ -49,7 +50,8 @@ struct link_host {
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
-    void *hub;     /* first argument of each_local */
+    struct acks *acks; /* publishes whose acknowledgement waits for links */
+    void *hub;         /* first argument of each_local */
     /* Tells of all local subscriptions; none may come or go meanwhile. */
     void (*each_local)(void *hub, host_local *tell, void *arg);
 };

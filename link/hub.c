@@ -25,6 +25,7 @@ struct hub {
     struct receiver *receiver;
     struct table locals;
     struct barriers barriers;
+    struct acks acks;
     struct timer teller;      /* says how the links are doing */
     struct link_status *said; /* by number of the link */
     bool is_full;             /* a link blocks: no publish for links finds room */
@@ -180,7 +181,7 @@ static void describe(struct hub *h, const struct publish *p, const uint8_t id[16
 
 /* The record of a publish, encoded once for all links, as a message of its own: its topic and its
  * payload are those of the PUBLISH that carries it. NULL: no memory. */
-static struct message *encode(struct hub *h, const struct publish *p)
+static struct message *encode(struct hub *h, const struct publish *p, uint64_t tag)
 {
     struct arena *arena = shard_arena(h->host.shard);
     uint32_t room = 512 + p->topic.n + p->from_id.n + p->from_user.n + 4 * p->props.n;
@@ -188,6 +189,7 @@ static struct message *encode(struct hub *h, const struct publish *p)
     struct publish out = {.expires_ms = p->expires_ms,
                           .stamp_ms = shard_now_ms(h->host.shard), /* its age counts from here */
                           .qos = p->qos ? 1 : 0,
+                          .tag = tag,
                           .protocol = MQTT_5};
     uint32_t head, tail, topic_n;
     struct emqx_message m;
@@ -232,10 +234,11 @@ static void look_whether_full(struct hub *h)
 }
 
 /* The message itself, with its publisher's names, for brokers of ours. NULL: no memory. */
-static struct message *keep(struct hub *h, const struct publish *p)
+static struct message *keep(struct hub *h, const struct publish *p, uint64_t tag)
 {
     struct publish own = *p;
 
+    own.tag = tag;
     own.source = p->from_user.n ? SOURCE_USER : p->from_id.n ? SOURCE_NAMELESS : SOURCE_UNKNOWN;
     own.message = NULL;
     return publish_message(&own, shard_waiting(h->host.shard));
@@ -253,25 +256,50 @@ static uint64_t speakers(const struct hub *h, uint64_t links, bool is_native)
     return found;
 }
 
-static void forward_native(struct hub *h, const struct publish *p, uint64_t links)
+/* Links that get nothing for want of memory. */
+static void lose(struct hub *h, uint64_t links, uint64_t tag)
 {
-    struct message *m = keep(h, p);
+    STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
+    for (; links; links &= links - 1) {
+        struct acks_of of = {&h->acks, (uint32_t)__builtin_ctzll(links)};
+
+        acks_settle(&of, tag, REASON_UNSPECIFIED_ERROR);
+    }
+}
+
+static void forward_native(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
+{
+    struct message *m = keep(h, p, tag);
 
     for (; m && links; links &= links - 1)
         peer_carry(h->peers[__builtin_ctzll(links)], m);
     message_release(m);
-    STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
+    lose(h, links, tag);
 }
 
-static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links)
+static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
 {
     uint64_t publisher = hash_bytes(&h->host.key, p->from_id);
-    struct message *record = encode(h, p);
+    struct message *record = encode(h, p, tag);
 
     for (; record && links; links &= links - 1)
         peer_forward(h->peers[__builtin_ctzll(links)], record, publisher);
     message_release(record);
-    STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
+    lose(h, links, tag);
+}
+
+/* Keeps the receipt of a publish, if links of `ack = remote` get it. Its tag; 0: there is none. */
+static uint64_t keep_receipt(struct hub *h, const struct publish *p, uint64_t links)
+{
+    uint64_t waited_for = 0;
+
+    for (; p->receipt && links; links &= links - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(links);
+
+        if (peer_acks_remotely(h->peers[i]))
+            waited_for |= 1ull << i;
+    }
+    return waited_for ? acks_begin(&h->acks, p->receipt, waited_for) : 0;
 }
 
 /* Links whose clusters retain what we do, and so get it without a route. */
@@ -288,16 +316,17 @@ static uint64_t retainers(const struct hub *h, const struct publish *p)
 static bool on_forward(void *link, const struct publish *p, uint64_t links)
 {
     struct hub *h = link;
-    uint64_t native, emqx;
+    uint64_t native, emqx, tag;
 
     if (p->from_link)
         return true; /* one hop: what came over a link leaves over none */
     native = speakers(h, links, true) | retainers(h, p);
     emqx = speakers(h, links, false);
+    tag = keep_receipt(h, p, native | emqx);
     if (native)
-        forward_native(h, p, native);
+        forward_native(h, p, native, tag);
     if (emqx)
-        forward_emqx(h, p, emqx);
+        forward_emqx(h, p, emqx, tag);
     if (!h->is_full)
         look_whether_full(h);
     return true;
@@ -530,6 +559,8 @@ struct hub *hub_create(const struct hub_config *config)
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
     table_init(&h->locals);
     barriers_init(&h->barriers, &h->host, is_told, h);
+    acks_init(&h->acks, config->shard);
+    h->host.acks = &h->acks;
     if (!make_parts(h, config)) {
         hub_destroy(h);
         return NULL;
@@ -553,6 +584,7 @@ void hub_destroy(struct hub *h)
 {
     if (!h)
         return;
+    acks_fini(&h->acks);
     receiver_destroy(h->receiver); /* what waits there is counted by the peers */
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);

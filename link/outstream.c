@@ -92,13 +92,23 @@ static uint64_t *too_late(struct outstream *s, const struct outstream_entry *e, 
     return age_max_ms && now_ms > e->since_ms + age_max_ms ? &s->lost.aged : NULL;
 }
 
+/* It was lost, and who waits for it hears why. */
+static void lose(struct outstream *s, const struct message *m, uint64_t *cause)
+{
+    bool is_full = cause == &s->lost.full;
+
+    acks_settle(&s->acks, message_tag(m),
+                is_full ? REASON_QUOTA_EXCEEDED : REASON_UNSPECIFIED_ERROR);
+    ++*cause;
+}
+
 static void drop_waiting(struct outstream *s, uint64_t *cause)
 {
     struct message *m = take_first(&s->waiting).message;
 
+    lose(s, m, cause);
     s->waiting_bytes -= message_cost(m);
     message_release(m);
-    ++*cause;
 }
 
 /* The message of an entry of `sent` goes; the entry stays. */
@@ -114,8 +124,10 @@ static void pop_sent(struct outstream *s)
 {
     struct outstream_entry *e = at(&s->sent, 0);
 
-    if (e->message)
+    if (e->message) {
+        acks_settle(&s->acks, message_tag(e->message), 0);
         let_go(s, e);
+    }
     s->inflight.messages -= e->bytes > 0;
     s->inflight.bytes -= e->bytes;
     s->live -= s->live > 0;
@@ -175,11 +187,11 @@ void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms)
         while (lacks_room(s, cost, most))
             drop_waiting(s, &s->lost.full);
     if (s->config.full != OUTSTREAM_BLOCK && lacks_room(s, cost, most)) {
-        s->lost.full++;
+        lose(s, m, &s->lost.full);
         return;
     }
     if (!reserve(&s->waiting)) {
-        s->lost.memory++;
+        lose(s, m, &s->lost.memory);
         return;
     }
     put_last(&s->waiting, (struct outstream_entry){.message = message_ref(m), .since_ms = now_ms});
@@ -321,8 +333,8 @@ static void build_again(struct builder *b)
         c = candidate_of(b, e->message, e->sequence);
         cause = unwanted(b, e, &c);
         if (cause) {
+            lose(s, e->message, cause);
             let_go(s, e);
-            ++*cause;
             continue;
         }
         if (!fits(b, &c))

@@ -21,7 +21,8 @@
  *                from publishing, and only what was on its way already comes
  * What was sent is never dropped for room: it would free memory, but its arrival is near.
  * Every message lost here is counted once, by cause, in `lost`; QoS 0 in flight when a connection
- * ends is not known to be lost and not counted.
+ * ends is not known to be lost and not counted. A publisher that waits for it (link/acks.h) hears
+ * of it, and of what was acknowledged.
  *
  * Invariant: live <= sent.count; those before `live` were sent on the present connection.
  *
@@ -31,6 +32,7 @@
 #ifndef LINK_OUTSTREAM_H
 #define LINK_OUTSTREAM_H
 
+#include "link/acks.h"
 #include "link/native.h"
 
 /* What it may hold also where memory is short. */
@@ -82,9 +84,10 @@ struct outstream {
     struct native_window window;   /* granted on it */
     uint32_t frame_max;            /* bytes of a frame the other side takes */
     uint64_t next_sequence;
-    bool is_open;       /* OPENED has come on the present connection */
-    bool must_not_grow; /* beyond OUTSTREAM_LEAST_BYTES: set by the owner where memory is short */
-    uint64_t again;     /* records that were sent again */
+    bool is_open;        /* OPENED has come on the present connection */
+    bool must_not_grow;  /* beyond OUTSTREAM_LEAST_BYTES: set by the owner where memory is short */
+    uint64_t again;      /* records that were sent again */
+    struct acks_of acks; /* who waits for what is in it */
     struct outstream_lost lost;
 };
 

@@ -329,6 +329,11 @@ void peer_carry(struct peer *p, struct message *m)
     carrier_push(&p->carrier, m);
 }
 
+bool peer_acks_remotely(const struct peer *p)
+{
+    return p->link->ack == ACK_REMOTE && p->is_on;
+}
+
 bool peer_wants_retained(const struct peer *p, const struct publish *message)
 {
     return p->speaks_native && carrier_is_up(&p->carrier) &&
@@ -439,6 +444,7 @@ struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *li
             return NULL;
         }
         v[i].peer = p;
+        v[i].window.acks = (struct acks_of){p->host->acks, p->number};
     }
     return v;
 }
@@ -470,6 +476,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     }
     p->announcer.interest = p->interest;
     carrier_init(&p->carrier, host, link);
+    p->carrier.out.acks = (struct acks_of){host->acks, number};
     retained_sync_init(&p->retained, host, link, number);
     greeter_init(&p->greeter, host, link->name);
     p->speaks_native = peer_is_called(p); /* nobody else can call us */
@@ -480,6 +487,7 @@ void peer_destroy(struct peer *p)
 {
     if (!p)
         return;
+    acks_release(p->host->acks, p->number);
     hold_fini(&p->hold);
     announcer_fini(&p->announcer);
     peer_free_forwarders(p->forwarders, p->forwarder_count);

@@ -160,6 +160,8 @@ bool peer_blocks(struct peer *p);
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
 /* A message for them, as it is: while speaks_native. */
 void peer_carry(struct peer *p, struct message *m);
+/* Whether publishers wait until they have acknowledged what goes to them. */
+bool peer_acks_remotely(const struct peer *p);
 /* Whether a retained message goes to them, where no route of theirs wants it. */
 bool peer_wants_retained(const struct peer *p, const struct publish *message);
 

@@ -27,7 +27,8 @@
 /* Keys that connections need not end for. */
 static const char *const in_place[] = {
     "topics",  "export",     "retry_interval", "window_bytes",  "queue_bytes", "queue_age",
-    "on_full", "max_routes", "max_route_ops",  "peer_identity", "max_rate",    NULL};
+    "on_full", "max_routes", "max_route_ops",  "peer_identity", "max_rate",    "ack",
+    NULL};
 
 /* ---- connections ---- */
 
@@ -83,11 +84,18 @@ void peer_stop(struct peer *p)
 
 /* ---- a link that is not used any more ---- */
 
+/* Nobody waits for them any longer. What is in the queues stays there. */
+static void release_publishers(struct peer *p)
+{
+    acks_release(p->host->acks, p->number);
+}
+
 static void turn_off(struct peer *p)
 {
     uint32_t routes;
 
     p->is_on = false;
+    release_publishers(p);
     p->must_kick = true;
     p->must_sweep = true;
     (void)announced_expire(p->announced, UINT64_MAX, &routes);
@@ -207,6 +215,8 @@ static enum err take_over(struct peer *p)
         if (p->intake.channel.dialer) /* they have introduced themselves where we called */
             channel_fail(&p->intake.channel, "export or dialect has changed");
     }
+    if (p->next->ack != ACK_REMOTE || differs(p, "dialect"))
+        release_publishers(p);
     cfg_link_free(p->link);
     p->link = p->next;
     p->next = NULL;

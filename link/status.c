@@ -93,6 +93,7 @@ static void add_messages(const struct peer *p, uint64_t now_ms, struct link_stat
 
     to->received = p->received;
     to->unwanted = p->unwanted;
+    to->acks_waiting = p->host->acks->waiting[p->number];
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         add_window(&p->forwarders[i].window, now_ms, to);
         is_up &= peer_is_called(p) || p->forwarders[i].dialer.state == DIALER_UP;

@@ -22,20 +22,21 @@
     X(since_s, "since")                  /* the state is what it is */                             \
     X(rtt_ms, "rtt_ms")                  /* from a ping to its answer, on the route connection */  \
     X(routes_wanted, "routes/out/count") /* that we want of them */                                \
-    X(routes_pending, "routes/out/pending")   /* changes that they have not acknowledged */        \
-    X(routes_lag_ms, "routes/out/lag_ms")     /* since the oldest of these that was sent left */   \
-    X(routes_theirs, "routes/in/count")       /* filters that they want of us */                   \
-    X(routes_refused, "routes/refused")       /* in either direction */                            \
-    X(sent, "messages/out/sent")              /* for the first time */                             \
-    X(inflight, "messages/out/inflight")      /* not acknowledged */                               \
-    X(waiting, "messages/out/waiting")        /* not sent, or not on this connection */            \
-    X(held_bytes, "messages/out/bytes")       /* of all that wait or are in flight */              \
-    X(oldest_ms, "messages/out/oldest_ms")    /* how long the oldest of these is here */           \
-    X(received, "messages/in/received")       /* and published here */                             \
-    X(doubles, "messages/in/doubles")         /* that had come before, removed */                  \
-    X(unwanted, "messages/in/dropped")        /* of topics that we did not ask for */              \
-    X(lost_full, "messages/out/dropped/full") /* queue_bytes was reached */                        \
-    X(lost_aged, "messages/out/dropped/aged") /* waited longer than queue_age */                   \
+    X(routes_pending, "routes/out/pending") /* changes that they have not acknowledged */          \
+    X(routes_lag_ms, "routes/out/lag_ms")   /* since the oldest of these that was sent left */     \
+    X(routes_theirs, "routes/in/count")     /* filters that they want of us */                     \
+    X(routes_refused, "routes/refused")     /* in either direction */                              \
+    X(sent, "messages/out/sent")            /* for the first time */                               \
+    X(inflight, "messages/out/inflight")    /* not acknowledged */                                 \
+    X(waiting, "messages/out/waiting")      /* not sent, or not on this connection */              \
+    X(held_bytes, "messages/out/bytes")     /* of all that wait or are in flight */                \
+    X(acks_waiting, "messages/out/acks_waiting") /* for ack = remote */                            \
+    X(oldest_ms, "messages/out/oldest_ms")       /* how long the oldest of these is here */        \
+    X(received, "messages/in/received")          /* and published here */                          \
+    X(doubles, "messages/in/doubles")            /* that had come before, removed */               \
+    X(unwanted, "messages/in/dropped")           /* of topics that we did not ask for */           \
+    X(lost_full, "messages/out/dropped/full")    /* queue_bytes was reached */                     \
+    X(lost_aged, "messages/out/dropped/aged")    /* waited longer than queue_age */                \
     X(lost_expired, "messages/out/dropped/expired")                                                \
     X(lost_too_large, "messages/out/dropped/too_large")                                            \
     X(lost_refused, "messages/out/dropped/refused") /* by them */                                  \

@@ -91,11 +91,21 @@ static uint32_t idx_of(const struct window *w, uint16_t id)
     return (id + IDS - w->first_id) % IDS;
 }
 
+/* It was lost, and who waits for it hears why. */
+static void lose(struct window *w, const struct message *m, uint64_t *cause)
+{
+    bool is_full = cause == &w->lost.full;
+
+    acks_settle(&w->acks, message_tag(m),
+                is_full ? REASON_QUOTA_EXCEEDED : REASON_UNSPECIFIED_ERROR);
+    ++*cause;
+}
+
 static void drop(struct window *w, struct message *m, uint64_t *cause)
 {
+    lose(w, m, cause);
     w->bytes -= message_cost(m);
     message_release(m);
-    ++*cause;
 }
 
 /* What was acknowledged at the front leaves. */
@@ -139,11 +149,11 @@ void window_push(struct window *w, struct message *record)
     while (w->full == WINDOW_DROP_OLDEST && w->waiting.count && w->bytes + cost > most)
         drop(w, take_first(&w->waiting), &w->lost.full);
     if (w->full != WINDOW_BLOCK && w->bytes + cost > most) {
-        w->lost.full++;
+        lose(w, record, &w->lost.full);
         return;
     }
     if (!put_last(&w->waiting, record)) {
-        w->lost.memory++;
+        lose(w, record, &w->lost.memory);
         return;
     }
     message_ref(record);
@@ -310,12 +320,14 @@ enum err window_ack(struct window *w, uint16_t id, bool is_refused)
     if (id == 0 || idx >= w->resent || !*at(&w->inflight, idx))
         return ERR_PEER;
     m = at(&w->inflight, idx);
+    if (is_refused)
+        lose(w, *m, &w->lost.refused);
+    else
+        acks_settle(&w->acks, message_tag(*m), 0);
     w->bytes -= message_cost(*m);
     message_release(*m);
     *m = NULL;
     w->unacked--;
-    if (is_refused)
-        w->lost.refused++;
     pop_acknowledged(w);
     return OK;
 }

@@ -11,7 +11,8 @@
  * Threads  the worker that owns it; pure: time is given in.
  * Memory   holds a reference to each record. bytes <= bytes_max, kept by dropping what waits
  *          longest or what comes; only WINDOW_BLOCK takes more, and its owner keeps others from
- *          publishing. Every loss is counted by cause in `lost`.
+ *          publishing. Every loss is counted by cause in `lost`; a publisher that
+ *          waits for the message (link/acks.h) hears of it, and of what was acknowledged.
  */
 #ifndef LINK_WINDOW_H
 #define LINK_WINDOW_H
@@ -19,6 +20,7 @@
 #include "core/base/bytes.h"
 #include "core/base/err.h"
 #include "core/mqtt/message.h"
+#include "link/acks.h"
 
 /* What a window may hold also where memory is short. */
 #define WINDOW_LEAST_BYTES (1u << 20)
@@ -54,6 +56,7 @@ struct window {
     uint16_t first_id;     /* packet id of the oldest in flight */
     uint64_t sent;         /* for the first time */
     struct window_lost lost;
+    struct acks_of acks; /* who waits for what is in it */
 };
 
 /* Empty, for at most `bytes_max` bytes, none of which waits for longer than `age_max` ms. fini lets

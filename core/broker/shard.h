@@ -321,8 +321,8 @@ uint64_t shard_link_routes_asked(struct shard *s);
 bool shard_link_routes_in_force(const struct shard *s, uint64_t asked);
 /* Answers a question of hooks.barrier. `is_late`: not all have it, and it is not waited for. */
 void shard_barrier_done(struct shard *s, struct barrier *b, bool is_late);
-/* Gives back a receipt that hooks.forward has taken. `reason`: 0, or a reason of failure: a link has
- * let the message go. */
+/* Gives back a receipt that hooks.forward has taken. `reason`: 0, or a reason of failure: a link
+ * has let the message go. */
 void shard_receipt_done(struct shard *s, struct receipt *r, uint8_t reason);
 /* Publishes a message that came over a link (p->from_link is set by it); with p->is_kept it is
  * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:

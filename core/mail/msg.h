@@ -18,8 +18,8 @@
  *                  MSG_BARRIER_DONE its answer
  *                  MSG_RECEIPT     links have a message that was published there
  *
- * MSG_INTEREST, MSG_BARRIER, MSG_BARRIER_DONE and MSG_RECEIPT are posted by no handler but at the end of a turn,
- * and wait there for room.
+ * MSG_INTEREST, MSG_BARRIER, MSG_BARRIER_DONE and MSG_RECEIPT are posted by no handler but at the
+ * end of a turn, and wait there for room.
  *
  * Pointers in a record are either given away (the receiver frees), or lent until the answer comes.
  */

@@ -252,7 +252,6 @@ TEST(parse_says_of_known_keys_that_they_are_not_available)
 {
     check_mistake("[broker]\ninclude_dir = /x\n", "f:2: include_dir is not available");
     check_mistake("[listener a]\nport = 1\ntls = true\n", "f:3: tls does not exist");
-    check_mistake(LINK "topics =\nack = remote\n", "f:6: ack is not available");
     check_mistake("[cluster]\ntransit = on\n", "f:2: transit is not available");
 }
 
@@ -852,6 +851,7 @@ TEST(parse_gives_a_link_its_defaults)
     assert_int_equal(link->queue_bytes, 64u << 20);
     assert_int_equal(link->queue_age, 86400);
     assert_int_equal(link->on_full, ON_FULL_DROP_OLDEST);
+    assert_int_equal(link->ack, ACK_LOCAL);
     assert_int_equal(link->retained, RETAINED_OFF);
     assert_int_equal(link->max_routes, 4u << 20);
     assert_int_equal(link->max_route_ops, 1000000);
@@ -861,11 +861,12 @@ TEST(parse_gives_a_link_its_defaults)
 
 TEST(parse_reads_the_bounds_of_a_link)
 {
-    struct cfg *cfg =
-        load(LINK "topics =\nexport = a/#, $SYS/broker/#\ndialect = native\n"
-                  "window_bytes = 4MB\nqueue_bytes = 1GB\nqueue_age = 90s\n"
-                  "on_full = block\nretained = sync\nmax_routes = 7\nmax_route_ops = 5000\n"
-                  "max_rate = 1MB\n[limits]\nmemory_limit = 2GB\n");
+    struct cfg *cfg = load(
+        LINK
+        "topics =\nexport = a/#, $SYS/broker/#\ndialect = native\n"
+        "window_bytes = 4MB\nqueue_bytes = 1GB\nqueue_age = 90s\n"
+        "on_full = block\nack = remote\nretained = sync\nmax_routes = 7\nmax_route_ops = 5000\n"
+        "max_rate = 1MB\n[limits]\nmemory_limit = 2GB\n");
     const struct cfg_link *link = &cfg->links[0];
 
     assert_int_equal(link->export_count, 2);
@@ -875,6 +876,7 @@ TEST(parse_reads_the_bounds_of_a_link)
     assert_int_equal(link->queue_bytes, 1u << 30);
     assert_int_equal(link->queue_age, 90);
     assert_int_equal(link->on_full, ON_FULL_BLOCK);
+    assert_int_equal(link->ack, ACK_REMOTE);
     assert_int_equal(link->retained, RETAINED_SYNC);
     assert_int_equal(link->max_routes, 7);
     assert_int_equal(link->max_route_ops, 5000);
@@ -893,6 +895,8 @@ TEST(parse_refuses_impossible_bounds_of_a_link)
     check_mistake(LINK "topics =\non_full = wait\n",
                   "f:6: on_full = wait is not possible; right would be drop_oldest | drop_newest | "
                   "block");
+    check_mistake(LINK "topics =\nack = both\n",
+                  "f:6: ack = both is not possible; right would be local | remote");
     check_mistake(LINK "topics =\nretained = on\n",
                   "f:6: retained = on is not possible; right would be off | pass | sync");
     check_mistake(LINK "topics =\ndialect = mqtt\n", "f:6: dialect = mqtt is not possible");

@@ -10,7 +10,8 @@ static enum err apply_once(struct world *w)
         bool is_there = w->cfg.links[i].name[0] != 0;
 
         links[i] = is_there ? &w->cfg.links[i] : NULL;
-        w->links[i] = (struct link_rules){.name = is_there ? links[i]->name : NULL};
+        w->links[i] = (struct link_rules){.name = is_there ? links[i]->name : NULL,
+                                          .acks_remotely = is_there && links[i]->ack == ACK_REMOTE};
     }
     for (uint32_t worker = 0; worker < 2; worker++)
         assert_int_equal(shard_set_links(shard_of(w, worker), w->links, w->cfg.link_count), OK);

@@ -460,7 +460,8 @@ static inline void world_start(struct world *w)
     if (!w->link_workers)
         w->link_workers = 1;
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
-        w->links[i] = (struct link_rules){w->cfg.links[i].name, w->cfg.links[i].peer_identity, 5};
+        w->links[i] = (struct link_rules){w->cfg.links[i].name, w->cfg.links[i].peer_identity, 5,
+                                          w->cfg.links[i].ack == ACK_REMOTE};
     w->config = (struct cluster_config){.workers = 1,
                                         .link_workers = w->link_workers,
                                         .limits = w->cfg.limits,

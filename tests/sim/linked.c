@@ -68,6 +68,7 @@ static void add_link(struct cluster *c, uint32_t to)
                               .window_bytes = windows[draw(s, 4)],
                               .queue_bytes = 64u << 20,
                               .queue_age = 86400,
+                              .ack = chance(s, 40) ? ACK_REMOTE : ACK_LOCAL,
                               .max_routes = 1u << 20,
                               .max_route_ops = 1000000,
                               .max_rate = 1u << 30};

@@ -11,6 +11,7 @@
  *            of our dialect was certainly up since the SUBSCRIBE knows of the subscription
  *   must     a subscription known before the message was published, or told to the cluster where it
  *            was, and kept until the next quiet
+ *   acked    behind a link with `ack = remote`: the other cluster has it, whatever becomes of this
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
  *            ended, the routes were away for too long while any connection stood, or one of the two
  *            clusters began a new life; not because they could not reach each other, however long

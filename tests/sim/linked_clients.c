@@ -460,13 +460,13 @@ static void on_ack(struct l_client *c, enum packet_type type, const struct packe
         wrong(c, "an acknowledgement of nothing", a->packet_id);
         return;
     }
-    if (type == PACKET_PUBREC) {
+    if (type == PACKET_PUBREC && a->reason < 0x80) {
         c->out[i].step = OUT_RELEASING;
         write_later(c, b, ack_put(b, MQTT_5, PACKET_PUBREL, a->packet_id, 0, (struct bytes){0}));
     }
     if (type != PACKET_PUBCOMP)
         judge_acked(c->all, c->out[i].message, a->reason);
-    if (type != PACKET_PUBREC)
+    if (type != PACKET_PUBREC || a->reason >= 0x80)
         c->out[i] = c->out[--c->out_count];
 }
 

@@ -97,10 +97,23 @@ void judge_published(struct linked *l, uint32_t message)
     }
 }
 
+/* Whether a cluster must have had a message before its publisher was acknowledged. */
+static bool waits_for(const struct linked *l, const struct l_message *m, uint32_t to)
+{
+    const struct cfg_link *link = l->cluster[m->cluster]->link[to];
+
+    return link && link->ack == ACK_REMOTE && m->qos && !m->is_will;
+}
+
 void judge_acked(struct linked *l, uint32_t message, uint8_t reason)
 {
     struct l_message *m = &l->messages[message];
+    bool may_fail = false;
 
+    for (uint32_t to = 0; to < l->count; to++)
+        may_fail |= m->expiry_s && waits_for(l, m, to);
+    if (may_fail && reason == REASON_UNSPECIFIED_ERROR)
+        return; /* it has expired on the way */
     m->is_acked = true;
     if (reason != 0 && reason != REASON_NO_MATCHING_SUBSCRIBERS)
         differ(l->sim, "message %" PRIu32 " is refused: 0x%02X", message, reason);
@@ -319,9 +332,13 @@ void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct
 void judge_restart(struct linked *l, uint32_t cluster)
 {
     for (uint32_t i = l->first_unsettled; i < l->message_count; i++)
-        for (uint32_t to = 0; to < l->count; to++)
-            if (to == cluster || l->messages[i].cluster == cluster)
-                l->messages[i].is_doubtful[to] = true;
+        for (uint32_t to = 0; to < l->count; to++) {
+            struct l_message *m = &l->messages[i];
+            bool is_there = m->is_acked && waits_for(l, m, to);
+
+            if (to == cluster || (m->cluster == cluster && !is_there))
+                m->is_doubtful[to] = true;
+        }
     for (uint32_t from = 0; from < l->count; from++)
         l->cluster[from]->is_shaky[cluster] = true; /* it knows no routes */
 }

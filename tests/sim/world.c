@@ -850,7 +850,9 @@ static struct world *create(struct sim *sim, const struct listener *listener,
         w->links = *links;
         w->rules.links = LISTENER_LINKS_ON;
         for (uint32_t i = 0; i < links->cfg->link_count; i++)
-            w->link_rules[i].name = links->cfg->links[i].name;
+            w->link_rules[i] =
+                (struct link_rules){.name = links->cfg->links[i].name,
+                                    .acks_remotely = links->cfg->links[i].ack == ACK_REMOTE};
         w->config.links = w->link_rules;
         for (uint32_t i = 0; i < links->cfg->link_count; i++)
             w->link_rules[i].silence_s =
