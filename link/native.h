@@ -32,6 +32,7 @@
  * ROUTES and BEAT are one stream, numbered 1, 2, ... within a generation. Count and digest of a
  * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
  * 2^64) of the filters' hashes, see native_digest_key. ROUTES_ACK: all up to `number` is visible.
+ * Who is asked too often to announce all anew takes its time (link/route_stream.h).
  * OPEN begins the message stream on a connection; `boot` is the sending process. Sequences are
  * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
  * `last`, at most the window of records may be in flight, but always one. link/outstream.h and

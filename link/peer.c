@@ -121,7 +121,7 @@ bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
 {
     if (p->announcer.state != ANNOUNCER_ONLINE && !p->greeter.is_online)
         return true;
-    return p->tells_native ? wants_is_told(p->routes.wants, filter)
+    return p->tells_native ? !p->routes.must_restart && wants_is_told(p->routes.wants, filter)
                            : interest_is_told(p->interest, group, filter);
 }
 

@@ -16,12 +16,21 @@ static uint64_t now(const struct route_stream *r)
 
 static void on_timer(struct timer *t, void *owner, uint64_t now_ms);
 
+/* Before that no announcement begins. */
+static uint64_t restart_ms(const struct route_stream *r)
+{
+    const uint64_t others = (ROUTE_STREAM_RESTARTS - 1) * (uint64_t)ROUTE_STREAM_RESTART_MS;
+
+    return r->restarts_ms > others ? r->restarts_ms - others : 0;
+}
+
 static void arm(struct route_stream *r)
 {
     uint64_t due = wants_next_due(r->wants);
+    uint64_t next = r->must_restart ? restart_ms(r) : r->beat_ms;
 
-    if (r->channel.host && r->beat_ms < due)
-        due = r->beat_ms;
+    if (r->channel.host && next < due)
+        due = next;
     if (due == UINT64_MAX)
         timer_cancel(shard_timers(r->host->shard), &r->timer);
     else
@@ -86,13 +95,21 @@ static bool send_routes(struct route_stream *r)
     return channel_send(&r->channel, bytes_of(to, native_batch_end(&batch))) == OK;
 }
 
-static void announce_all(struct route_stream *r)
+/* Announces everything, if that is asked for and it may begin. false: not yet. */
+static bool restart(struct route_stream *r)
 {
     struct hash_key key;
 
+    if (!r->must_restart)
+        return true;
+    if (now(r) < restart_ms(r))
+        return false;
+    r->must_restart = false;
+    r->restarts_ms = (r->restarts_ms > now(r) ? r->restarts_ms : now(r)) + ROUTE_STREAM_RESTART_MS;
     r->generation++;
     key = native_digest_key(r->incarnation, r->generation);
     wants_forget(r->wants, r->generation, &key);
+    return true;
 }
 
 static void send_all(struct route_stream *r)
@@ -104,12 +121,11 @@ static void send_all(struct route_stream *r)
 
 void route_stream_run(struct route_stream *r)
 {
-    if (channel_is_up(&r->channel)) {
+    if (channel_is_up(&r->channel) && restart(r)) {
         send_all(r);
-        if (wants_state(r->wants).is_doubtful) {
-            announce_all(r);
+        r->must_restart |= wants_state(r->wants).is_doubtful;
+        if (r->must_restart && restart(r))
             send_all(r);
-        }
         if (wants_end_is_due(r->wants) || now(r) >= r->beat_ms)
             beat(r);
     }
@@ -127,8 +143,7 @@ enum err route_stream_take(struct route_stream *r, const struct native_frame *f)
         return ERR_PEER;
     if (sent_ms && f->generation == r->generation)
         r->rtt_ms = now(r) - sent_ms;
-    if (f->wants_all && f->generation == r->generation)
-        announce_all(r);
+    r->must_restart |= f->wants_all && f->generation == r->generation;
     return OK;
 }
 
@@ -141,7 +156,7 @@ void route_stream_open(struct route_stream *r, const struct channel *channel, ui
     r->beat_ms = now(r) + ROUTE_STREAM_BEAT_MS;
     if (needs_all || !r->generation || incarnation != r->incarnation) {
         r->incarnation = incarnation;
-        announce_all(r);
+        r->must_restart = true;
     }
 }
 

@@ -4,6 +4,9 @@
  * flight, beats with count and digest, the end marker of an announcement; and takes what comes
  * back. When the connection is lost, what was not acknowledged goes over the next one.
  *
+ * The other side may ask for everything anew. However often it does, an announcement begins only so
+ * often: beyond that it waits for its time, and nothing else is told meanwhile.
+ *
  * Threads  the link worker.
  * Memory   what link/wants.h takes.
  */
@@ -16,6 +19,9 @@
 
 /* Pause between two beats. The other side forgets us after ANNOUNCED_TTL_MS without one. */
 #define ROUTE_STREAM_BEAT_MS 5000u
+/* Announcements of everything: so many may begin one after the other, and then one in that time. */
+#define ROUTE_STREAM_RESTARTS 8u
+#define ROUTE_STREAM_RESTART_MS 5000u
 /* Bytes that may wait to leave before more operations are written. */
 #define ROUTE_STREAM_WAITING_BYTES (256u << 10)
 /* Bytes of a frame; one operation always fits. */
@@ -25,11 +31,13 @@ struct route_stream {
     struct link_host *host;
     struct wants *wants;
     struct channel channel; /* none: nobody is told */
-    struct timer timer;     /* the next beat, or a cover that has lingered */
+    struct timer timer;     /* the next beat, a cover that has lingered, or an announcement */
     uint64_t generation;    /* 0: none yet */
     uint64_t incarnation;   /* under which we are introduced */
     uint64_t beat_ms;       /* when the next one is due */
     uint64_t rtt_ms;        /* between the last frame and its acknowledgement */
+    uint64_t restarts_ms;   /* when as many may begin again as ever */
+    bool must_restart;      /* everything is to be announced as soon as it may be */
 };
 
 /* Prepares the stream to the cluster of a link. ERR_MEMORY. */
