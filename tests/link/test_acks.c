@@ -160,7 +160,7 @@ static uint64_t waiting_for(struct world *w, const char *name)
 {
     struct link_status s;
 
-    assert_true(hub_status(w->hub, bytes_str(name), &s));
+    assert_true(hub_status(w->hub[0], bytes_str(name), &s));
     return s.acks_waiting;
 }
 
@@ -538,7 +538,7 @@ static void apply(struct pair *p)
     for (uint32_t worker = 0; worker < 2; worker++)
         assert_int_equal(shard_set_links(shard_of(p->a, worker), p->a->links, 1), OK);
     shard_begin_turn(shard_of(p->a, WORLD_LINKS), all.now_ms, all.wall_ms);
-    assert_int_equal(hub_apply(p->a->hub, links), OK);
+    assert_int_equal(hub_apply(p->a->hub[0], links), OK);
     worlds_settle();
 }
 
