@@ -2,6 +2,9 @@
  *
  * Without layers the kernel is given the stream's queue itself. With layers what waits in the queue
  * is sealed as far as there is room, leaves the queue at once, and the sealed bytes are sent.
+ *
+ * A short send that takes along all there is, and that nobody waits for, is a quiet one: the worker
+ * does not wake to hear that it is done.
  */
 #include "net/conn_state.h"
 
@@ -12,7 +15,19 @@
 #include "core/base/check.h"
 #include "core/base/stats.h"
 
+/* Longest quiet send: what a socket nearly always has room for. */
+#define QUIET_BYTES 16384u
+
 _Static_assert(sizeof(struct outq_vec) == sizeof(struct iovec), "handed over as it is");
+
+/* Whether nothing happens when these n bytes have left but that they have left. */
+static bool may_be_quiet(const struct conn *c, size_t n)
+{
+    const struct worker *w = c->worker;
+
+    return c->state == CONN_OPEN && !c->send_waits && !w->is_link && !c->stream->close_wanted &&
+           !c->stream->wants_room && n <= QUIET_BYTES && n < w->net->cfg->limits.outq_bytes / 2;
+}
 
 /* The send that is in flight points into scratch memory only until it is submitted; its bytes stay
  * in the queue until the completion. */
@@ -36,8 +51,12 @@ static void send_queue(struct conn *c)
     if (count == 0)
         return;
     c->is_sending = true;
-    if (m)
+    if (m && count < OUTQ_IOV_MAX && may_be_quiet(c, c->stream->outq.bytes))
+        uring_sendmsg_quiet(w->uring, c->fd, m, c->stream->outq.bytes, &c->send_op);
+    else if (m)
         uring_sendmsg(w->uring, c->fd, m, &c->send_op);
+    else if (one.length == c->stream->outq.bytes && may_be_quiet(c, one.length))
+        uring_send_quiet(w->uring, c->fd, one.base, one.length, &c->send_op);
     else
         uring_send(w->uring, c->fd, one.base, one.length, &c->send_op);
 }
@@ -49,6 +68,7 @@ static void queue_sent(struct conn *c, uint32_t n)
     struct worker *w = c->worker;
 
     outq_sent(&s->outq, shard_pool(w->shard), n);
+    s->wants_room = false;
     if (s->outq.bytes < w->net->cfg->limits.outq_bytes / 2 && s->ops->drained)
         s->ops->drained(s);
 }
@@ -83,7 +103,11 @@ static void send_layers(struct conn *c)
     if (out.n == 0)
         return;
     c->is_sending = true;
-    uring_send(c->worker->uring, c->fd, out.p, out.n, &c->send_op);
+    if (out.n == layers_waiting(c->layers) && c->stream && c->stream->outq.bytes == 0 &&
+        may_be_quiet(c, out.n))
+        uring_send_quiet(c->worker->uring, c->fd, out.p, out.n, &c->send_op);
+    else
+        uring_send(c->worker->uring, c->fd, out.p, out.n, &c->send_op);
 }
 
 void conn_send(struct conn *c)
@@ -123,7 +147,9 @@ static void on_sent(struct conn *c, uint32_t n)
     } else {
         queue_sent(c, n);
     }
-    if (s && (is_more || s->outq.bytes > 0 || s->close_wanted))
+    is_more |= s && s->outq.bytes > 0;
+    c->send_waits = is_more;
+    if (s && (is_more || s->close_wanted))
         stream_touch(s);
     else if (!s)
         conn_on_sent_early(c);
@@ -144,8 +170,10 @@ void conn_on_sent(struct uring_op *op, const struct uring_event *e)
         on_sent(c, (uint32_t)e->res);
     else if (e->res != -EINTR && e->res != -EAGAIN && e->res != -ENOBUFS)
         on_send_error(c);
-    else if (c->stream)
+    else if (c->stream) {
+        c->send_waits = true;
         stream_touch(c->stream);
-    else
+    } else {
         conn_on_sent_early(c);
+    }
 }

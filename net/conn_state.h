@@ -69,6 +69,7 @@ struct conn {
     bool is_sending : 1;     /* a send (or connect) is in flight */
     bool recv_cancelled : 1; /* the receive in flight was asked back */
     bool send_cancelled : 1;
+    bool send_waits : 1;   /* the last send left bytes: the next one waits for room */
     bool is_parked : 1;    /* held bytes cannot be taken now */
     bool in_retry : 1;     /* on the worker's list, which keeps the conn alive */
     bool has_eof : 1;      /* the peer has sent its last byte */

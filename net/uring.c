@@ -4,6 +4,10 @@
  * io_uring_enable_rings). user_data is the address of a struct uring_op, or 0 where nobody waits.
  * Completions of requests with 0 appear only when they failed, or where the kernel cannot leave
  * out the successful ones; they are ignored.
+ *
+ * A quiet send carries its round and its place in `quiet`, and the lowest bit. With MSG_DONTWAIT it is done or has failed when
+ * the submit returns; with MSG_WAITALL fewer bytes are a failure, and of success nothing is posted.
+ * So whoever has no completion by then was sent.
  */
 #include "net/uring.h"
 
@@ -24,12 +28,23 @@
 /* The one group of buffers a ring has. */
 #define BUFFER_GROUP 0
 
+/* Quiet sends between two runs; beyond, they are ordinary ones. */
+#define QUIET_MAX 512u
+
+struct quiet {
+    struct uring_op *op;
+    int32_t res;
+};
+
 struct uring {
     struct io_uring ring;
     uint32_t features;
     uint8_t skip_success; /* IOSQE_CQE_SKIP_SUCCESS where the kernel knows it, else 0 */
     struct io_uring_buf_ring *buffers;
     uint32_t buffer_count;
+    uint32_t quiet_count;
+    uint64_t quiet_round; /* how often they were told */
+    struct quiet quiet[QUIET_MAX];
 };
 
 static const char *const feature_names[URING_FEATURE_COUNT] = {
@@ -276,6 +291,36 @@ void uring_sendmsg(struct uring *u, int fd, const struct msghdr *m, struct uring
     set_op(sqe, op);
 }
 
+/* Whether a send of n bytes that has been prepared can be quiet; then it is. */
+static void set_quiet(struct uring *u, struct io_uring_sqe *sqe, size_t n, struct uring_op *op)
+{
+    if (u->quiet_count == QUIET_MAX || !u->skip_success || n > INT32_MAX) {
+        set_op(sqe, op);
+        return;
+    }
+    sqe->flags |= u->skip_success;
+    sqe->msg_flags |= MSG_DONTWAIT | MSG_WAITALL;
+    io_uring_sqe_set_data64(sqe, 2 * (u->quiet_round * QUIET_MAX + u->quiet_count) + 1);
+    u->quiet[u->quiet_count++] = (struct quiet){.op = op, .res = (int32_t)n};
+}
+
+void uring_send_quiet(struct uring *u, int fd, const void *p, size_t n, struct uring_op *op)
+{
+    struct io_uring_sqe *sqe = next_sqe(u);
+
+    io_uring_prep_send(sqe, fd, p, n, MSG_NOSIGNAL);
+    set_quiet(u, sqe, n, op);
+}
+
+void uring_sendmsg_quiet(struct uring *u, int fd, const struct msghdr *m, size_t n,
+                         struct uring_op *op)
+{
+    struct io_uring_sqe *sqe = next_sqe(u);
+
+    io_uring_prep_sendmsg(sqe, fd, m, MSG_NOSIGNAL);
+    set_quiet(u, sqe, n, op);
+}
+
 void uring_connect(struct uring *u, int fd, const struct sockaddr *a, socklen_t n,
                    struct uring_op *op)
 {
@@ -363,9 +408,52 @@ void uring_submit(struct uring *u, uint64_t wait_us)
     (void)io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
 }
 
-static void run_one(const struct io_uring_cqe *cqe)
+static bool is_quiet(const struct io_uring_cqe *cqe)
 {
-    struct uring_op *op = io_uring_cqe_get_data(cqe);
+    return cqe->user_data & 1;
+}
+
+/* A quiet send has failed; of one that has been told of already nothing more is to be said. */
+static void note_quiet(struct uring *u, const struct io_uring_cqe *cqe)
+{
+    uint64_t number = cqe->user_data >> 1;
+
+    if (number / QUIET_MAX == u->quiet_round)
+        u->quiet[number % QUIET_MAX].res = cqe->res;
+}
+
+/* Tells the quiet sends that have been submitted, before anything that came after them. false: not
+ * all completions are in the ring yet. */
+static bool run_quiet(struct uring *u)
+{
+    struct quiet done[QUIET_MAX];
+    struct io_uring_cqe *cqe;
+    uint32_t count = u->quiet_count;
+    unsigned head;
+
+    if (count == 0 || !uring_is_submitted(u))
+        return true;
+    if (io_uring_cq_has_overflow(&u->ring))
+        return false;
+    io_uring_for_each_cqe(&u->ring, head, cqe)
+    {
+        if (is_quiet(cqe))
+            note_quiet(u, cqe);
+    }
+    memcpy(done, u->quiet, count * sizeof(done[0]));
+    u->quiet_count = 0;
+    u->quiet_round++;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct uring_event event = {.res = done[i].res, .is_last = true};
+
+        done[i].op->done(done[i].op, &event);
+    }
+    return true;
+}
+
+static void run_one(struct uring *u, const struct io_uring_cqe *cqe)
+{
+    struct uring_op *op = is_quiet(cqe) ? NULL : io_uring_cqe_get_data(cqe);
     struct uring_event event = {
         .res = cqe->res,
         .is_last = !(cqe->flags & IORING_CQE_F_MORE),
@@ -373,7 +461,9 @@ static void run_one(const struct io_uring_cqe *cqe)
         .buffer_id = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT),
     };
 
-    if (op)
+    if (is_quiet(cqe))
+        note_quiet(u, cqe);
+    else if (op)
         op->done(op, &event);
 }
 
@@ -381,7 +471,9 @@ uint32_t uring_run(struct uring *u, uint32_t budget)
 {
     struct io_uring_cqe *cqes[64];
     uint32_t ran = 0;
+    bool all_quiet;
 
+    all_quiet = run_quiet(u);
     while (ran < budget) {
         uint32_t max = budget - ran < 64 ? budget - ran : 64;
         unsigned n = io_uring_peek_batch_cqe(&u->ring, cqes, max);
@@ -389,10 +481,12 @@ uint32_t uring_run(struct uring *u, uint32_t budget)
         if (n == 0)
             break;
         for (unsigned i = 0; i < n; i++)
-            run_one(cqes[i]);
+            run_one(u, cqes[i]);
         io_uring_cq_advance(&u->ring, n);
         ran += n;
     }
+    if (!all_quiet)
+        (void)run_quiet(u); /* else there is more to run, and another turn */
     return ran;
 }
 

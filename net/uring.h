@@ -92,6 +92,13 @@ void uring_read(struct uring *u, int fd, void *p, uint32_t n, struct uring_op *o
 /* send(2) and sendmsg(2) with MSG_NOSIGNAL. */
 void uring_send(struct uring *u, int fd, const void *p, size_t n, struct uring_op *op);
 void uring_sendmsg(struct uring *u, int fd, const struct msghdr *m, struct uring_op *op);
+/* The same for all of n bytes, tried once, when it is submitted: what does not fit then is not
+ * waited for, so the completion may say fewer bytes, or -EAGAIN. If all fit, nobody is woken for
+ * it, and the completion is told by the uring_run that follows the submit. What is lent is free
+ * after the submit, too. Only a hint: where it cannot be done, it is as above. */
+void uring_send_quiet(struct uring *u, int fd, const void *p, size_t n, struct uring_op *op);
+void uring_sendmsg_quiet(struct uring *u, int fd, const struct msghdr *m, size_t n,
+                         struct uring_op *op);
 /* connect(2). */
 void uring_connect(struct uring *u, int fd, const struct sockaddr *a, socklen_t n,
                    struct uring_op *op);
@@ -116,7 +123,8 @@ void uring_buffers_give(struct uring *u, void *p, uint32_t n, uint16_t id);
 /* Submits and, unless completions are there, waits for one, at most so many microseconds (0: does
  * not wait, but lets the kernel post what is ready). One io_uring_enter(2). */
 void uring_submit(struct uring *u, uint64_t wait_us);
-/* Calls done for up to `budget` completions; returns how many it were. */
+/* Calls done for all quiet sends that were submitted, and for up to `budget` other completions;
+ * returns how many of these it were. */
 uint32_t uring_run(struct uring *u, uint32_t budget);
 /* Whether completions are waiting. */
 bool uring_is_ready(const struct uring *u);

@@ -129,11 +129,14 @@ static void give_up(struct client *c)
 
 /* ---- sending and waiting ---- */
 
-static bool outq_has_room(const struct shard *s, const struct client *c, uint32_t n)
+/* Whether n bytes may go to the client now; else it is to be told when its output has left. */
+static bool outq_has_room(const struct shard *s, struct client *c, uint32_t n)
 {
     uint32_t waiting = c->stream.outq.bytes;
+    bool has_room = waiting == 0 || waiting + n <= s->limits->outq_bytes;
 
-    return waiting == 0 || waiting + n <= s->limits->outq_bytes;
+    c->stream.wants_room |= !has_room;
+    return has_room;
 }
 
 static uint32_t window_of(const struct shard *s, const struct client *c)

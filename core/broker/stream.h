@@ -78,11 +78,12 @@ struct stream {
     void *conn; /* the net's side */
     struct stream *dirty_next;
     struct outq outq;
-    bool is_dirty;
-    bool close_wanted; /* close when what is in outq has left, or after a short time */
-    bool close_now;    /* close without waiting for outq */
-    uint8_t close_why; /* enum close_reason, with close_wanted or close_now */
-    uint32_t heard_ms; /* low bits of the moment at which bytes came last; set by the net */
+    bool is_dirty : 1;
+    bool close_wanted : 1; /* close when what is in outq has left, or after a short time */
+    bool close_now : 1;    /* close without waiting for outq */
+    bool wants_room : 1;   /* something waits for what is in outq to leave, for `drained` */
+    uint8_t close_why;     /* enum close_reason, with close_wanted or close_now */
+    uint32_t heard_ms;     /* low bits of the moment at which bytes came last; set by the net */
 };
 
 /* When bytes came last, be they only part of a packet; 24 days ago is forgotten. */

@@ -204,6 +204,121 @@ TEST(uring_runs_no_more_completions_than_it_may)
     uring_destroy(u);
 }
 
+/* Keeps what the last completion said. */
+struct sender {
+    struct uring_op op;
+    uint32_t completions;
+    int32_t res;
+};
+
+static void on_sent(struct uring_op *op, const struct uring_event *e)
+{
+    struct sender *s = URING_OWNER(op, struct sender, op);
+
+    s->completions++;
+    s->res = e->res;
+}
+
+TEST(quiet_send_that_fits_wakes_nobody_and_is_told_by_the_next_run)
+{
+    static const struct msghdr none;
+    struct uring *u = uring_create(probed(NULL), why, sizeof(why));
+    struct sender one = {.op = {on_sent}}, two = {.op = {on_sent}};
+    char ab[] = "ab", cde[] = "cde";
+    struct iovec parts[2] = {{ab, 2}, {cde, 3}};
+    struct msghdr m = none;
+    char got[16];
+    int pair[2];
+
+    m.msg_iov = parts;
+    m.msg_iovlen = 2;
+    assert_int_equal(uring_enable(u), OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    for (uint32_t round = 1; round <= 3; round++) {
+        uring_send_quiet(u, pair[0], "xy", 2, &one.op);
+        uring_sendmsg_quiet(u, pair[0], &m, 5, &two.op);
+        assert_int_equal(uring_run(u, 10), 0);
+        assert_int_equal(one.completions, round - 1); /* not before it is submitted */
+        uring_submit(u, 0);
+        assert_int_equal(uring_is_ready(u), !uring_has(u, URING_CQE_SKIP));
+        (void)uring_run(u, 10);
+        assert_int_equal(one.completions, round);
+        assert_int_equal(two.completions, round);
+        assert_int_equal(one.res, 2);
+        assert_int_equal(two.res, 5);
+        assert_int_equal(recv(pair[1], got, sizeof(got), 0), 7);
+        assert_memory_equal(got, "xyabcde", 7);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    uring_destroy(u);
+}
+
+/* Also when its completion stays in the ring while others are sent. */
+TEST(quiet_send_that_does_not_fit_says_so_and_never_waits)
+{
+    struct uring *u = uring_create(probed(NULL), why, sizeof(why));
+    struct sender part = {.op = {on_sent}}, none = {.op = {on_sent}}, other = {.op = {on_sent}};
+    static char much[1 << 22];
+    int full[2], open[2];
+
+    assert_int_equal(uring_enable(u), OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, full), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, open), 0);
+    uring_send_quiet(u, full[0], much, sizeof(much), &part.op);
+    uring_send_quiet(u, full[0], "x", 1, &none.op);
+    uring_send_quiet(u, open[0], "x", 1, &other.op);
+    uring_submit(u, 0);
+    assert_int_equal(uring_run(u, 0), 0);
+    assert_true(part.res > 0 && part.res < (int32_t)sizeof(much));
+    assert_int_equal(none.res, -EAGAIN);
+    assert_int_equal(other.res, 1);
+    uring_send_quiet(u, open[0], "abc", 3, &other.op);
+    uring_submit(u, 0);
+    (void)uring_run(u, 10); /* with the old completions still there */
+    assert_int_equal(other.res, 3);
+    assert_int_equal(part.completions + none.completions + other.completions, 4);
+    assert_false(uring_is_ready(u));
+    for (int i = 0; i < 2; i++) {
+        close(full[i]);
+        close(open[i]);
+    }
+    uring_destroy(u);
+}
+
+/* Beyond its bound, and where the kernel cannot leave out completions, a quiet send is as others. */
+TEST(quiet_sends_beyond_the_bound_and_without_the_feature_are_told_too)
+{
+    for (int masked = 0; masked < 2; masked++) {
+        struct uring *u = uring_create(probed(masked ? "cqe_skip" : NULL), why, sizeof(why));
+        struct sender s = {.op = {on_sent}};
+        int pair[2];
+
+        assert_int_equal(uring_enable(u), OK);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+        for (int i = 0; i < 2000; i++) {
+            uring_send_quiet(u, pair[0], "x", 1, &s.op);
+            if (i % 50 == 49) {
+                char got[64];
+
+                uring_submit(u, 0);
+                assert_int_equal(recv(pair[1], got, sizeof(got), 0) > 0, 1);
+                while (recv(pair[1], got, sizeof(got), MSG_DONTWAIT) > 0)
+                    ;
+            }
+        }
+        while (s.completions < 2000) {
+            uring_submit(u, 0);
+            (void)uring_run(u, 10000);
+        }
+        assert_int_equal(s.res, 1);
+        assert_int_equal(s.completions, 2000);
+        close(pair[0]);
+        close(pair[1]);
+        uring_destroy(u);
+    }
+}
+
 /* Counts what a multishot receive brings. */
 struct receiver {
     struct uring_op op;
