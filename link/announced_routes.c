@@ -42,11 +42,17 @@ static struct filter *filter_find(const struct announced *a, struct bytes text, 
     return NULL;
 }
 
+/* What a filter takes: here, and in the route index, which keeps its text, too. */
+static size_t filter_bytes(uint32_t n)
+{
+    return sizeof(struct filter) + ANNOUNCED_INDEX_BYTES + 2 * (size_t)n;
+}
+
 static struct filter *filter_make(struct announced *a, struct bytes text, uint64_t hash)
 {
     struct filter *f = NULL;
 
-    if (!hold(a, (int64_t)(sizeof(*f) + text.n)))
+    if (!hold(a, (int64_t)filter_bytes(text.n)))
         return NULL;
     f = malloc(sizeof(*f) + text.n);
     if (!f)
@@ -61,7 +67,7 @@ static struct filter *filter_make(struct announced *a, struct bytes text, uint64
 
 no_memory:
     free(f);
-    let_go(a, sizeof(*f) + text.n);
+    let_go(a, filter_bytes(text.n));
     return NULL;
 }
 
@@ -70,7 +76,7 @@ static void filter_free(struct announced *a, struct filter *f)
     *(f->prev ? &f->prev->next : &a->first) = f->next;
     *(f->next ? &f->next->prev : &a->last) = f->prev;
     table_remove(&a->filters, &f->node);
-    let_go(a, sizeof(*f) + f->n);
+    let_go(a, filter_bytes(f->n));
     free(f);
 }
 

@@ -19,6 +19,9 @@ struct held {
 
 #define ID_IS_FILTER 0x7fffffffu
 
+/* What an entry of the route index takes beside its text (core/index/exact.h). */
+#define ANNOUNCED_INDEX_BYTES 56u
+
 struct filter {
     struct table_node node;
     struct filter *prev, *next; /* all filters, in the order of their coming */

@@ -104,6 +104,8 @@ struct peer {
     bool is_dialing;     /* its dialers run; else they end or have ended */
     bool is_ending;      /* removed: it goes when nothing of it is left */
     bool is_stopping;    /* for good */
+    bool has_left;       /* its last route is withdrawn, when the owners have done all of `left` */
+    uint64_t left;       /* of shard_link_routes_asked */
     bool must_kick;      /* who is introduced on connections of theirs is to be disconnected */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     bool stands;            /* a connection of theirs or ours: see link/peer_routes.h */
@@ -135,7 +137,7 @@ void peer_stop(struct peer *p);
 MUST_USE enum err peer_change(struct peer *p, const struct cfg_link *link);
 /* The link is no more. When peer_is_gone, it can be destroyed. */
 void peer_remove(struct peer *p);
-bool peer_is_gone(const struct peer *p);
+bool peer_is_gone(struct peer *p);
 /* Once per turn, by peer_run: goes on where connections had to end first. */
 void peer_change_run(struct peer *p);
 

@@ -268,8 +268,13 @@ void peer_remove(struct peer *p)
     hang_up(p);
 }
 
-bool peer_is_gone(const struct peer *p)
+bool peer_is_gone(struct peer *p)
 {
-    return p->is_ending && !p->must_kick && !p->must_sweep && !p->due_first && !p->waiting.count &&
-           is_off(p);
+    if (!p->is_ending || p->must_kick || p->must_sweep || p->due_first || p->waiting.count ||
+        !is_off(p))
+        return false;
+    if (!p->has_left)
+        p->left = shard_link_routes_asked(p->host->shard);
+    p->has_left = true;
+    return shard_link_routes_in_force(p->host->shard, p->left);
 }

@@ -47,6 +47,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     switch (f.kind) {
     case NATIVE_ROUTES:
     case NATIVE_BEAT:
+        if (p->due_first) /* the route index is behind: what we have not taken need not be kept */
+            return false;
         if (!actor || !channel_eq(&p->intake.channel, from))
             *fault = "routes before an introduction";
         else if (intake_take(&p->intake, actor, &f) != OK)

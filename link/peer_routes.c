@@ -23,9 +23,9 @@ static uint64_t now(const struct peer *p)
 
 /* ---- into the route index ---- */
 
-static bool route_now(struct peer *p, struct bytes filter, bool is_wanted)
+static enum err route_now(struct peer *p, struct bytes filter, bool is_wanted)
 {
-    return shard_link_route(p->host->shard, p->number, filter, is_wanted) == OK;
+    return shard_link_route(p->host->shard, p->number, filter, is_wanted);
 }
 
 /* Changes of one filter must keep their order, so behind one that waits all wait. */
@@ -34,7 +34,7 @@ static void on_filter(void *arg, struct bytes filter, bool is_wanted)
     struct peer *p = arg;
     struct route_due *d;
 
-    if (!p->due_first && route_now(p, filter, is_wanted))
+    if (!p->due_first && route_now(p, filter, is_wanted) == OK)
         return;
     d = malloc(sizeof(*d) + filter.n);
     if (!d) {
@@ -56,13 +56,17 @@ static bool on_hold(void *arg, int64_t bytes)
 
 static const struct announced_ops announced_ops = {.report = on_filter, .hold = on_hold};
 
+/* Whether it is to be tried again at once: where there is no room, an answer comes that makes some.
+ */
 static bool run_due(struct peer *p)
 {
     struct route_due *d;
 
     while ((d = p->due_first)) {
-        if (!route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted))
-            return true;
+        enum err err = route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted);
+
+        if (err != OK)
+            return err != ERR_FULL;
         p->due_first = d->next;
         if (!p->due_first)
             p->due_last = &p->due_first;
@@ -322,7 +326,7 @@ void peer_beat(struct peer *p, struct announced_actor *actor)
 static bool run_sweep(struct peer *p)
 {
     if (!p->must_sweep || p->due_first)
-        return p->must_sweep;
+        return false;
     p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
     if (!p->must_sweep)
         arm_settle(p);
@@ -336,7 +340,7 @@ bool peer_routes_run(struct peer *p)
     bool more = run_due(p);
 
     peer_routes_look(p);
-    return run_sweep(p) || p->due_first || more;
+    return run_sweep(p) || more;
 }
 
 enum err peer_routes_init(struct peer *p)

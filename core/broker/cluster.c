@@ -27,7 +27,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     s->receipt_last = &s->receipt_first;
     s->barrier_asks.last = &s->barrier_asks.first;
     s->barrier_answers.last = &s->barrier_answers.first;
-    s->link_routes.generation = 1;
+    link_routes_init(s);
     arena_init(&s->arena);
     timer_wheel_init(&s->timers, now_ms, s);
     slab_init(&s->clients, sizeof(struct client), SLOTS_MAX);
@@ -135,6 +135,7 @@ static void shard_destroy(struct shard *s)
     interest_fini(s);
     receipts_fini(s);
     free(s->owing);
+    link_routes_fini(s);
     free(s->acks);
     outq_pool_fini(&s->pool);
     arena_fini(&s->arena);
@@ -241,6 +242,8 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
         barrier_forget(((struct msg_pointer *)record)->p);
     else if (*type == MSG_RECEIPT)
         receipt_forget(((struct msg_pointer *)record)->p);
+    else if (*type == MSG_LINK_ROUTES || *type == MSG_LINK_ROUTES_DONE)
+        link_routes_discard(record);
     return true;
 }
 

@@ -120,7 +120,7 @@ static bool match_all(struct shard *s, struct bytes topic, uint64_t hash)
     return true;
 }
 
-/* By worker, then filters before groups. */
+/* By worker, then filters before groups before links. */
 static int by_worker(const void *a, const void *b)
 {
     const struct dest *x = a, *y = b;
@@ -156,15 +156,20 @@ static void lay_out(const struct matches *found, void *block, struct plan *out)
 {
     struct plan_worker *w = block;
     struct handle *slots = (struct handle *)(void *)(w + found->count);
-    uint32_t n = 0;
+    uint32_t n = 0, slot_count = 0;
 
     for (uint32_t i = 0; i < found->count; i++) {
         const struct dest *d = &found->v[i];
         bool is_group = d->kind == DEST_GROUP;
 
         if (n == 0 || w[n - 1].worker != d->worker)
-            w[n++] = (struct plan_worker){.worker = d->worker, .first = i};
-        slots[i] = (struct handle){d->slot | (is_group ? DELIVER_GROUP : 0), d->generation};
+            w[n++] = (struct plan_worker){.worker = d->worker, .first = slot_count};
+        if (d->kind == DEST_LINK) {
+            w[n - 1].links |= 1ull << d->slot;
+            continue;
+        }
+        slots[slot_count++] =
+            (struct handle){d->slot | (is_group ? DELIVER_GROUP : 0), d->generation};
         w[n - 1].count++;
         w[n - 1].group_count += is_group;
     }

@@ -12,10 +12,12 @@
 
 #include "core/broker/state.h"
 
-/* What one worker gets: slots[first .. first + count), groups last, marked with DELIVER_GROUP. */
+/* What one worker gets: slots[first .. first + count), groups last, marked with DELIVER_GROUP; and,
+ * if it is a link worker, a bit for each link. */
 struct plan_worker {
     uint16_t worker;
     uint32_t first, count, group_count;
+    uint64_t links;
 };
 
 struct plan {

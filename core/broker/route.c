@@ -230,14 +230,13 @@ static void drop_posted(struct shard *s, struct publish *p)
         p->receipt->reason = REASON_UNSPECIFIED_ERROR;
 }
 
-/* Delivers to this worker's filters among `slots`. false: a link cannot take it now, and nothing
- * was delivered. */
+/* Delivers to this worker's filters among `slots`, and to its links. false: a link cannot take it
+ * now, and nothing was delivered. */
 static bool deliver_slots(struct shard *s, struct publish *p, const struct handle *slots,
-                          uint32_t count)
+                          uint32_t count, uint64_t links)
 {
     struct filter *one[DELIVER_SLOTS_MAX];
     struct filter **f = one;
-    uint64_t links = 0;
     uint32_t n = 0;
 
     if (count > DELIVER_SLOTS_MAX) {
@@ -250,10 +249,7 @@ static bool deliver_slots(struct shard *s, struct publish *p, const struct handl
     for (uint32_t i = 0; i < count && !(slots[i].slot & DELIVER_GROUP); i++) {
         struct filter *x = filters_at(&s->filters, slots[i]);
 
-        if (!x)
-            continue; /* gone since it was matched */
-        links |= x->links;
-        if (x->count)
+        if (x && x->count) /* else gone since it was matched */
             f[n++] = x;
     }
     if (is_forwarded(s, p, links) && !s->hooks.forward(s->hooks.link, p, links))
@@ -350,6 +346,7 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     m->done = 0;
     m->topic_hash = p->topic_hash;
     m->from_hash = w->group_count ? hash_of(s, p->from_id) : 0;
+    m->links = w->links;
     if (slots)
         memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
     body_put(s, w->worker, &m->body, (uint8_t *)&m->slots[slots], p, far);
@@ -405,7 +402,7 @@ static bool carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, 
 
         if (w->worker != s->number)
             continue;
-        deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count);
+        deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count, w->links);
         if (w->group_count)
             publish_to_own_groups(s, plan->slots + w->first, w->count, p, hash_of(s, p->from_id));
     }
@@ -513,11 +510,11 @@ static bool deliver_matched_again(struct shard *s, struct publish *p, uint64_t f
         if (w->worker != s->number)
             continue;
         is_found = true;
-        if (!deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count))
+        if (!deliver_slots(s, p, plan->slots + w->first, w->count - w->group_count, w->links))
             return false;
         publish_to_own_groups(s, plan->slots + w->first, w->count, p, from_hash);
     }
-    return is_found || deliver_slots(s, p, NULL, 0); /* links may hear of it all the same */
+    return is_found || deliver_slots(s, p, NULL, 0, 0); /* links may hear of it all the same */
 }
 
 bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
@@ -536,7 +533,8 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
 
         while (filters < slots && !(m->slots[filters].slot & DELIVER_GROUP))
             filters++;
-        is_done = (filters && m->done >= filters) || deliver_slots(s, &p, m->slots, filters);
+        is_done =
+            (filters && m->done >= filters) || deliver_slots(s, &p, m->slots, filters, m->links);
         if (is_done) {
             if (m->done < filters)
                 m->done = (uint8_t)filters;
@@ -610,6 +608,7 @@ static enum err post_to_group(struct shard *s, const struct due_publish *d, stru
     m->done = 0;
     m->topic_hash = hash_of(s, p->topic);
     m->from_hash = d->from_hash;
+    m->links = 0;
     m->slots[0] = (struct handle){d->group.slot | DELIVER_GROUP, d->group.generation};
     body_put(s, d->group_home, &m->body, (uint8_t *)&m->slots[1], p, false);
     return OK;

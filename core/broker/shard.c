@@ -8,8 +8,10 @@
 
 /* Records of one ring handled in one turn, timers fired, blocks freed. */
 #define MAIL_BUDGET 256u
+/* Operations on routes of links in one turn. */
+#define LINK_OPS_BUDGET 256u
 #define TIMER_BUDGET 256u
-#define RECLAIM_BUDGET 256u
+#define RECLAIM_BUDGET 512u
 /* Turns between two looks at the memory of all workers. */
 #define MEMORY_LOOK_TURNS 16u
 /* And what a worker may take in between. */
@@ -138,6 +140,9 @@ static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type
     case MSG_RECEIPT:
         shard_on_receipt(s, record);
         return true;
+    case MSG_LINK_ROUTES_DONE:
+        shard_on_link_routes_done(s, record);
+        return true;
     default:
         CHECK(type == MSG_INTEREST);
         return on_interest(s, record);
@@ -176,6 +181,8 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
     case MSG_BARRIER_ASK:
         shard_on_barrier_ask(s, record);
         return true;
+    case MSG_LINK_ROUTES:
+        return shard_on_link_routes(s, from, record);
     default:
         CHECK(kind == MAIL_ANSWER);
         return on_answer(s, from, record, type);
@@ -184,6 +191,7 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
 
 bool shard_run_mail(struct shard *s)
 {
+    s->link_ops_left = LINK_OPS_BUDGET;
     return mail_drain(s->cluster->mail, s->number, on_mail, s, MAIL_BUDGET);
 }
 
@@ -281,6 +289,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     waits |= due_run(s);
     waits |= interest_run(s);
     waits |= receipts_run(s);
+    waits |= link_routes_run(s);
     s->store.ops->end_turn(s->store.self);
     acks_run(s);
     store_relaxed(&s->stats.message_bytes_held, s->waiting_bytes);

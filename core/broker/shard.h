@@ -311,7 +311,8 @@ void shard_shutdown(struct shard *s);
 bool shard_hold_routes(struct shard *s, int64_t bytes);
 /* Link `link` (0..LINKS_MAX-1) wants `filter`, or no longer: shard_hold_routes has been asked, here
  * it is taken and counted in any case. Never blocks; takes effect when the partition's owner has
- * done it. ERR_FULL/ERR_MEMORY: not now, try again. */
+ * done it, in the order of the calls. ERR_FULL: so much is asked for that is not done yet that no
+ * more is taken until the owners have answered, which wakes the worker. ERR_MEMORY: try again. */
 MUST_USE enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter,
                                    bool is_added);
 /* A point among the calls of shard_link_route: those made so far. */

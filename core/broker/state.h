@@ -26,7 +26,14 @@
 #include "core/store/record.h"
 
 /* What a destination in the route index means. */
-enum dest_kind { DEST_FILTER, DEST_GROUP };
+enum dest_kind {
+    DEST_FILTER, /* a filter of the worker */
+    DEST_GROUP,  /* a group at home there */
+    DEST_LINK    /* a link, by its number */
+};
+
+/* What an owner may have retired and not yet freed before it refuses new filters (0x97). */
+#define RETIRED_BYTES_MAX (64u << 20)
 
 /* Everything the shards share. Written before the workers start; the index and the mail look after
  * themselves. */
@@ -148,11 +155,18 @@ struct suback {
     struct suback_entry entries[];
 };
 
-/* Routes of links that are not in force yet: link_routes.c. */
+/* A link worker's: what links want of the owners of partitions. See link_routes.c. */
+struct route_batch;
 struct link_routes {
-    uint64_t generation; /* of those that are asked for now: 1, 2, ... */
-    uint32_t open[2];    /* by generation: of this one and the one before */
+    uint64_t generation; /* of the operations that are asked for now: 1, 2, ... */
+    uint32_t open[2];    /* not in force yet, by generation: of this one and the one before */
     bool must_close;     /* the next one begins when the one before is in force */
+    struct route_batch *filling[WORKERS_MAX]; /* by owner */
+    uint64_t filling_set;                     /* a bit for each that is not NULL */
+    struct route_batch *first, **last;        /* full ones, to be given to their owners */
+    uint32_t batch_count;                     /* of those, and of those that are on their way */
+    struct route_batch *spare;
+    uint32_t spare_count;
 };
 
 struct shard {
@@ -202,7 +216,8 @@ struct shard {
     struct due_list due;
     struct interest_due *interest_first, **interest_last;
     struct barrier_list barrier_asks, barrier_answers;
-    struct link_routes link_routes; /* a link worker's */
+    struct link_routes link_routes;
+    uint32_t link_ops_left; /* operations of links that may be done in this turn */
     /* acknowledgements, in order */
     struct store store;
     struct store_nothing store_nothing;
@@ -402,8 +417,17 @@ void suback_send(struct shard *s, struct suback *a);
 void suback_free(struct suback *a);
 /* A filter of this worker, without subscribers.  NULL: no memory or the bound. */
 struct filter *filter_create(struct shard *s, struct bytes text, uint64_t hash);
-/* The filter is in force, or nobody wants it: no link waits for it (link_routes.c). */
-void link_route_settled(struct shard *s, struct filter *f);
+
+/* ---- routes of links (link_routes.c; see also shard.h) ---- */
+void link_routes_init(struct shard *s);
+void link_routes_fini(struct shard *s);
+/* Gives owners what has been asked for; true: some is left. */
+bool link_routes_run(struct shard *s);
+/* Does operations of a link worker, and the reverse: takes the answer. */
+bool shard_on_link_routes(struct shard *s, uint32_t from, const struct msg_pointer *m);
+void shard_on_link_routes_done(struct shard *s, const struct msg_pointer *m);
+/* Frees what such a record holds: no worker runs any more. */
+void link_routes_discard(const struct msg_pointer *m);
 
 /* ---- what link workers hear (interest.c) ---- */
 /* Tells link workers that a filter got its first local subscriber or lost its last. */

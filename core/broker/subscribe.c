@@ -11,11 +11,9 @@
 #include "core/broker/state.h"
 #include "core/mqtt/topic.h"
 
-/* What an owner may have retired and not yet freed before it refuses new filters (0x97). */
-#define RETIRED_BYTES_MAX (64u << 20)
 /* Requests that find no room in one turn; what is behind them waits for the next without being
- * asked about, so that a million routes at once do not cost a million tries each turn. Large enough
- * that behind those of one full ring others come, whose owners have room. */
+ * asked about, so that a million at once do not cost a million tries each turn. Large enough that
+ * behind those of one full ring others come, whose owners have room. */
 #define WITHOUT_ROOM_MAX 64u
 
 /* ---- this worker's filters, and the memory of their texts ---- */
@@ -32,7 +30,6 @@ struct filter *filter_create(struct shard *s, struct bytes text, uint64_t hash)
 
 static void destroy(struct shard *s, struct filter *f)
 {
-    link_route_settled(s, f);
     STAT_ADD(&s->stats, filter_bytes_held, -(int64_t)(sizeof *f + f->text_count));
     filters_remove(&s->filters, f);
 }
@@ -125,7 +122,7 @@ static bool ask_owner(struct shard *s, struct filter *f, bool is_add)
 
 void filter_sync(struct shard *s, struct filter *f)
 {
-    bool is_wanted = f->count > 0 || f->links;
+    bool is_wanted = f->count > 0;
 
     if (f->state == FILTER_IDLE && is_wanted) {
         f->state = FILTER_ADDING;
@@ -192,8 +189,6 @@ static void refuse(struct shard *s, struct filter *f)
         STAT_ADD(&s->stats, subscriptions, -1);
         STAT_INC(&s->stats, subscriptions_refused);
     }
-    STAT_ADD(&s->stats, link_routes_memory, __builtin_popcountll(f->links));
-    f->links = 0;
 }
 
 static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_refused)
@@ -201,8 +196,6 @@ static void route_done(struct shard *s, struct filter *f, bool is_add, bool is_r
     if (is_add && is_refused)
         refuse(s, f);
     f->state = is_add && !is_refused ? FILTER_VISIBLE : FILTER_IDLE;
-    if (f->state == FILTER_VISIBLE || is_refused)
-        link_route_settled(s, f);
     if (is_add) /* else: subscribed again while it was taken away, and goes on waiting */
         answer_waiting(s, f, is_refused);
     filter_sync(s, f); /* what changed meanwhile; may free it */

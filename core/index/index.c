@@ -49,25 +49,40 @@ void index_limit(struct index *ix, uint64_t bytes_max)
     ix->memory.bytes_max = bytes_max;
 }
 
+enum err index_add_exact(struct index *ix, struct bytes filter, uint64_t hash, struct dest d,
+                         bool *is_first)
+{
+    bool unasked;
+
+    CHECK(filter.n > 0 && filter.n <= TOPIC_BYTES_MAX);
+    return exact_add(&ix->exact, filter, hash, d, is_first ? is_first : &unasked);
+}
+
 enum err index_add(struct index *ix, struct bytes filter, struct dest d, bool *is_first)
 {
     bool unasked;
 
     CHECK(filter.n > 0 && filter.n <= TOPIC_BYTES_MAX);
-    is_first = is_first ? is_first : &unasked;
     if (topic_has_wildcard(filter))
-        return trie_add(&ix->trie, filter, d, is_first);
-    return exact_add(&ix->exact, filter, hash_bytes(ix->key, filter), d, is_first);
+        return trie_add(&ix->trie, filter, d, is_first ? is_first : &unasked);
+    return index_add_exact(ix, filter, hash_bytes(ix->key, filter), d, is_first);
+}
+
+enum err index_remove_exact(struct index *ix, struct bytes filter, uint64_t hash, struct dest d,
+                            bool *is_last)
+{
+    bool unasked;
+
+    return exact_remove(&ix->exact, filter, hash, d, is_last ? is_last : &unasked);
 }
 
 enum err index_remove(struct index *ix, struct bytes filter, struct dest d, bool *is_last)
 {
     bool unasked;
 
-    is_last = is_last ? is_last : &unasked;
     if (topic_has_wildcard(filter))
-        return trie_remove(&ix->trie, filter, d, is_last);
-    return exact_remove(&ix->exact, filter, hash_bytes(ix->key, filter), d, is_last);
+        return trie_remove(&ix->trie, filter, d, is_last ? is_last : &unasked);
+    return index_remove_exact(ix, filter, hash_bytes(ix->key, filter), d, is_last);
 }
 
 void index_match_exact(const struct index *ix, struct bytes topic, uint64_t hash,

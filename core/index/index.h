@@ -46,6 +46,12 @@ MUST_USE enum err index_add(struct index *ix, struct bytes filter, struct dest d
  * gone. Never fails for lack of memory. */
 MUST_USE enum err index_remove(struct index *ix, struct bytes filter, struct dest d, bool *is_last);
 
+/* The same for a filter without a wildcard whose hash_bytes(key, filter) is known already. */
+MUST_USE enum err index_add_exact(struct index *ix, struct bytes filter, uint64_t hash,
+                                  struct dest d, bool *is_first);
+MUST_USE enum err index_remove_exact(struct index *ix, struct bytes filter, uint64_t hash,
+                                     struct dest d, bool *is_last);
+
 /* What a match collects. The caller gives room; more than `max` sets is_cut. */
 struct matches {
     struct dest *v;
@@ -102,5 +108,7 @@ struct stripe_view stripes_view(const struct stripes *s, const struct hash_key *
                                 struct bytes topic, uint64_t hash);
 /* The owner calls it after the index has changed and before it answers.  Any worker. */
 void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes filter);
+/* The same for a filter without a wildcard, by its hash. */
+void stripes_touch_exact(struct stripes *s, uint64_t hash);
 
 #endif

@@ -70,16 +70,21 @@ struct stripe_view stripes_view(const struct stripes *s, const struct hash_key *
     return view;
 }
 
+void stripes_touch_exact(struct stripes *s, uint64_t hash)
+{
+    /* pairs with load_acquire in stripes_view: the index, then its version */
+    (void)add_acq_rel(&s->exact[stripe_of(hash, STRIPES_EXACT)], 1);
+}
+
 void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes filter)
 {
     struct bytes left = filter, level = {0};
     bool at_start = true, has_level;
     uint64_t h;
 
-    /* all pair with load_acquire in stripes_view: the index, then its version */
+    /* all pair with load_acquire in stripes_view, as in stripes_touch_exact */
     if (!topic_has_wildcard(filter)) {
-        h = hash_bytes(key, filter);
-        (void)add_acq_rel(&s->exact[stripe_of(h, STRIPES_EXACT)], 1);
+        stripes_touch_exact(s, hash_bytes(key, filter));
         return;
     }
     has_level = topic_next_level(&left, &at_start, &level);

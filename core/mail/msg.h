@@ -13,10 +13,12 @@
  *                  MSG_HANDOFF     a connection goes home
  *                  MSG_KICK        a link worker ends a client
  *                  MSG_BARRIER_ASK do remote clusters have a filter? (to its owner)
+ *                  MSG_LINK_ROUTES many routes of links come or go (to their owner)
  *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
  *                  MSG_BARRIER     the same question, handed on to a link worker
  *                  MSG_BARRIER_DONE its answer
  *                  MSG_RECEIPT     links have a message that was published there
+ *                  MSG_LINK_ROUTES_DONE all of them are in force
  *
  * MSG_INTEREST, MSG_BARRIER, MSG_BARRIER_DONE and MSG_RECEIPT are posted by no handler but at the
  * end of a turn, and wait there for room.
@@ -45,6 +47,7 @@ enum msg_type {
     MSG_HANDOFF,
     MSG_KICK,
     MSG_BARRIER_ASK,
+    MSG_LINK_ROUTES,
     MSG_ROUTE_DONE,
     MSG_GROUP_DONE,
     MSG_RETAINED,
@@ -53,6 +56,7 @@ enum msg_type {
     MSG_BARRIER,
     MSG_BARRIER_DONE,
     MSG_RECEIPT,
+    MSG_LINK_ROUTES_DONE,
 };
 
 /* The message part of a record: lengths, and the body inline behind the record or in a blob. */
@@ -81,6 +85,7 @@ struct msg_deliver {
     uint8_t done;       /* the receiver's: slots dealt with when it had to stop */
     uint64_t topic_hash;
     uint64_t from_hash; /* of the publisher's client id */
+    uint64_t links;     /* towards a link worker: a bit for each link that wants it */
     struct msg_body body;
     struct handle slots[];
 };
@@ -188,8 +193,9 @@ struct msg_retained_end {
     struct handle ask;
 };
 
-struct msg_pointer { /* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; given away.
-                      * MSG_RECEIPT: struct receipt, lent by whom it is for */
+/* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; MSG_LINK_ROUTES: struct route_batch,
+ * which the answer gives back; MSG_RECEIPT: struct receipt, lent by whom it is for. Else given away. */
+struct msg_pointer {
     uint8_t type;
     void *p;
 };

@@ -60,7 +60,7 @@ struct filter *filters_create(struct filters *f, struct bytes text, uint64_t has
 
 void filters_remove(struct filters *f, struct filter *x)
 {
-    CHECK(x->state == FILTER_IDLE && x->count == 0 && x->links == 0 && !x->waiting && !x->is_todo);
+    CHECK(x->state == FILTER_IDLE && x->count == 0 && !x->waiting && !x->is_todo);
     table_remove(&f->table, &x->node);
     if (x->v != &x->one)
         free(x->v);

@@ -50,12 +50,9 @@ struct filter {
     struct subscriber *v; /* == &one while one fits */
     struct subscriber one;
     uint32_t count, capacity;
-    uint64_t links; /* link workers: a bit for each link that wants it */
     uint16_t owner; /* worker that owns its partition */
     uint8_t state;  /* enum filter_state */
-    bool is_todo : 1;
-    bool is_awaited : 1; /* a link worker's: counted in link_routes.open[side] */
-    uint8_t side : 1;
+    bool is_todo;
     uint32_t text_count;
     uint8_t *text;
 };

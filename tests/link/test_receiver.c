@@ -678,7 +678,7 @@ TEST(receiver_takes_no_more_routes_than_memory_limit_allows)
     for (uint32_t i = 0; i < 4; i++)
         announce_long(k, 10 * i, 10, 40000);
     taken = wanted(w);
-    assert_in_range(taken, 10, 35); /* each is held twice: here and in the worker's filters */
+    assert_in_range(taken, 10, 35); /* each is held twice: here and in the route index */
     assert_in_range(WORLD_COUNT(w, filter_bytes_held), taken * 80000, 3u << 20);
     assert_int_equal(WORLD_COUNT(w, link_routes_memory), 40 - taken);
     assert_true(world_said(w, "4 link route not taken|beta|memory_limit is reached"));
