@@ -1,12 +1,18 @@
 /* core/index/dests.h -- the destinations of one filter: one writer, readers without a lock.
  *
- * A list of cells behind one pointer; NULL says that there are none. A destination is added in the
- * first unused cell, which no reader looks at before `count` says so, and removed by a mark in its
- * cell; only a full list is copied to a larger one. So removing needs no memory, and a reader sees
- * each destination that stays exactly once: in the old list or in the new one.
- * The first list lies inside the object that owns it (struct dests_room): a filter with one
- * destination costs no second look into memory. The room is used once and not again, because
- * readers may still be in it.
+ * One word says them all: nothing, one destination as bits, or where a list of cells is. So a
+ * filter with one destination, as nearly all have, costs no second look into memory and no memory.
+ *
+ *   0        none
+ *   bit 0    one: kind in bits 1-2, worker in 3-8, slot in 9-34, generation in 35-63; one that has
+ *            larger numbers stands in a list of its own
+ *   else     the address of a list
+ *
+ * In a list a destination is added in the first unused cell, which no reader looks at before
+ * `count` says so, and removed by a mark in its cell; only a full list is copied to a larger one.
+ * When one is left, it becomes a word again.
+ * A reader takes the word once: so it sees each destination that stays exactly once, in the old
+ * word or list or in the new one.
  */
 #ifndef CORE_INDEX_DESTS_H
 #define CORE_INDEX_DESTS_H
@@ -29,25 +35,43 @@ struct dests {
     /* max cells follow */
 };
 
-/* Room for a list of one. */
-struct dests_room {
-    uint32_t words[(sizeof(struct dests) + sizeof(struct dest_cell)) / 4];
-};
+/* Adds a destination to *at or replaces its generation. ERR_MEMORY: nothing changed. */
+MUST_USE enum err dests_add(struct reclaim *memory, _Atomic uint64_t *at, struct dest d);
+/* Takes one away; *at becomes 0 with the last. Needs no memory. ERR_NONE: it was not there. */
+MUST_USE enum err dests_remove(struct reclaim *memory, _Atomic uint64_t *at, struct dest d);
 
-/* Where a list hangs, and the room it may use. */
-struct dests_slot {
-    _Atomic(struct dests *) *at;
-    struct dests_room *room;
-    uint8_t *room_used; /* bit 0 */
-};
+/* Gives everything back; *at becomes 0. */
+void dests_drop_all(struct reclaim *memory, _Atomic uint64_t *at);
 
-/* Adds a destination or replaces its generation. ERR_MEMORY: nothing changed. */
-MUST_USE enum err dests_add(struct reclaim *memory, struct dests_slot s, struct dest d);
-/* Takes one away; *at becomes NULL with the last. ERR_NONE: it was not there. */
-MUST_USE enum err dests_remove(struct reclaim *memory, struct dests_slot s, struct dest d);
+/* ---- one destination as a word ---- */
 
-/* Gives the whole list back; *at becomes NULL. */
-void dests_drop_all(struct reclaim *memory, struct dests_slot s);
+#define DESTS_ONE 1ull
+
+/* The word of a destination, 0 when its numbers are too large for one. */
+static inline uint64_t dests_pack(struct dest d)
+{
+    if (d.kind > 3 || d.worker > 63 || d.slot >> 26 || d.generation >> 29)
+        return 0;
+    return DESTS_ONE | (uint64_t)d.kind << 1 | (uint64_t)d.worker << 3 | (uint64_t)d.slot << 9 |
+           (uint64_t)d.generation << 35;
+}
+
+/* The reverse. */
+static inline struct dest dests_unpack(uint64_t word)
+{
+    return (struct dest){.kind = word >> 1 & 3,
+                         .worker = word >> 3 & 63,
+                         .slot = (uint32_t)(word >> 9) & ((1u << 26) - 1),
+                         .generation = (uint32_t)(word >> 35)};
+}
+
+/* ---- reading ---- */
+
+/* The list at a word that is neither 0 nor one destination. */
+static inline struct dests *dests_list(uint64_t word)
+{
+    return (struct dests *)(uintptr_t)word;
+}
 
 /* The cells of a list. */
 static inline struct dest_cell *dests_cells(const struct dests *list)
@@ -57,14 +81,21 @@ static inline struct dest_cell *dests_cells(const struct dests *list)
 
 #define DESTS_DONE UINT32_MAX
 
-/* Adds what the list holds to `out`, beginning with the cell `from`; an inline part of every match.
+/* Adds what a word says to `out`, beginning with the cell `from`; an inline part of every match.
  * Returns DESTS_DONE, or when there is no more room the cell to go on from. */
-static inline uint32_t dests_collect_from(const struct dests *list, uint32_t from,
-                                          struct matches *out)
+static inline uint32_t dests_collect_from(uint64_t word, uint32_t from, struct matches *out)
 {
-    const struct dest_cell *cells = dests_cells(list);
-    uint32_t count = load_acquire(&list->count); /* pairs with store_release in put, dests.c */
+    const struct dest_cell *cells;
+    uint32_t count;
 
+    if (word & DESTS_ONE) {
+        if (out->count == out->max)
+            return 0;
+        out->v[out->count++] = dests_unpack(word);
+        return DESTS_DONE;
+    }
+    cells = dests_cells(dests_list(word));
+    count = load_acquire(&dests_list(word)->count); /* pairs with store_release in put, dests.c */
     for (uint32_t i = from; i < count; i++) {
         /* a cell is complete before `count` or the list's pointer shows it; later stores to it
          * stand alone and pair with nothing */
@@ -82,10 +113,12 @@ static inline uint32_t dests_collect_from(const struct dests *list, uint32_t fro
     return DESTS_DONE;
 }
 
-/* Adds what the list holds to `out`. */
-static inline void dests_collect(const struct dests *list, struct matches *out)
+/* Adds what stands at `at` to `out`. */
+static inline void dests_collect(const _Atomic uint64_t *at, struct matches *out)
 {
-    if (dests_collect_from(list, 0, out) != DESTS_DONE)
+    uint64_t word = load_acquire(at); /* pairs with store_release in show, dests.c */
+
+    if (word && dests_collect_from(word, 0, out) != DESTS_DONE)
         out->is_cut = true;
 }
 

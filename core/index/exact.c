@@ -1,7 +1,7 @@
 /* core/index/exact.c -- filters without a wildcard.
  *
  * An entry is complete before it is put into the table, and taken out of it before it is retired.
- * Its text never changes; its destinations are a list with rules of its own (dests.h).
+ * Its text never changes; its destinations have rules of their own (dests.h).
  */
 #include "core/index/exact.h"
 
@@ -23,11 +23,6 @@ static struct exact_entry *find(const struct exact *x, struct bytes text, uint64
     return (void *)lookup_find(&x->table, hash, same_text, &text);
 }
 
-static struct dests_slot slot_of(struct exact_entry *e)
-{
-    return (struct dests_slot){&e->dests, &e->room, &e->room_used};
-}
-
 enum err exact_init(struct exact *x, struct reclaim *memory)
 {
     x->memory = memory;
@@ -36,7 +31,7 @@ enum err exact_init(struct exact *x, struct reclaim *memory)
 
 static void entry_give_back(struct exact *x, struct exact_entry *e)
 {
-    dests_drop_all(x->memory, slot_of(e));
+    dests_drop_all(x->memory, &e->dests);
     reclaim_retire(x->memory, e, entry_bytes(e->text_n));
 }
 
@@ -62,8 +57,7 @@ static struct exact_entry *entry_create(struct exact *x, struct bytes text, uint
     if (!e)
         return NULL;
     e->item.hash = hash;
-    store_relaxed(&e->dests, NULL); /* nobody sees it yet */
-    e->room_used = 0;
+    store_relaxed(&e->dests, 0); /* nobody sees it yet */
     e->text_n = (uint16_t)text.n;
     (void)bytes_put(e->text, text);
     return e;
@@ -76,12 +70,13 @@ enum err exact_add(struct exact *x, struct bytes filter, uint64_t hash, struct d
 
     *is_first = !e;
     if (e)
-        return dests_add(x->memory, slot_of(e), d);
+        return dests_add(x->memory, &e->dests, d);
     e = entry_create(x, filter, hash);
     if (!e)
         return ERR_MEMORY;
-    if (dests_add(x->memory, slot_of(e), d) != OK || lookup_insert(&x->table, &e->item) != OK) {
-        reclaim_free(x->memory, e, entry_bytes(filter.n)); /* one destination: it lies inside */
+    if (dests_add(x->memory, &e->dests, d) != OK || lookup_insert(&x->table, &e->item) != OK) {
+        dests_drop_all(x->memory, &e->dests);
+        reclaim_free(x->memory, e, entry_bytes(filter.n));
         return ERR_MEMORY;
     }
     return OK;
@@ -91,7 +86,7 @@ enum err exact_remove(struct exact *x, struct bytes filter, uint64_t hash, struc
                       bool *is_last)
 {
     struct exact_entry *e = find(x, filter, hash);
-    enum err err = e ? dests_remove(x->memory, slot_of(e), d) : ERR_NONE;
+    enum err err = e ? dests_remove(x->memory, &e->dests, d) : ERR_NONE;
 
     *is_last = err == OK && !load_relaxed(&e->dests); /* ours */
     if (*is_last) {
@@ -104,9 +99,7 @@ enum err exact_remove(struct exact *x, struct bytes filter, uint64_t hash, struc
 void exact_match(const struct exact *x, struct bytes topic, uint64_t hash, struct matches *out)
 {
     const struct exact_entry *e = find(x, topic, hash);
-    /* pairs with store_release in dests.c; NULL while the filter is being removed */
-    const struct dests *list = e ? load_acquire(&e->dests) : NULL;
 
-    if (list)
-        dests_collect(list, out);
+    if (e)
+        dests_collect(&e->dests, out);
 }

@@ -10,10 +10,8 @@
 
 struct exact_entry {
     struct lookup_item item; /* first: a lookup knows nothing else */
-    _Atomic(struct dests *) dests;
-    struct dests_room room;
+    _Atomic uint64_t dests;  /* see dests.h; 0 while it is being removed */
     uint16_t text_n;
-    uint8_t room_used;
     uint8_t text[];
 };
 

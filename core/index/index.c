@@ -133,17 +133,17 @@ struct walk {
     void *ctx;
 };
 
-static void walk_emit(struct walk *w, struct bytes filter, const struct dests *list)
+static void walk_emit(struct walk *w, struct bytes filter, uint64_t dests)
 {
     struct dest part[WALK_DESTS];
     uint32_t at = 0;
 
-    if (!list)
+    if (!dests)
         return;
     do {
         struct matches m = {.v = part, .max = WALK_DESTS};
 
-        at = dests_collect_from(list, at, &m);
+        at = dests_collect_from(dests, at, &m);
         w->fn(w->ctx, filter, part, m.count);
     } while (at != DESTS_DONE);
     w->left -= w->left > 0;
@@ -152,7 +152,7 @@ static void walk_emit(struct walk *w, struct bytes filter, const struct dests *l
 static void walk_node(struct walk *w, const struct trie_node *n)
 {
     uint8_t text[TOPIC_BYTES_MAX + 2], *end = text + TOPIC_BYTES_MAX, *at; /* path, then `/#` */
-    const struct dests *here = load_relaxed(&n->here), *rest = load_relaxed(&n->rest); /* ours */
+    uint64_t here = load_relaxed(&n->here), rest = load_relaxed(&n->rest); /* ours */
 
     if (!here && !rest)
         return;

@@ -21,10 +21,10 @@ static void node_init(struct trie_node *n, struct trie_node *parent, uint64_t ha
     n->item.hash = hash;
     n->parent = parent;
     store_relaxed(&n->plus, NULL); /* nobody sees it yet */
-    store_relaxed(&n->here, NULL);
-    store_relaxed(&n->rest, NULL);
+    store_relaxed(&n->here, 0);
+    store_relaxed(&n->rest, 0);
     store_relaxed(&n->literals, 0);
-    n->room_used = n->is_plus = 0;
+    n->is_plus = 0;
     n->level_n = 0;
 }
 
@@ -44,9 +44,9 @@ enum err trie_init(struct trie *t, const struct hash_key *key, struct reclaim *m
     return ERR_MEMORY;
 }
 
-static struct dests_slot slot_of(struct trie_node *n, bool is_rest)
+static _Atomic uint64_t *dests_of(struct trie_node *n, bool is_rest)
 {
-    return (struct dests_slot){is_rest ? &n->rest : &n->here, &n->room, &n->room_used};
+    return is_rest ? &n->rest : &n->here;
 }
 
 void trie_fini(struct trie *t)
@@ -54,13 +54,13 @@ void trie_fini(struct trie *t)
     uint64_t key = 0;
     struct lookup_item *item;
 
-    dests_drop_all(t->memory, slot_of(t->root, true)); /* the root has no `here` */
+    dests_drop_all(t->memory, &t->root->rest); /* the root has no `here` */
     while ((item = lookup_after(&t->table, key, UINT32_MAX, &key)) != NULL) {
         struct trie_node *n = (void *)item;
 
         lookup_remove(&t->table, item);
-        dests_drop_all(t->memory, slot_of(n, false));
-        dests_drop_all(t->memory, slot_of(n, true));
+        dests_drop_all(t->memory, &n->here);
+        dests_drop_all(t->memory, &n->rest);
         reclaim_retire(t->memory, n, node_bytes(n->level_n));
     }
     lookup_fini(&t->table);
@@ -148,8 +148,8 @@ enum err trie_add(struct trie *t, struct bytes filter, struct dest d, bool *is_f
         }
         n = child;
     }
-    *is_first = !load_relaxed(slot_of(n, is_rest).at); /* ours */
-    err = dests_add(t->memory, slot_of(n, is_rest), d);
+    *is_first = !load_relaxed(dests_of(n, is_rest)); /* ours */
+    err = dests_add(t->memory, dests_of(n, is_rest), d);
     if (err != OK)
         prune(t, n);
     else
@@ -173,9 +173,9 @@ enum err trie_remove(struct trie *t, struct bytes filter, struct dest d, bool *i
 {
     bool is_rest = false;
     struct trie_node *n = node_of(t, filter, &is_rest);
-    enum err err = n ? dests_remove(t->memory, slot_of(n, is_rest), d) : ERR_NONE;
+    enum err err = n ? dests_remove(t->memory, dests_of(n, is_rest), d) : ERR_NONE;
 
-    *is_last = err == OK && !load_relaxed(slot_of(n, is_rest).at); /* ours */
+    *is_last = err == OK && !load_relaxed(dests_of(n, is_rest)); /* ours */
     if (*is_last) {
         t->count--;
         prune(t, n);
@@ -187,11 +187,9 @@ void trie_find(const struct trie *t, struct bytes filter, struct matches *out)
 {
     bool is_rest = false;
     struct trie_node *n = node_of(t, filter, &is_rest);
-    /* pairs with store_release in dests.c */
-    const struct dests *list = n ? load_acquire(slot_of(n, is_rest).at) : NULL;
 
-    if (list)
-        dests_collect(list, out);
+    if (n)
+        dests_collect(dests_of(n, is_rest), out);
 }
 
 uint8_t *trie_path(const struct trie *t, const struct trie_node *node, uint8_t *end)

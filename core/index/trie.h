@@ -23,13 +23,11 @@ struct trie_node {
     struct trie_node *parent; /* never changes */
     /* the writer writes, readers read */
     _Atomic(struct trie_node *) plus;
-    _Atomic(struct dests *) here; /* filters that end in this node */
-    _Atomic(struct dests *) rest; /* filters that end in `#` below it */
-    _Atomic uint32_t literals;    /* children other than plus */
-    struct dests_room room;       /* for the first of both lists */
-    uint8_t room_used;            /* the writer's own */
-    uint8_t is_plus;              /* these never change */
-    uint16_t level_n;
+    _Atomic uint64_t here;     /* see dests.h: of filters that end in this node */
+    _Atomic uint64_t rest;     /* of filters that end in `#` below it */
+    _Atomic uint32_t literals; /* children other than plus */
+    uint16_t level_n;          /* these never change */
+    uint8_t is_plus;
     uint8_t level[];
 };
 

@@ -57,14 +57,6 @@ static const struct level *level_at(struct search *s, uint32_t depth)
     return l;
 }
 
-static void collect(struct search *s, const _Atomic(struct dests *) *at)
-{
-    const struct dests *list = load_acquire(at); /* pairs with store_release in dests.c */
-
-    if (list)
-        dests_collect(list, s->out);
-}
-
 /* The hash of the literal child of a path of `depth` levels; something else when the topic has
  * ended, which nobody will look up. Starts to load its bucket. */
 static uint64_t hash_below(struct search *s, uint64_t hash, uint32_t depth)
@@ -126,10 +118,10 @@ static void follow(struct search *s, struct step at)
 
     do {
         if (!is_hidden)
-            collect(s, &at.node->rest);
+            dests_collect(&at.node->rest, s->out);
         l = level_at(s, at.depth);
         if (!l) {
-            collect(s, &at.node->here);
+            dests_collect(&at.node->here, s->out);
             return;
         }
         if (!is_hidden)

@@ -194,6 +194,82 @@ TEST(index_finds_a_filter_by_its_text)
     index_destroy(ix);
 }
 
+/* Destinations of a filter, which must be those of `expected`, in order. */
+static void expect_dests(const struct index *ix, const struct dest *expected, uint32_t count)
+{
+    struct dest room[8];
+    struct matches m = {.v = room, .max = 8};
+
+    index_find(ix, BYTES_LIT("a"), &m);
+    assert_int_equal(m.count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(room[i].worker, expected[i].worker);
+        assert_int_equal(room[i].kind, expected[i].kind);
+        assert_int_equal(room[i].slot, expected[i].slot);
+        assert_int_equal(room[i].generation, expected[i].generation);
+    }
+}
+
+TEST(index_keeps_destinations_of_any_numbers)
+{
+    static const struct dest v[] = {{0, 0, 0, 0},
+                                    {63, 3, (1u << 26) - 1, (1u << 29) - 1},
+                                    {64, 0, 0, 0},
+                                    {0, 4, 0, 0},
+                                    {0, 0, 1u << 26, 0},
+                                    {0, 0, 1, 1u << 29},
+                                    {63, 65535, UINT32_MAX, UINT32_MAX}};
+    const uint32_t count = sizeof(v) / sizeof(v[0]);
+    struct index *ix = index_create(&key, NULL, 0);
+
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < count; j++) {
+            struct dest two[2] = {v[i], v[j]};
+            uint64_t before = index_bytes(ix);
+
+            assert_int_equal(index_add(ix, BYTES_LIT("a"), v[i], NULL), OK);
+            expect_dests(ix, &v[i], 1);
+            assert_int_equal(index_add(ix, BYTES_LIT("a"), v[j], NULL), OK);
+            expect_dests(ix, two, i == j ? 1 : 2);
+            assert_int_equal(index_remove(ix, BYTES_LIT("a"), v[i], NULL), OK);
+            expect_dests(ix, &v[j], i == j ? 0 : 1);
+            assert_int_equal(index_remove(ix, BYTES_LIT("a"), v[i], NULL), ERR_NONE);
+            if (i != j)
+                assert_int_equal(index_remove(ix, BYTES_LIT("a"), v[j], NULL), OK);
+            assert_int_equal(index_bytes(ix), before);
+        }
+    }
+    index_destroy(ix);
+}
+
+TEST(index_replaces_a_generation_by_one_that_needs_more_room_and_back)
+{
+    struct dest d = {1, 0, 5, 7};
+    struct index *ix = index_create(&key, NULL, 0);
+
+    for (uint32_t i = 0; i < 6; i++) {
+        d.generation = i % 2 ? UINT32_MAX - i : i;
+        assert_int_equal(index_add(ix, BYTES_LIT("a"), d, NULL), OK);
+        expect_dests(ix, &d, 1);
+    }
+    index_destroy(ix);
+}
+
+/* One destination lies in the entry itself: 18 bytes and the text, rounded up by the allocator. */
+TEST(filter_with_one_destination_takes_little_memory)
+{
+    struct index *ix = index_create(&key, NULL, 0);
+    uint64_t before = index_bytes(ix);
+    char text[32];
+
+    for (uint32_t i = 0; i < 10000; i++) {
+        snprintf(text, sizeof(text), "site/%02u/dev/%07u", i % 100, i);
+        add(ix, text, i);
+    }
+    assert_in_range((index_bytes(ix) - before) / 10000, 48, 48 + 64 / 2);
+    index_destroy(ix);
+}
+
 TEST(index_says_when_there_was_no_room_for_all)
 {
     struct index *ix = index_create(&key, NULL, 0);
