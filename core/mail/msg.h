@@ -193,8 +193,9 @@ struct msg_retained_end {
     struct handle ask;
 };
 
-/* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; MSG_LINK_ROUTES: struct route_batch,
- * which the answer gives back; MSG_RECEIPT: struct receipt, lent by whom it is for. Else given away. */
+/* MSG_HANDOFF: struct handoff; MSG_BARRIER...: struct barrier; both given away. MSG_LINK_ROUTES:
+ * struct route_batch, which the answer gives back. MSG_RECEIPT: struct receipt, lent by whom it is
+ * for. */
 struct msg_pointer {
     uint8_t type;
     void *p;
