@@ -39,13 +39,6 @@ struct bytes handshake_reason(enum handshake h)
 
 /* ------------------------------------------------------------------------------- streams --- */
 
-static void begin_generation(struct announced_actor *actor)
-{
-    actor->generation++;
-    actor->count = actor->digest = 0;
-    actor->is_refused = false;
-}
-
 enum err announced_renew(struct announced_actor *actor, uint64_t generation,
                          const struct hash_key *digest_key)
 {
@@ -53,7 +46,7 @@ enum err announced_renew(struct announced_actor *actor, uint64_t generation,
         return ERR_PEER;
     if (generation == actor->stream)
         return OK;
-    begin_generation(actor);
+    announced_begin_generation(actor);
     actor->stream = generation;
     actor->digest_key = *digest_key;
     actor->has_digest = actor->is_kept = true;
@@ -97,7 +90,7 @@ static struct announced_actor *actor_find(struct announced *a, struct bytes name
 static void actor_renew(struct announced *a, struct announced_actor *actor, uint64_t incarnation,
                         enum announced_old old)
 {
-    begin_generation(actor);
+    announced_begin_generation(actor);
     actor->is_kept = false;
     actor->is_doubtful = false;
     actor->has_beaten = false;
@@ -112,6 +105,17 @@ static void actor_renew(struct announced *a, struct announced_actor *actor, uint
     }
     if (old == ANNOUNCED_OLD_GO)
         (void)announced_sweep(a, actor, UINT32_MAX);
+}
+
+/* There is one: actors are fewer than numbers. */
+static uint32_t free_number(const struct announced *a)
+{
+    uint32_t number = 1;
+
+    while (a->numbered[number])
+        number++;
+    CHECK(number <= a->actors_max);
+    return number;
 }
 
 enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarnation,
@@ -131,9 +135,10 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
         actor = malloc(sizeof(*actor) + name.n);
         if (!actor)
             return ERR_MEMORY;
-        *actor = (struct announced_actor){
-            .next = a->actors, .number = a->next_number++, .name_n = name.n};
+        *actor =
+            (struct announced_actor){.next = a->actors, .number = free_number(a), .name_n = name.n};
         bytes_put(actor->name, name);
+        a->numbered[actor->number] = actor;
         a->actors = actor;
         a->actor_count++;
     } else if (*need_bootstrap) {
@@ -179,8 +184,9 @@ static void actor_free(struct announced *a, struct announced_actor **at)
 {
     struct announced_actor *actor = *at;
 
-    CHECK(!actor->first && actor->route_count == 0);
+    CHECK(actor->route_count == 0);
     *at = actor->next;
+    a->numbered[actor->number] = NULL;
     *(actor->is_gone ? &a->gone_count : &a->actor_count) -= 1;
     free(actor);
 }
@@ -207,7 +213,7 @@ bool announced_has_old(const struct announced *a)
 {
     const struct announced_actor *actor = a->actors;
 
-    while (actor && !announced_actor_has_old(actor))
+    while (actor && !actor->old_count)
         actor = actor->next;
     return actor != NULL;
 }
@@ -217,7 +223,7 @@ uint64_t announced_next_settled(const struct announced *a)
     uint64_t next = UINT64_MAX;
 
     for (const struct announced_actor *actor = a->actors; actor; actor = actor->next)
-        if (announced_actor_has_old(actor) && settled_at(actor) < next)
+        if (actor->old_count && settled_at(actor) < next)
             next = settled_at(actor);
     return next;
 }
@@ -225,16 +231,19 @@ uint64_t announced_next_settled(const struct announced *a)
 bool announced_sweep_all(struct announced *a, uint64_t now, uint32_t count_max)
 {
     struct announced_actor **at = &a->actors;
+    bool more;
 
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        actor->is_swept = !actor->is_kept && settled_at(actor) <= now;
+    more = announced_sweep_marked(a, count_max);
     while (*at) {
-        if (!(*at)->is_kept && settled_at(*at) <= now && announced_sweep_actor(a, *at, &count_max))
-            return true;
-        if ((*at)->is_gone)
+        (*at)->is_swept = false;
+        if ((*at)->is_gone && (*at)->route_count == 0)
             actor_free(a, at);
         else
             at = &(*at)->next;
     }
-    return false;
+    return more;
 }
 
 uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes)
@@ -247,7 +256,7 @@ uint32_t announced_expire(struct announced *a, uint64_t now, uint32_t *routes)
             continue;
         actor->is_gone = true;
         actor->is_kept = false;
-        begin_generation(actor);
+        announced_begin_generation(actor);
         a->actor_count--;
         a->gone_count++;
         *routes += actor->route_count;
@@ -275,11 +284,9 @@ uint64_t announced_next_expiry(const struct announced *a)
 
 void announced_drop(struct announced *a)
 {
-    while (a->actors) {
-        while (a->actors->first)
-            announced_free_route(a, a->actors, a->actors->first);
+    announced_free_all(a);
+    while (a->actors)
         actor_free(a, &a->actors);
-    }
 }
 
 uint32_t announced_actor_count(const struct announced *a)
@@ -300,14 +307,20 @@ struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uin
 {
     struct announced *a = calloc(1, sizeof(*a));
 
+    CHECK(actors_max <= ACTORS_MAX);
     if (!a)
         return NULL;
     *a = (struct announced){.key = *key,
+                            .numbered = calloc(actors_max + 1u, sizeof(*a->numbered)),
                             .actors_max = actors_max,
                             .routes_max = routes_max,
                             .levels_max = levels_max,
                             .ops = ops,
                             .arg = arg};
+    if (!a->numbered) {
+        free(a);
+        return NULL;
+    }
     table_init(&a->filters);
     table_init(&a->routes);
     return a;
@@ -336,5 +349,6 @@ void announced_destroy(struct announced *a)
     announced_drop(a);
     table_fini(&a->filters);
     table_fini(&a->routes);
+    free(a->numbered);
     free(a);
 }

@@ -16,7 +16,7 @@
  * are kept, to be compared with what the peer believes. Its routes have empty ids.
  *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
- * Memory   a piece for each distinct filter, 72 bytes and its text, and 8 to 16 bytes of hash
+ * Memory   a piece for each distinct filter, 28 bytes and its text, and 8 to 16 bytes of hash
  *          table; it has room for one route with an empty id or one that is the filter. As much
  *          again for each further route. Bounded by `routes_max`, and each asked for before it is
  *          taken (announced_hold).
@@ -174,7 +174,7 @@ uint64_t announced_next_expiry(const struct announced *a);
 /* Removes all actors with their routes, reporting each filter. */
 void announced_drop(struct announced *a);
 
-/* Walks the distinct filters, in the order in which they came; *cursor starts as NULL. Nothing may
+/* Walks the distinct filters, in no order; *cursor starts as NULL. Nothing may
  * change meanwhile. */
 bool announced_next_filter(const struct announced *a, const void **cursor, struct bytes *filter);
 

@@ -2,15 +2,23 @@
  *
  * A filter counts its routes and is reported with the first and the last. It has a place of its own
  * for one route whose id is empty, as all are of a native peer, or equals the filter, as that of
- * every plain subscription does; a further route holds its filter by reference. An actor's routes
- * stand in a list ordered by generation: announcing an old one moves it to the end, so what an
- * earlier generation left behind is always at the front.
+ * every plain subscription does; a further route holds its filter by reference. A route says which
+ * actor holds it, by number, and in which generation that was; it stands in no list of its actor,
+ * which would cost as much again. An actor counts what is old, and a sweep walks the buckets of the
+ * tables, which change little, going on where the last one stopped, until nothing old is left.
  */
 #include <stdlib.h>
 
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/announced_state.h"
+
+/* Buckets that a sweep looks at, for each route that it may remove and besides. */
+#define SWEEP_STEPS 16u
+#define SWEEP_STEPS_MIN 4096u
+/* Routes that may be held beyond `routes_max` while what is old is looked for: more than it takes
+ * adds to look through tables for millions of routes. */
+#define BEYOND_MAX 4096u
 
 static bool hold(const struct announced *a, int64_t bytes)
 {
@@ -26,7 +34,7 @@ static void let_go(const struct announced *a, size_t bytes)
 
 static struct bytes text_of(const struct filter *f)
 {
-    return bytes_of(f->text, f->n);
+    return bytes_of(f->text, f->own.n);
 }
 
 static struct filter *filter_find(const struct announced *a, struct bytes text, uint64_t hash)
@@ -43,9 +51,9 @@ static struct filter *filter_find(const struct announced *a, struct bytes text, 
 }
 
 /* What a filter takes: here, and in the route index, which keeps its text, too. */
-static size_t filter_bytes(uint32_t n)
+static size_t filter_bytes(size_t n)
 {
-    return sizeof(struct filter) + ANNOUNCED_INDEX_BYTES + 2 * (size_t)n;
+    return offsetof(struct filter, text) + sizeof(void *) + ANNOUNCED_INDEX_BYTES + 2 * n;
 }
 
 static struct filter *filter_make(struct announced *a, struct bytes text, uint64_t hash)
@@ -54,15 +62,14 @@ static struct filter *filter_make(struct announced *a, struct bytes text, uint64
 
     if (!hold(a, (int64_t)filter_bytes(text.n)))
         return NULL;
-    f = malloc(sizeof(*f) + text.n);
+    f = malloc(offsetof(struct filter, text) + text.n);
     if (!f)
         goto no_memory;
-    *f = (struct filter){.prev = a->last, .n = text.n};
+    f->own = (struct held){.n = text.n & TEXT_BYTES_MAX};
+    f->more_count = 0;
     bytes_put(f->text, text);
     if (!table_insert(&a->filters, &f->node, hash))
         goto no_memory;
-    *(a->last ? &a->last->next : &a->first) = f;
-    a->last = f;
     return f;
 
 no_memory:
@@ -73,37 +80,43 @@ no_memory:
 
 static void filter_free(struct announced *a, struct filter *f)
 {
-    *(f->prev ? &f->prev->next : &a->first) = f->next;
-    *(f->next ? &f->next->prev : &a->last) = f->prev;
     table_remove(&a->filters, &f->node);
-    let_go(a, filter_bytes(f->n));
+    let_go(a, filter_bytes(f->own.n));
     free(f);
+}
+
+static bool is_held(const struct filter *f)
+{
+    return f->own.actor || f->more_count;
+}
+
+/* A route of it has come or gone: reports its first and its last one, which frees it. */
+static void filter_changed(struct announced *a, struct filter *f, bool was_held)
+{
+    if (is_held(f) == was_held)
+        return;
+    a->ops->report(a->arg, text_of(f), !was_held);
+    if (was_held)
+        filter_free(a, f);
 }
 
 /* -------------------------------------------------------------------------------- routes --- */
 
-static struct route *route_of(struct held *h)
+/* A route: in its filter, or beside it. */
+struct place {
+    struct filter *filter;
+    struct route *route; /* NULL: the filter's own */
+};
+
+static struct held *held_at(struct place p)
 {
-    CHECK(!h->is_own);
-    return TABLE_OBJECT(h, struct route, held);
+    return p.route ? &p.route->held : &p.filter->own;
 }
 
-static struct filter *filter_of(struct held *h)
+/* What a route takes that does not stand in its filter. */
+static size_t route_bytes(size_t id_n)
 {
-    return h->is_own ? TABLE_OBJECT(h, struct filter, own) : route_of(h)->filter;
-}
-
-static bool has_id(struct held *h, struct bytes id)
-{
-    if (h->id_n == ID_IS_FILTER)
-        return bytes_eq(text_of(filter_of(h)), id);
-    return h->is_own ? id.n == 0 : bytes_eq(bytes_of(route_of(h)->id, h->id_n), id);
-}
-
-/* What a route takes that does not stand in its filter; an id that is the filter stands there. */
-static size_t route_bytes(uint32_t id_n)
-{
-    return sizeof(struct route) + (id_n == ID_IS_FILTER ? 0 : id_n);
+    return sizeof(struct route) + id_n;
 }
 
 static uint64_t route_hash(const struct announced *a, uint64_t filter_hash, uint32_t actor,
@@ -112,24 +125,33 @@ static uint64_t route_hash(const struct announced *a, uint64_t filter_hash, uint
     return hash_more(&a->key, filter_hash + actor, id);
 }
 
-static struct held *held_find(const struct announced *a, const struct announced_actor *actor,
-                              struct filter *f, struct bytes id)
+/* Whether an id can be that of a filter's own route. */
+static bool is_plain(const struct filter *f, struct bytes id)
+{
+    return id.n == 0 || bytes_eq(id, text_of(f));
+}
+
+/* The route of an actor with this id. false: it has none. */
+static bool find(const struct announced *a, const struct announced_actor *actor, struct filter *f,
+                 struct bytes id, struct place *found)
 {
     struct table_node *n;
 
-    CHECK(actor); /* as an empty place of a filter has none */
-    if (f->own.actor == actor && has_id(&f->own, id))
-        return &f->own;
-    if (a->routes.count == 0)
-        return NULL;
+    *found = (struct place){.filter = f};
+    if (f->own.actor == actor->number && is_plain(f, id) && f->own.is_id == (id.n != 0))
+        return true;
+    if (f->more_count == 0)
+        return false;
     n = table_first(&a->routes, route_hash(a, f->node.hash, actor->number, id));
     for (; n; n = table_after(n)) {
         struct route *r = TABLE_OBJECT(n, struct route, node);
 
-        if (r->filter == f && r->held.actor == actor && has_id(&r->held, id))
-            return &r->held;
+        found->route = r;
+        if (r->filter == f && r->held.actor == actor->number &&
+            bytes_eq(bytes_of(r->id, r->held.n), id))
+            return true;
     }
-    return NULL;
+    return false;
 }
 
 /* Adds a filter of the present generation to count and digest, or takes it out. */
@@ -144,118 +166,135 @@ static void count_in(struct announced_actor *actor, const struct filter *f, bool
     actor->digest += is_heard ? hash : 0 - hash;
 }
 
-static void held_append(struct held *h)
+static bool is_old(const struct announced_actor *actor, const struct held *h)
 {
-    struct announced_actor *actor = h->actor;
-
-    h->generation = actor->generation;
-    h->prev = actor->last;
-    h->next = NULL;
-    *(actor->last ? &actor->last->next : &actor->first) = h;
-    actor->last = h;
-    actor->route_count++;
-    count_in(actor, filter_of(h), true);
+    return h->generation != (actor->generation & GENERATION_MASK);
 }
 
-static void held_unlink(struct announced_actor *actor, struct held *h)
+static struct announced_actor *actor_of(const struct announced *a, const struct held *h)
 {
-    CHECK(h->actor == actor);
-    *(h->prev ? &h->prev->next : &actor->first) = h->next;
-    *(h->next ? &h->next->prev : &actor->last) = h->prev;
+    return a->numbered[h->actor];
+}
+
+static void forget(struct announced *a, struct place p)
+{
+    struct held *h = held_at(p);
+    struct announced_actor *actor = actor_of(a, h);
+
+    CHECK(actor->route_count);
     actor->route_count--;
-    if (h->generation == actor->generation)
-        count_in(actor, filter_of(h), false);
-}
-
-void announced_free_route(struct announced *a, struct announced_actor *actor, struct held *h)
-{
-    struct filter *f = filter_of(h);
-
-    held_unlink(actor, h);
     a->route_count--;
-    if (h == &f->own) {
-        h->actor = NULL;
+    if (is_old(actor, h))
+        actor->old_count--;
+    else
+        count_in(actor, p.filter, false);
+    if (p.route) {
+        table_remove(&a->routes, &p.route->node);
+        let_go(a, route_bytes(h->n));
+        free(p.route);
+        p.filter->more_count--;
     } else {
-        table_remove(&a->routes, &route_of(h)->node);
-        let_go(a, route_bytes(h->id_n));
-        free(route_of(h));
+        h->actor = 0;
     }
-    if (--f->route_count > 0)
-        return;
-    a->ops->report(a->arg, text_of(f), false);
-    filter_free(a, f);
+    filter_changed(a, p.filter, true);
 }
 
 /* A route outside of its filter. */
-static struct held *route_make(struct announced *a, const struct announced_actor *actor,
-                               struct filter *f, struct bytes id, uint32_t id_n)
+static struct route *route_make(struct announced *a, const struct announced_actor *actor,
+                                struct filter *f, struct bytes id)
 {
     struct route *r = NULL;
 
-    if (!hold(a, (int64_t)route_bytes(id_n)))
+    if (!hold(a, (int64_t)route_bytes(id.n)))
         return NULL;
-    r = malloc(route_bytes(id_n));
+    r = malloc(route_bytes(id.n));
     if (!r)
         goto no_memory;
-    *r = (struct route){.filter = f};
-    if (id_n != ID_IS_FILTER)
-        bytes_put(r->id, id);
+    *r = (struct route){.filter = f, .held = {.n = id.n & TEXT_BYTES_MAX}};
+    bytes_put(r->id, id);
     if (!table_insert(&a->routes, &r->node, route_hash(a, f->node.hash, actor->number, id)))
         goto no_memory;
-    return &r->held;
+    f->more_count++;
+    return r;
 
 no_memory:
     free(r);
-    let_go(a, route_bytes(id_n));
+    let_go(a, route_bytes(id.n));
     return NULL;
 }
 
-static enum err held_make(struct announced *a, struct announced_actor *actor, struct filter *f,
+static enum err route_add(struct announced *a, struct announced_actor *actor, struct filter *f,
                           struct bytes id)
 {
-    uint32_t id_n = bytes_eq(id, text_of(f)) ? ID_IS_FILTER : id.n;
-    bool is_own = !f->own.actor && (id_n == ID_IS_FILTER || id_n == 0);
-    struct held *h = is_own ? &f->own : route_make(a, actor, f, id, id_n);
+    struct place p = {.filter = f};
+    struct held *h = &f->own;
+    bool was_held = is_held(f);
 
-    if (!h)
-        return ERR_MEMORY;
-    *h = (struct held){.actor = actor, .id_n = id_n & ID_IS_FILTER, .is_own = is_own};
-    held_append(h);
+    if (f->own.actor || !is_plain(f, id)) {
+        p.route = route_make(a, actor, f, id);
+        if (!p.route)
+            return ERR_MEMORY;
+        h = &p.route->held;
+    }
+    h->actor = actor->number & 0xffffu;
+    h->generation = actor->generation & GENERATION_MASK;
+    h->is_id = id.n != 0;
+    actor->route_count++;
     a->route_count++;
-    f->route_count++;
+    count_in(actor, f, true);
+    filter_changed(a, f, was_held);
     return OK;
+}
+
+/* It belongs to the present generation, from now on if it did not. */
+static void renew(struct announced_actor *actor, struct place p)
+{
+    struct held *h = held_at(p);
+
+    if (!is_old(actor, h))
+        return;
+    h->generation = actor->generation & GENERATION_MASK;
+    actor->old_count--;
+    count_in(actor, p.filter, true);
+}
+
+/* Whether one route more may be held. What is old makes room; where little of it is left among
+ * many, it is not looked for to the end, and a few routes more are held meanwhile. */
+static bool has_room(struct announced *a, struct announced_actor *actor)
+{
+    uint32_t before = a->route_count;
+    bool more;
+
+    if (before < a->routes_max)
+        return true;
+    more = announced_sweep_actor(a, actor, 1);
+    return a->route_count < a->routes_max ||
+           (more && a->route_count == before && before - a->routes_max < BEYOND_MAX);
 }
 
 static enum err add(struct announced *a, struct announced_actor *actor, struct bytes filter,
                     struct bytes id)
 {
     uint64_t hash = hash_bytes(&a->key, filter);
-    uint32_t one = 1;
     struct filter *f;
-    struct held *h;
+    struct place p;
     enum err e;
 
     if (!topic_filter_valid(filter, a->levels_max) || id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
-    if (a->route_count >= a->routes_max)
-        (void)announced_sweep_actor(a, actor, &one);
     f = filter_find(a, filter, hash);
-    h = f ? held_find(a, actor, f, id) : NULL;
-    if (h && h->generation != actor->generation) { /* it belongs to the present one now */
-        held_unlink(actor, h);
-        held_append(h);
-    }
-    if (h)
+    if (f && find(a, actor, f, id, &p)) {
+        renew(actor, p);
         return OK;
-    if (a->route_count >= a->routes_max)
+    }
+    if (!has_room(a, actor))
         return ERR_FULL;
+    f = filter_find(a, filter, hash); /* the sweep may have freed it */
     if (!f && !(f = filter_make(a, filter, hash)))
         return ERR_MEMORY;
-    e = held_make(a, actor, f, id);
-    if (e != OK && f->route_count == 0)
+    e = route_add(a, actor, f, id);
+    if (!is_held(f))
         filter_free(a, f);
-    if (e == OK && f->route_count == 1)
-        a->ops->report(a->arg, text_of(f), true);
     return e;
 }
 
@@ -273,42 +312,113 @@ void announced_delete(struct announced *a, struct announced_actor *actor, struct
                       struct bytes id)
 {
     struct filter *f = filter_find(a, filter, hash_bytes(&a->key, filter));
-    struct held *h = f ? held_find(a, actor, f, id) : NULL;
+    struct place p;
 
-    if (h)
-        announced_free_route(a, actor, h);
+    if (f && find(a, actor, f, id, &p))
+        forget(a, p);
 }
 
-bool announced_actor_has_old(const struct announced_actor *actor)
+/* --------------------------------------------------------------------------------- sweep --- */
+
+void announced_begin_generation(struct announced_actor *actor)
 {
-    return actor->first && actor->first->generation != actor->generation;
+    actor->generation++;
+    actor->count = actor->digest = 0;
+    actor->old_count = actor->route_count;
+    actor->is_refused = false;
 }
 
-bool announced_sweep_actor(struct announced *a, struct announced_actor *actor, uint32_t *count)
+static bool must_go(const struct announced *a, const struct held *h)
 {
-    while (announced_actor_has_old(actor)) {
+    const struct announced_actor *actor = h->actor ? actor_of(a, h) : NULL;
+
+    return actor && actor->is_swept && is_old(actor, h);
+}
+
+/* Removes what must go of the bucket at hand. false: *count is used up. */
+static bool sweep_bucket(struct announced *a, const struct table *t, uint32_t *count)
+{
+    struct table_node *n = t->buckets[a->sweep_at], *next;
+
+    for (; n; n = next) {
+        struct route *r = a->sweeps_routes ? TABLE_OBJECT(n, struct route, node) : NULL;
+        struct place p = {.filter = r ? r->filter : TABLE_OBJECT(n, struct filter, node),
+                          .route = r};
+
+        next = n->next;
+        if (!must_go(a, held_at(p)))
+            continue;
         if (*count == 0)
-            return true;
+            return false;
         --*count;
-        CHECK(actor->first->prev == NULL);
-        announced_free_route(a, actor, actor->first);
+        forget(a, p);
     }
-    return false;
+    return true;
+}
+
+static uint32_t left_to_sweep(const struct announced *a)
+{
+    uint32_t left = 0;
+
+    for (const struct announced_actor *actor = a->actors; actor; actor = actor->next)
+        left += actor->is_swept ? actor->old_count : 0;
+    return left;
+}
+
+bool announced_sweep_marked(struct announced *a, uint32_t count_max)
+{
+    uint64_t steps = (uint64_t)count_max * SWEEP_STEPS + SWEEP_STEPS_MIN;
+    uint32_t left = left_to_sweep(a), count = count_max;
+
+    for (; left > count_max - count && steps; steps--) {
+        const struct table *t = a->sweeps_routes ? &a->routes : &a->filters;
+
+        if (a->sweep_at >= t->bucket_count) {
+            a->sweeps_routes = !a->sweeps_routes;
+            a->sweep_at = 0;
+            continue;
+        }
+        if (!sweep_bucket(a, t, &count))
+            break;
+        a->sweep_at++;
+    }
+    return left > count_max - count;
+}
+
+bool announced_sweep_actor(struct announced *a, struct announced_actor *actor, uint32_t count_max)
+{
+    bool more;
+
+    actor->is_swept = true;
+    more = announced_sweep_marked(a, count_max);
+    actor->is_swept = false;
+    return more;
 }
 
 bool announced_sweep(struct announced *a, struct announced_actor *actor, uint32_t count_max)
 {
-    return !actor->is_kept && announced_sweep_actor(a, actor, &count_max);
+    return !actor->is_kept && announced_sweep_actor(a, actor, count_max);
+}
+
+void announced_free_all(struct announced *a)
+{
+    for (struct announced_actor *actor = a->actors; actor; actor = actor->next) {
+        announced_begin_generation(actor);
+        actor->is_swept = true;
+    }
+    while (announced_sweep_marked(a, UINT32_MAX))
+        ;
 }
 
 bool announced_next_filter(const struct announced *a, const void **cursor, struct bytes *filter)
 {
-    const struct filter *f = *cursor ? ((const struct filter *)*cursor)->next : a->first;
+    const struct filter *last = *cursor;
+    struct table_node *n = table_next(&a->filters, last ? &last->node : NULL);
 
-    if (!f)
+    if (!n)
         return false;
-    *cursor = f;
-    *filter = text_of(f);
+    *cursor = TABLE_OBJECT(n, struct filter, node);
+    *filter = text_of(*cursor);
     return true;
 }
 

@@ -119,3 +119,14 @@ struct table_node *table_after(const struct table_node *n)
         ;
     return (struct table_node *)n;
 }
+
+struct table_node *table_next(const struct table *t, const struct table_node *n)
+{
+    uint32_t b = n ? bucket_of(t, n->hash) + 1 : 0;
+
+    if (n && n->next)
+        return n->next;
+    while (b < t->bucket_count && !t->buckets[b])
+        b++;
+    return b < t->bucket_count ? t->buckets[b] : NULL;
+}

@@ -37,4 +37,8 @@ void table_remove(struct table *t, struct table_node *n);
 struct table_node *table_first(const struct table *t, uint64_t hash);
 struct table_node *table_after(const struct table_node *n);
 
+/* Walks all nodes, in no order: the one after `n`, or the first for NULL; NULL at the end. Nothing
+ * may change meanwhile. */
+struct table_node *table_next(const struct table *t, const struct table_node *n);
+
 #endif

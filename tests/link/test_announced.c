@@ -371,15 +371,125 @@ TEST(announced_filters_can_be_walked)
     struct announced_actor *n1 = hello(a, "n1", 1, 100, true);
     const void *cursor = NULL;
     struct bytes f;
-    uint32_t count = 0;
+    uint32_t count = 0, seen = 0;
 
     assert_false(announced_next_filter(a, &cursor, &f));
     assert_int_equal(add(a, n1, "a", "1"), OK);
     assert_int_equal(add(a, n1, "b", "2"), OK);
     assert_int_equal(add(a, n1, "a", "3"), OK);
-    for (cursor = NULL; announced_next_filter(a, &cursor, &f); count++)
-        assert_true(bytes_eq(f, count ? BYTES_LIT("b") : BYTES_LIT("a")));
+    for (cursor = NULL; announced_next_filter(a, &cursor, &f); count++) {
+        assert_true(bytes_eq(f, BYTES_LIT("a")) != bytes_eq(f, BYTES_LIT("b")));
+        seen += f.p[0];
+    }
     assert_int_equal(count, 2);
+    assert_int_equal(seen, 'a' + 'b');
+    announced_destroy(a);
+}
+
+/* ---- many routes ---- */
+
+static void count_report(void *arg, struct bytes filter, bool is_wanted)
+{
+    (void)filter;
+    *(uint32_t *)arg += is_wanted ? 1 : UINT32_MAX;
+}
+
+static const struct announced_ops count_ops = {.report = count_report};
+
+static enum err add_number(struct announced *a, struct announced_actor *actor, uint32_t n)
+{
+    char filter[32];
+
+    snprintf(filter, sizeof(filter), "site/%u", n);
+    return announced_add(a, actor, bytes_str(filter), bytes_str(n % 16 ? "" : "id"));
+}
+
+/* One that has announced `count` routes, and all but the first `old` of them in a new life. */
+static struct announced_actor *with_old(struct announced *a, uint32_t count, uint32_t old)
+{
+    struct announced_actor *actor;
+    bool need;
+
+    for (uint32_t life = 1; life <= 2; life++) {
+        assert_int_equal(announced_hello(a, BYTES_LIT("n"), life, 100, ANNOUNCED_OLD_STAY, &need),
+                         OK);
+        actor = announced_find(a, BYTES_LIT("n"), life);
+        for (uint32_t n = life == 1 ? 0 : old; n < count; n++)
+            assert_int_equal(add_number(a, actor, n), OK);
+    }
+    return actor;
+}
+
+TEST(announced_looks_for_few_old_routes_among_many_in_slices)
+{
+    uint32_t wanted = 0, slices = 0;
+    struct announced *a = announced_create(4, 200000, 8, &key, &count_ops, &wanted);
+    struct announced_actor *actor = with_old(a, 200000, 3);
+
+    while (announced_sweep(a, actor, 2))
+        slices++;
+    assert_in_range(slices, 10, 100); /* each looks at a few thousand of 262,144 places */
+    assert_int_equal(wanted, 199997);
+    assert_int_equal(announced_route_count(a), 199997);
+    assert_false(announced_has_old(a));
+    announced_destroy(a);
+}
+
+TEST(announced_old_routes_make_room_though_they_are_few_among_many)
+{
+    uint32_t wanted = 0, most = 0;
+    struct announced *a = announced_create(4, 200000, 8, &key, &count_ops, &wanted);
+    struct announced_actor *actor = with_old(a, 200000, 300);
+
+    for (uint32_t n = 0; n < 300; n++) {
+        assert_int_equal(add_number(a, actor, 200000 + n), OK);
+        if (announced_route_count(a) > most)
+            most = announced_route_count(a);
+    }
+    while (announced_sweep(a, actor, 1000))
+        ;
+    assert_in_range(most, 200000, 200200);
+    assert_int_equal(announced_route_count(a), 200000);
+    assert_int_equal(add_number(a, actor, 200300), ERR_FULL);
+    announced_limit(a, 100000); /* nothing is old: nothing makes room */
+    assert_int_equal(add_number(a, actor, 200300), ERR_FULL);
+    assert_int_equal(wanted, 200000);
+    announced_destroy(a);
+}
+
+TEST(announced_limit_that_was_lowered_holds_while_there_are_old_routes)
+{
+    uint32_t wanted = 0, taken = 0;
+    struct announced *a = announced_create(4, 20000, 8, &key, &count_ops, &wanted);
+    struct announced_actor *actor = with_old(a, 20000, 10000);
+
+    announced_limit(a, 5000);
+    for (uint32_t n = 0; n < 9000; n++)
+        taken += add_number(a, actor, 20000 + n) == OK;
+    assert_int_equal(taken, 0);
+    assert_int_equal(announced_route_count(a), 11000); /* each that was refused has swept one */
+    announced_destroy(a);
+}
+
+/* An actor of EMQX that goes and comes under another name each time. */
+TEST(announced_numbers_of_actors_are_used_again)
+{
+    uint32_t wanted = 0, routes;
+    struct announced *a = announced_create(2, 100, 8, &key, &count_ops, &wanted);
+    char name[16];
+    bool need;
+
+    for (uint32_t i = 0; i < 200000; i++) {
+        snprintf(name, sizeof(name), "n%u", i);
+        assert_int_equal(announced_hello(a, bytes_str(name), 1, i + 1, ANNOUNCED_OLD_GO, &need),
+                         OK);
+        assert_int_equal(add_number(a, announced_find(a, bytes_str(name), 1), i % 3), OK);
+        assert_int_equal(announced_expire(a, i + 1, &routes), 1);
+        while (i % 2 && announced_sweep_all(a, i + 1, 10))
+            ;
+    }
+    assert_int_equal(announced_route_count(a), 0);
+    assert_int_equal(wanted, 0);
     announced_destroy(a);
 }
 

@@ -158,6 +158,30 @@ TEST(table_walks_all_of_one_hash_and_no_others)
     table_fini(&t);
 }
 
+TEST(table_walks_all_nodes_once)
+{
+    struct thing v[100] = {0};
+    bool seen[100] = {false};
+    struct table_node *n;
+    struct table t;
+
+    table_init(&t);
+    assert_null(table_next(&t, NULL));
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_true(table_insert(&t, &v[i].node, i * i));
+        memset(seen, 0, sizeof(seen));
+        for (n = table_next(&t, NULL); n; n = table_next(&t, n)) {
+            uint32_t at = (uint32_t)(TABLE_OBJECT(n, struct thing, node) - v);
+
+            assert_false(seen[at]);
+            seen[at] = true;
+        }
+        for (uint32_t j = 0; j < 100; j++)
+            assert_int_equal(seen[j], j <= i);
+    }
+    table_fini(&t);
+}
+
 static void jump(const char *file, int line, const char *what)
 {
     mock_assert(0, what, file, line);
