@@ -200,9 +200,10 @@ $(foreach t,$(tool_names),$(eval $(call link_rule,$B/$(call program_name,$t),\
     tools/$t.c $(wildcard tools/$t_*.c),$(upto_link),$(lto) $(libs_link))))
 $(foreach l,core cfg net link,$(foreach s,$(unit_src_$l),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$B/libsupport.a $(upto_$l),$(no_lto) -lcmocka $(libs_$l)))))
-# Programs are no archive: a test of theirs is linked with the one file it is named after.
+# Programs are no archive: a test of theirs is linked with the files of its program but main's.
+files_of = $(wildcard tools/$(word 2,$(subst _, ,$(notdir $1)))_*.c)
 $(foreach s,$(unit_src_tools),$(eval $(call link_rule,$(s:%.c=$B/%),\
-    $s $(patsubst tests/tools/test_%,tools/%,$s),$B/libsupport.a $(upto_link),\
+    $s $(call files_of,$s),$B/libsupport.a $(upto_link),\
     $(no_lto) -lcmocka $(libs_link))))
 $(foreach s,$(race_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$B/libsupport.a $(upto_$(call layer_of,$s)),$(no_lto) -lcmocka $(libs_$(call layer_of,$s)))))

@@ -47,16 +47,27 @@ static void send_connect(struct load_client *c)
         load_wire_wrote(&c->wire, connect_put(p, &out));
 }
 
-static void send_subscribe(struct load_client *c)
+void load_client_subscribe(struct load_client *c, uint16_t packet_id, struct bytes filter)
 {
-    struct filter_request request = {.filter = c->filter, .qos = c->setup->subscribe_qos};
+    struct filter_request request = {.filter = filter, .qos = c->setup->subscribe_qos};
     enum protocol protocol = c->setup->protocol;
     uint8_t *p = load_wire_room(&c->wire, subscribe_size(protocol, &request, 1, 0));
 
     if (!p)
         fail(c, "out of memory");
     else
-        load_wire_wrote(&c->wire, subscribe_put(p, protocol, SUBSCRIBE_ID, &request, 1, 0));
+        load_wire_wrote(&c->wire, subscribe_put(p, protocol, packet_id, &request, 1, 0));
+}
+
+void load_client_unsubscribe(struct load_client *c, uint16_t packet_id, struct bytes filter)
+{
+    enum protocol protocol = c->setup->protocol;
+    uint8_t *p = load_wire_room(&c->wire, unsubscribe_size(protocol, &filter, 1));
+
+    if (!p)
+        fail(c, "out of memory");
+    else
+        load_wire_wrote(&c->wire, unsubscribe_put(p, protocol, packet_id, &filter, 1));
 }
 
 static void send_ack(struct load_client *c, enum packet_type type, uint16_t packet_id)
@@ -111,17 +122,32 @@ static void client_on_connack(struct load_client *c, const struct packet_connack
         return;
     }
     c->state = LOAD_CLIENT_SUBSCRIBING;
-    send_subscribe(c);
+    load_client_subscribe(c, SUBSCRIBE_ID, c->filter);
 }
 
 static void client_on_suback(struct load_client *c, const struct packet_suback *p)
 {
-    if (p->packet_id != SUBSCRIBE_ID || p->reasons.n != 1)
+    bool is_first = c->state == LOAD_CLIENT_SUBSCRIBING;
+
+    if (p->reasons.n != 1 ||
+        (is_first ? p->packet_id != SUBSCRIBE_ID : !c->setup->calls->on_suback))
         fail(c, "SUBACK without its SUBSCRIBE");
     else if (p->reasons.p[0] != c->setup->subscribe_qos)
         fail(c, "the subscription was refused or has a lower QoS");
-    else
+    else if (is_first)
         become_ready(c);
+    else
+        c->setup->calls->on_suback(c, p->packet_id);
+}
+
+static void client_on_unsuback(struct load_client *c, const struct packet_suback *p)
+{
+    if (!c->setup->calls->on_unsuback)
+        fail(c, "UNSUBACK without its UNSUBSCRIBE");
+    else if (p->reasons.n > 0 && p->reasons.p[0] != REASON_SUCCESS)
+        fail(c, "UNSUBSCRIBE was refused");
+    else
+        c->setup->calls->on_unsuback(c, p->packet_id);
 }
 
 static void client_on_publish(struct load_client *c, const struct packet_publish *p,
@@ -156,10 +182,13 @@ static void client_on_packet(struct load_client *c, const struct packet *p, uint
             client_on_connack(c, &p->connack);
         return;
     case PACKET_SUBACK:
-        if (c->state == LOAD_CLIENT_SUBSCRIBING)
+    case PACKET_UNSUBACK:
+        if (!is_connected)
+            fail(c, "an acknowledgement before CONNACK");
+        else if (p->type == PACKET_SUBACK)
             client_on_suback(c, &p->suback);
         else
-            fail(c, "SUBACK without its SUBSCRIBE");
+            client_on_unsuback(c, &p->suback);
         return;
     case PACKET_PUBLISH:
         if (is_connected)
@@ -228,12 +257,27 @@ static void client_on_gone(struct load_wire *w, int error)
     fail(client_of(w), error ? strerrordesc_np(error) : "the broker closed the connection");
 }
 
+static void client_on_free(struct load_wire *w)
+{
+    struct load_client *c = client_of(w);
+
+    if (c->setup->calls->on_free)
+        c->setup->calls->on_free(c);
+}
+
 const struct load_wire_calls load_client_wire_calls = {
     .on_open = client_on_open,
     .on_bytes = client_on_bytes,
     .on_sent = client_on_sent,
     .on_gone = client_on_gone,
+    .on_free = client_on_free,
 };
+
+void load_client_cut(struct load_client *c)
+{
+    c->state = LOAD_CLIENT_GONE;
+    load_wire_shut(&c->wire);
+}
 
 enum err load_client_open(struct load_client *c, struct load_loop *loop,
                           const struct sockaddr *from)

@@ -26,6 +26,12 @@ struct load_client_calls {
     void (*on_sent)(struct load_client *c);
     /* The connection ended, and not by us; `why` is a text of static life. */
     void (*on_gone)(struct load_client *c, const char *why);
+    /* Those that follow may be NULL. What was asked for after the first subscription is granted,
+     * or given up. */
+    void (*on_suback)(struct load_client *c, uint16_t packet_id);
+    void (*on_unsuback)(struct load_client *c, uint16_t packet_id);
+    /* The connection is over, in whatever way, and the client may be opened again. */
+    void (*on_free)(struct load_client *c);
 };
 
 /* What all clients share. */
@@ -64,11 +70,16 @@ struct load_client {
 /* What a loop's wires call when they are embedded in clients. */
 extern const struct load_wire_calls load_client_wire_calls;
 
-/* Starts to connect; `id` and `filter` are set. Returns as load_wire_open. */
+/* Starts to connect, the first time or after on_free; `id` and `filter` are set. Returns as load_wire_open. */
 MUST_USE enum err load_client_open(struct load_client *c, struct load_loop *loop,
                                    const struct sockaddr *from);
 /* Writes a PUBLISH; false without memory. */
 bool load_client_publish(struct load_client *c, const struct publish_out *p);
+/* Asks for a subscription, or gives one up; the answer comes as on_suback or on_unsuback. */
+void load_client_subscribe(struct load_client *c, uint16_t packet_id, struct bytes filter);
+void load_client_unsubscribe(struct load_client *c, uint16_t packet_id, struct bytes filter);
+/* Ends the connection without a word. */
+void load_client_cut(struct load_client *c);
 /* Says DISCONNECT; the broker is the one that closes. */
 void load_client_leave(struct load_client *c);
 

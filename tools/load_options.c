@@ -1,17 +1,14 @@
 /* tools/load_options.c -- what causeway-load was asked to do: the command line. */
 #include "tools/load_options.h"
 
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <netdb.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "tools/load_help.h"
 #include "tools/load_stamp.h"
+#include "tools/load_values.h"
 
 #ifndef CAUSEWAY_VERSION
 #define CAUSEWAY_VERSION "unknown"
@@ -45,6 +42,18 @@ enum {
     OPT_KEY,
     OPT_INSECURE,
     OPT_RESUME,
+    OPT_WS,
+    OPT_WS_PATH,
+    OPT_TOPICS,
+    OPT_CSV,
+    OPT_HTML,
+    OPT_PROGRESS,
+    OPT_COMPARE,
+    OPT_BROKER,
+    OPT_RUN,
+    OPT_ROUNDS,
+    OPT_PIN,
+    OPT_BARE,
 };
 
 static const char short_options[] = "h:p:q:V:t:u:P:A:n:C:";
@@ -76,175 +85,22 @@ static const struct option long_options[] = {
     {"key", required_argument, NULL, OPT_KEY},
     {"insecure", no_argument, NULL, OPT_INSECURE},
     {"resume", no_argument, NULL, OPT_RESUME},
+    {"ws", no_argument, NULL, OPT_WS},
+    {"ws-path", required_argument, NULL, OPT_WS_PATH},
+    {"topics", required_argument, NULL, OPT_TOPICS},
+    {"csv", no_argument, NULL, OPT_CSV},
+    {"html", required_argument, NULL, OPT_HTML},
+    {"progress", no_argument, NULL, OPT_PROGRESS},
+    {"compare", required_argument, NULL, OPT_COMPARE},
+    {"broker", required_argument, NULL, OPT_BROKER},
+    {"run", required_argument, NULL, OPT_RUN},
+    {"rounds", required_argument, NULL, OPT_ROUNDS},
+    {"pin", required_argument, NULL, OPT_PIN},
+    {"bare", no_argument, NULL, OPT_BARE},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {0},
 };
-
-static const char help_head[] =
-    "causeway-load -- loads an MQTT broker, counts what arrives and measures what it costs\n"
-    "\n"
-    "Usage: causeway-load [OPTION]... SCENARIO\n"
-    "\n";
-
-static const char help_options[] =
-    "\n"
-    "  -h HOST            the broker's host (127.0.0.1)\n"
-    "  -p PORT            and port (1883; 8883 with TLS)\n"
-    "  -V VERSION         mqttv31, mqttv311 or mqttv5; 31, 311 or 5 will do (mqttv311)\n"
-    "  -q QOS             of messages and subscriptions: 0, 1 or 2 (0)\n"
-    "  -u NAME -P WORD    user name and password\n"
-    "  -t PREFIX          topics are PREFIX/0, PREFIX/1 ... (load)\n"
-    "  -A ADDRESS         where connections come from\n"
-    "  --addresses N      and from the N - 1 addresses after it, in turn (1)\n"
-    "  --subscribe-at HOST:PORT   where subscribers connect: to a broker that is linked with\n"
-    "                     the one of -h and -p\n"
-    "\n"
-    "  --tls              within TLS; implied by all of these:\n"
-    "  --cafile FILE      the broker's certificate must be of one of these CAs (the system's)\n"
-    "  --cert FILE        our certificate, in PEM\n"
-    "  --key FILE         and its key\n"
-    "  --insecure         the broker's certificate is not looked at\n"
-    "  --resume           all but the first handshakes resume the session of the first\n"
-    "\n"
-    "  -n N               clients on the wide side of the scenario\n"
-    "  --size BYTES       payload (64)\n"
-    "  --window N         messages a publisher has on their way at most: not yet with all\n"
-    "                     subscribers, or with QoS 1 and 2 not yet acknowledged (100)\n"
-    "  --rate N           messages a second, of all publishers together; latency then counts\n"
-    "                     from when a message was due (0: as fast as the window lets)\n"
-    "  -C COUNT           stop after so many messages\n"
-    "  --seconds S        time that is measured (5); fractions are fine\n"
-    "  --warm-up S        time before that (0.5, with -C 0)\n"
-    "  --settle S         pause after connecting, for routes to cross (0.2; hold: 1)\n"
-    "  --stall S          give up when nothing moves for so long (5)\n"
-    "  --ramp N           connections that are being made at the same time (100)\n"
-    "\n"
-    "  --pid PID[,PID]    the broker's processes, on this machine: measure what they use\n"
-    "  --json             print one JSON object\n"
-    "  --help, --version\n"
-    "\n"
-    "Exit status: 0 all arrived once and in order; 1 not all did, or a connection was lost or\n"
-    "refused; 2 mistakes on the command line.\n";
-
-static void print_help(void)
-{
-    fputs(help_head, stdout);
-    for (const struct load_scenario *s = load_scenarios; s->name; s++)
-        printf("  %-18s %s (%" PRIu32 ")\n", s->name, s->what, s->clients_default);
-    fputs(help_options, stdout);
-}
-
-static bool complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* Always false, to be returned. */
-static bool complain(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    fputs("causeway-load: ", stderr);
-    vfprintf(stderr, format, args);
-    fputs("\n", stderr);
-    va_end(args);
-    return false;
-}
-
-/* ---- values ---- */
-
-static bool read_number(const char *name, const char *text, uint64_t min, uint64_t max,
-                        uint64_t *value)
-{
-    char *end;
-
-    errno = 0;
-    *value = strtoull(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || *value < min || *value > max)
-        return complain("%s: '%s' is no number from %" PRIu64 " to %" PRIu64, name, text, min, max);
-    return true;
-}
-
-static bool read_u32(const char *name, const char *text, uint32_t min, uint32_t max,
-                     uint32_t *value)
-{
-    uint64_t v = 0;
-    bool ok = read_number(name, text, min, max, &v);
-
-    *value = (uint32_t)v;
-    return ok;
-}
-
-static bool read_seconds(const char *name, const char *text, double min, uint64_t *us)
-{
-    char *end;
-    double v;
-
-    errno = 0;
-    v = strtod(text, &end);
-    if (errno || end == text || *end || !(v >= min && v <= LOAD_SECONDS_MAX))
-        return complain("%s: '%s' is no time from %g to %u seconds", name, text, min,
-                        LOAD_SECONDS_MAX);
-    *us = (uint64_t)(v * 1e6);
-    return true;
-}
-
-static bool read_version(const char *text, enum protocol *protocol)
-{
-    const char *digits = strncmp(text, "mqttv", 5) == 0 ? text + 5 : text;
-
-    if (strcmp(digits, "31") == 0)
-        *protocol = MQTT_31;
-    else if (strcmp(digits, "311") == 0)
-        *protocol = MQTT_311;
-    else if (strcmp(digits, "5") == 0)
-        *protocol = MQTT_5;
-    else
-        return complain("-V: '%s' is none of mqttv31, mqttv311, mqttv5", text);
-    return true;
-}
-
-static bool read_pids(const char *text, struct load_procs *procs)
-{
-    procs->count = 0;
-    while (*text) {
-        char *end;
-        long pid = strtol(text, &end, 10);
-
-        if (end == text || (*end && *end != ',') || pid < 1 || pid > INT_MAX)
-            return complain("--pid: '%s' is no list of process ids", text);
-        if (procs->count == LOAD_PIDS_MAX)
-            return complain("--pid: at most %u processes", LOAD_PIDS_MAX);
-        procs->pids[procs->count++] = (pid_t)pid;
-        text = *end ? end + 1 : end;
-    }
-    return true;
-}
-
-static bool read_prefix(const char *text, struct load_options *o)
-{
-    if (!*text || strlen(text) > LOAD_PREFIX_MAX || strpbrk(text, "+#"))
-        return complain("-t: '%s' is no topic of 1 to %u bytes", text, LOAD_PREFIX_MAX);
-    o->topic_prefix = text;
-    return true;
-}
-
-/* HOST:PORT; the host of IPv6 is in brackets. */
-static bool read_place(const char *text, struct load_options *o)
-{
-    const char *colon = strrchr(text, ':');
-    size_t n = colon ? (size_t)(colon - text) : 0;
-
-    if (n > 1 && text[0] == '[' && text[n - 1] == ']') {
-        text++;
-        n -= 2;
-    }
-    if (n == 0 || n >= sizeof(o->far_host) || !colon[1])
-        return complain("--subscribe-at: '%s' is no HOST:PORT", text);
-    memcpy(o->far_host, text, n);
-    o->far_host[n] = '\0';
-    o->far_port = colon + 1;
-    return true;
-}
 
 /* ---- the command line ---- */
 
@@ -275,26 +131,108 @@ static bool read_tls(struct load_options *o, int option, const char *text)
     return true;
 }
 
-static bool read_time(struct load_options *o, int option, const char *text)
+/* The rest: what the load looks like on the way, what is said of it, and comparing. */
+static bool read_more(struct load_options *o, int option, const char *text)
 {
+    struct load_compare *c = &o->compare;
+
     switch (option) {
-    case OPT_SECONDS:
-        return read_seconds("--seconds", text, 0.001, &o->measure_us);
-    case OPT_WARM_UP:
-        return read_seconds("--warm-up", text, 0, &o->warm_up_us);
-    case OPT_SETTLE:
-        return read_seconds("--settle", text, 0, &o->settle_us);
-    case OPT_STALL:
-        return read_seconds("--stall", text, 0.1, &o->stall_us);
+    case OPT_WS_PATH:
+    case OPT_WS:
+        o->ws_path = text ? text : "/mqtt";
+        return o->ws_path[0] == '/' || load_complain("--ws-path: '%s' does not begin with /", text);
+    case OPT_BARE:
+        o->is_bare = true;
+        return true;
+    case OPT_CSV:
+        o->form = LOAD_FORM_CSV;
+        return true;
+    case OPT_HTML:
+        o->html_file = text;
+        return true;
+    case OPT_PROGRESS:
+        o->shows_progress = true;
+        return true;
+    case OPT_COMPARE:
+        c->file = text;
+        return true;
+    case OPT_BROKER:
+        if (c->broker_count == LOAD_BROKERS_MAX)
+            return load_complain("--broker: at most %u", LOAD_BROKERS_MAX);
+        c->brokers[c->broker_count++] = text;
+        return true;
+    case OPT_RUN:
+        if (c->run_count == LOAD_RUNS_MAX)
+            return load_complain("--run: at most %u", LOAD_RUNS_MAX);
+        c->runs[c->run_count++] = text;
+        return true;
+    case OPT_ROUNDS:
+        return load_read_u32("--rounds", text, 1, LOAD_ROUNDS_MAX, &c->rounds);
+    case OPT_PIN:
+        return load_read_pin(text, &c->pin);
     default:
         return read_tls(o, option, text);
     }
 }
 
-static bool read_option(struct load_options *o, int option, const char *text)
+static bool read_time(struct load_options *o, int option, const char *text)
+{
+    switch (option) {
+    case OPT_SECONDS:
+        return load_read_seconds("--seconds", text, 0.001, &o->measure_us);
+    case OPT_WARM_UP:
+        return load_read_seconds("--warm-up", text, 0, &o->warm_up_us);
+    case OPT_SETTLE:
+        return load_read_seconds("--settle", text, 0, &o->settle_us);
+    case OPT_STALL:
+        return load_read_seconds("--stall", text, 0.1, &o->stall_us);
+    default:
+        return read_more(o, option, text);
+    }
+}
+
+static bool read_sizes(struct load_options *o, const char *text)
+{
+    o->size = text;
+    if (load_sizes_read(&o->sizes, text, LOAD_STAMP_BYTES, LOAD_PAYLOAD_MAX))
+        return true;
+    return load_complain("--size: '%s' is no SIZE[:SHARE] or FROM-TO[:SHARE] of %u to %u bytes, or "
+                         "several separated by commas",
+                         text, LOAD_STAMP_BYTES, LOAD_PAYLOAD_MAX);
+}
+
+/* How much, how fast, of what. */
+static bool read_amount(struct load_options *o, int option, const char *text)
 {
     uint32_t qos;
 
+    switch (option) {
+    case 'q':
+        if (!load_read_u32("-q", text, 0, 2, &qos))
+            return false;
+        o->qos = (uint8_t)qos;
+        return true;
+    case 'n':
+        return load_read_u32("-n", text, 1, LOAD_CLIENTS_MAX, &o->clients);
+    case 'C':
+        return load_read_number("-C", text, 1, UINT32_MAX, &o->count);
+    case OPT_TOPICS:
+        return load_read_u32("--topics", text, 1, LOAD_TOPICS_MAX, &o->topics);
+    case OPT_SIZE:
+        return read_sizes(o, text);
+    case OPT_WINDOW:
+        return load_read_u32("--window", text, 1, LOAD_WINDOW_MAX, &o->window);
+    case OPT_RATE:
+        return load_read_u32("--rate", text, 0, 1000000000, &o->rate);
+    case OPT_RAMP:
+        return load_read_u32("--ramp", text, 1, 10000, &o->ramp);
+    default:
+        return read_time(o, option, text);
+    }
+}
+
+static bool read_option(struct load_options *o, int option, const char *text)
+{
     switch (option) {
     case 'h':
         o->host = text;
@@ -312,86 +250,48 @@ static bool read_option(struct load_options *o, int option, const char *text)
         o->bind_address = text;
         return true;
     case 't':
-        return read_prefix(text, o);
+        return load_read_prefix(text, o);
     case 'V':
-        return read_version(text, &o->protocol);
-    case 'q':
-        if (!read_u32("-q", text, 0, 2, &qos))
-            return false;
-        o->qos = (uint8_t)qos;
-        return true;
-    case 'n':
-        return read_u32("-n", text, 1, LOAD_CLIENTS_MAX, &o->clients);
-    case 'C':
-        return read_number("-C", text, 1, UINT32_MAX, &o->count);
+        return load_read_version(text, &o->protocol);
     case OPT_ADDRESSES:
-        return read_u32("--addresses", text, 1, 65536, &o->bind_count);
+        return load_read_u32("--addresses", text, 1, 65536, &o->bind_count);
     case OPT_SUBSCRIBE_AT:
-        return read_place(text, o);
-    case OPT_SIZE:
-        return read_u32("--size", text, LOAD_STAMP_BYTES, LOAD_PAYLOAD_MAX, &o->payload_bytes);
-    case OPT_WINDOW:
-        return read_u32("--window", text, 1, LOAD_WINDOW_MAX, &o->window);
-    case OPT_RATE:
-        return read_u32("--rate", text, 0, 1000000000, &o->rate);
-    case OPT_RAMP:
-        return read_u32("--ramp", text, 1, 10000, &o->ramp);
+        return load_read_place(text, o);
     case OPT_PID:
-        return read_pids(text, &o->procs);
+        return load_read_pids(text, &o->procs);
     case OPT_JSON:
-        o->is_json = true;
+        o->form = LOAD_FORM_JSON;
         return true;
     default:
-        return read_time(o, option, text);
+        return read_amount(o, option, text);
     }
 }
 
-static bool read_scenario(struct load_options *o, int argc, char **argv)
+void load_options_init(struct load_options *o)
 {
-    if (optind + 1 != argc)
-        return complain("one scenario is needed; see causeway-load --help");
-    o->scenario = load_scenario_find(argv[optind]);
-    if (!o->scenario)
-        return complain("there is no scenario '%s'; see causeway-load --help", argv[optind]);
-    if (o->clients == 0)
-        o->clients = o->scenario->clients_default;
-    if (o->scenario->is_hold)
-        o->window = 1;
-    if (o->warm_up_us == UINT64_MAX)
-        o->warm_up_us = o->count ? 0 : WARM_UP_US;
-    if (o->settle_us == UINT64_MAX)
-        o->settle_us = o->scenario->is_hold ? SETTLE_HOLD_US : SETTLE_US;
-    if (o->far_port && o->scenario->is_hold)
-        return complain("--subscribe-at: clients of hold publish and subscribe");
-    if (!o->port)
-        o->port = o->has_tls ? "8883" : "1883";
-    if (!o->certificate_file != !o->key_file)
-        return complain("--cert and --key belong together");
-    if (o->bind_count > 1 && !o->bind_address)
-        return complain("--addresses needs -A, the first of them");
-    return true;
-}
-
-enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
-{
-    int option;
-
     *o = (struct load_options){
         .host = "127.0.0.1",
         .bind_count = 1,
         .topic_prefix = "load",
-        .protocol = MQTT_311,
-        .payload_bytes = 64,
         .window = 100,
         .ramp = 100,
         .warm_up_us = UINT64_MAX,
         .settle_us = UINT64_MAX,
         .measure_us = 5000000,
         .stall_us = 5000000,
+        .compare = {.rounds = 3, .pin = {.is_wanted = true}},
     };
+    (void)read_sizes(o, "64");
+}
+
+enum load_asked load_options_add(struct load_options *o, int argc, char **argv)
+{
+    int option;
+
+    optind = 0; /* getopt begins anew */
     while ((option = getopt_long(argc, argv, short_options, long_options, NULL)) != -1) {
         if (option == OPT_HELP) {
-            print_help();
+            load_help_print();
             return LOAD_ASKED_DONE;
         }
         if (option == OPT_VERSION) {
@@ -401,7 +301,91 @@ enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
         if (!read_option(o, option, optarg))
             return LOAD_ASKED_WRONG;
     }
-    return read_scenario(o, argc, argv) ? LOAD_ASKED_RUN : LOAD_ASKED_WRONG;
+    for (; optind < argc; optind++) {
+        const char *name = argv[optind];
+        const struct load_scenario *s = load_scenario_find(name);
+
+        if (!s || o->scenario) {
+            load_complain(s ? "one scenario is enough: '%s'; see causeway-load --help"
+                            : "there is no scenario '%s'; see causeway-load --help",
+                          name);
+            return LOAD_ASKED_WRONG;
+        }
+        o->scenario = s;
+    }
+    return LOAD_ASKED_RUN;
+}
+
+/* What was not said. */
+static void fill_in(struct load_options *o)
+{
+    const struct load_scenario *s = o->scenario;
+
+    if (o->clients == 0)
+        o->clients = s->clients_default;
+    if (o->topics == 0)
+        o->topics = s->topics_default;
+    if (s->kind == LOAD_SILENCE)
+        o->window = 1;
+    if (s->kind == LOAD_SILENCE || s->kind == LOAD_SUBSCRIBE)
+        o->warm_up_us = 0;
+    if (o->warm_up_us == UINT64_MAX)
+        o->warm_up_us = o->count ? 0 : WARM_UP_US;
+    if (o->settle_us == UINT64_MAX)
+        o->settle_us = s->kind == LOAD_SILENCE ? SETTLE_HOLD_US : SETTLE_US;
+    if (o->protocol == PROTOCOL_UNKNOWN)
+        o->protocol = s->is_answered ? MQTT_5 : MQTT_311;
+    if (!o->port && o->ws_path)
+        o->port = o->has_tls ? "443" : "80";
+    if (!o->port)
+        o->port = o->has_tls ? "8883" : "1883";
+}
+
+bool load_options_finish(struct load_options *o)
+{
+    const struct load_scenario *s = o->scenario;
+
+    if (!s)
+        return load_complain("one scenario is needed; see causeway-load --help");
+    if (o->topics && s->topics_default == 0)
+        return load_complain("--topics: %s has none", s->name);
+    fill_in(o);
+    if (s->is_answered && o->protocol != MQTT_5)
+        return load_complain("-V: %s needs mqttv5", s->name);
+    if (s->is_far && !o->far_port)
+        return load_complain("%s needs --subscribe-at", s->name);
+    if (o->far_port && (s->is_checked || s->has_no_subscriber))
+        return load_complain("--subscribe-at: clients of %s do not only subscribe", s->name);
+    if (s->kind == LOAD_SUBSCRIBE && o->count)
+        return load_complain("-C: %s ends with the last of its --topics", s->name);
+    if (s->kind == LOAD_SILENCE && o->rate)
+        return load_complain("--rate: clients of %s are silent", s->name);
+    if (o->is_bare && (s->kind != LOAD_MESSAGES || s->is_shared || s->is_answered ||
+                       s->has_no_subscriber || o->qos > 1 || o->ws_path || o->has_tls))
+        return load_complain("--bare: only messages, with QoS 0 and 1, over TCP, each to all who "
+                             "subscribed");
+    if (!o->certificate_file != !o->key_file)
+        return load_complain("--cert and --key belong together");
+    if (o->bind_count > 1 && !o->bind_address)
+        return load_complain("--addresses needs -A, the first of them");
+    return true;
+}
+
+enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
+{
+    enum load_asked asked;
+
+    load_options_init(o);
+    asked = load_options_add(o, argc, argv);
+    if (asked != LOAD_ASKED_RUN)
+        return asked;
+    if (o->compare.file || o->compare.broker_count > 0)
+        return LOAD_ASKED_COMPARE;
+    if (o->compare.run_count > 0) {
+        load_complain("--run belongs to --compare and --broker");
+        return LOAD_ASKED_WRONG;
+    }
+    return load_options_finish(o) ? LOAD_ASKED_RUN : LOAD_ASKED_WRONG;
 }
 
 /* ---- addresses ---- */
@@ -414,7 +398,7 @@ static bool resolve(const char *host, const char *port, int flags, struct sockad
     int rc = getaddrinfo(host, port, &hints, &found);
 
     if (rc != 0)
-        return complain("%s: %s", host, gai_strerror(rc));
+        return load_complain("%s: %s", host, gai_strerror(rc));
     memcpy(to, found->ai_addr, found->ai_addrlen);
     *n = found->ai_addrlen;
     freeaddrinfo(found);
@@ -434,9 +418,9 @@ bool load_options_resolve(struct load_options *o)
     if (!resolve(o->bind_address, NULL, AI_NUMERICHOST, &o->from, &n))
         return false;
     if (o->from.ss_family != o->to.ss_family)
-        return complain("-A: %s and %s are of different families", o->bind_address, o->host);
+        return load_complain("-A: %s and %s are of different families", o->bind_address, o->host);
     if (o->bind_count > 1 && o->from.ss_family != AF_INET)
-        return complain("--addresses: only with IPv4");
+        return load_complain("--addresses: only with IPv4");
     return true;
 }
 

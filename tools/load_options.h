@@ -11,6 +11,7 @@
 #include "core/mqtt/packet.h"
 #include "tools/load_proc.h"
 #include "tools/load_scenario.h"
+#include "tools/load_size.h"
 
 /* No run lasts longer than this: clients send no pings, and MQTT's keep alive is 16 bits. */
 #define LOAD_SECONDS_MAX 3000u
@@ -19,6 +20,31 @@
 #define LOAD_WINDOW_MAX 65535u
 #define LOAD_PAYLOAD_MAX (1u << 20)
 #define LOAD_PREFIX_MAX 64u
+#define LOAD_TOPICS_MAX 1000000u
+#define LOAD_BROKERS_MAX 16u
+#define LOAD_RUNS_MAX 64u
+#define LOAD_ROUNDS_MAX 100u
+#define LOAD_CPUS_MAX 64u
+
+/* How a result is printed. */
+enum load_form { LOAD_FORM_TEXT, LOAD_FORM_JSON, LOAD_FORM_CSV };
+
+/* Which processors brokers and load are kept on; a bit for each. */
+struct load_pin {
+    bool is_wanted;
+    uint64_t broker, load; /* 0: by what there is */
+};
+
+/* What --compare and its companions say. */
+struct load_compare {
+    const char *file; /* NULL: none */
+    const char *brokers[LOAD_BROKERS_MAX];
+    uint32_t broker_count;
+    const char *runs[LOAD_RUNS_MAX];
+    uint32_t run_count;
+    uint32_t rounds;
+    struct load_pin pin;
+};
 
 struct load_options {
     const struct load_scenario *scenario;
@@ -31,7 +57,9 @@ struct load_options {
     const char *username, *password; /* NULL: none */
     enum protocol protocol;
     uint8_t qos;
-    uint32_t payload_bytes;
+    const char *size; /* as it was written */
+    struct load_sizes sizes;
+    uint32_t topics;  /* of each client or of all, where the scenario has them */
     uint32_t clients; /* on the wide side of the scenario */
     uint32_t window;  /* messages of a publisher on their way */
     uint32_t rate;    /* messages a second of all publishers; 0: as fast as the window lets */
@@ -39,7 +67,12 @@ struct load_options {
     uint32_t ramp;    /* connections that are being made at the same time */
     uint64_t settle_us, warm_up_us, measure_us, stall_us;
     struct load_procs procs; /* of the broker; none: nothing is measured there */
-    bool is_json;
+    enum load_form form;
+    const char *html_file; /* NULL: none */
+    bool shows_progress;   /* also when stderr is no terminal */
+    bool is_bare;          /* no MQTT, but the frames of bench/floor */
+    const char *ws_path;   /* NULL: no WebSocket */
+    struct load_compare compare;
     bool has_tls, is_insecure, resumes;
     const char *ca_file, *certificate_file, *key_file; /* NULL: the system's; none */
 
@@ -52,12 +85,20 @@ struct load_options {
 };
 
 enum load_asked {
-    LOAD_ASKED_RUN,   /* `o` says what */
-    LOAD_ASKED_DONE,  /* help or version was printed: exit 0 */
-    LOAD_ASKED_WRONG, /* what is wrong was printed to stderr: exit 2 */
+    LOAD_ASKED_RUN,     /* `o` says what */
+    LOAD_ASKED_COMPARE, /* several brokers; `o` is what all runs share, and not finished */
+    LOAD_ASKED_DONE,    /* help or version was printed: exit 0 */
+    LOAD_ASKED_WRONG,   /* what is wrong was printed to stderr: exit 2 */
 };
 
-/* Reads the command line. */
+/* What nothing was said about yet. */
+void load_options_init(struct load_options *o);
+/* Reads further words on top of what was read before; argv[0] is none of them. */
+enum load_asked load_options_add(struct load_options *o, int argc, char **argv);
+/* Fills in what was not said, and looks whether all fits together.  false: it does not, which was
+ * printed to stderr. */
+bool load_options_finish(struct load_options *o);
+/* All of that. */
 enum load_asked load_options_read(struct load_options *o, int argc, char **argv);
 /* Finds the addresses.  false: why not was printed to stderr. */
 bool load_options_resolve(struct load_options *o);

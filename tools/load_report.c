@@ -1,168 +1,223 @@
-/* tools/load_report.c -- what a run found, for people and for programs.
- *
- * Everything is derived first (struct figures), so that both forms say the same.
- */
+/* tools/load_report.c -- what a run found, for people and for programs. */
 #include "tools/load_report.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-
-struct figures {
-    double connect_seconds, connects_per_second;
-    double seconds; /* measured */
-    double sent_per_second, delivered_per_second;
-    double broker_us;                /* of processor time, a delivered message */
-    double broker_share, load_share; /* of one core */
-    double connect_broker_us;        /* of processor time, a connection */
-    double connection_bytes;         /* of memory, a connection */
-};
-
-static double ratio(double a, double b)
-{
-    return b > 0 ? a / b : 0;
-}
-
-static struct figures derive(const struct load_traffic *t, const struct load_result *r)
-{
-    const struct load_sample *from = &r->from, *to = &r->to;
-    double connections = t->party_count;
-    double delivered = (double)(to->counts.delivered - from->counts.delivered);
-    double sent = (double)(to->counts.sent - from->counts.sent);
-    double us = (double)(to->us - from->us);
-    double broker_ns = (double)(to->cpu_ns - from->cpu_ns);
-
-    return (struct figures){
-        .connect_seconds = (double)(r->connected.us - r->start.us) / 1e6,
-        .connects_per_second = ratio(connections * 1e6, (double)(r->connected.us - r->start.us)),
-        .seconds = us / 1e6,
-        .sent_per_second = ratio(sent * 1e6, us),
-        .delivered_per_second = ratio(delivered * 1e6, us),
-        .broker_us = ratio(broker_ns / 1000, delivered),
-        .broker_share = ratio(broker_ns / 1000, us),
-        .load_share = ratio((double)(to->own_ns - from->own_ns) / 1000, us),
-        .connect_broker_us =
-            ratio((double)(r->connected.cpu_ns - r->start.cpu_ns) / 1000, connections),
-        .connection_bytes = ratio((double)from->memory - (double)r->start.memory, connections),
-    };
-}
-
-static const char *protocol_name(enum protocol p)
-{
-    return p == MQTT_5 ? "5" : p == MQTT_31 ? "3.1" : "3.1.1";
-}
+#include <string.h>
 
 /* ---- text ---- */
 
-static void print_traffic(const struct load_options *o, const struct load_traffic *t,
-                          const struct load_result *r, const struct figures *f)
+static void print_done(FILE *to, const struct load_figures *f)
 {
-    const struct load_hist *h = &t->latency;
-
-    if (r->to.us == 0 || o->scenario->is_hold)
+    if (!f->is_measured || f->scenario->kind == LOAD_SILENCE)
         return;
-    printf("  delivered  %.0f messages a second, %.0f published; %.2f s\n", f->delivered_per_second,
-           f->sent_per_second, f->seconds);
-    printf("  latency    us: mean %.0f, 50 %% %" PRIu64 ", 90 %% %" PRIu64 ", 99 %% %" PRIu64
-           ", 99.9 %% %" PRIu64 ", longest %" PRIu64 "\n",
-           load_hist_mean(h), load_hist_at(h, 0.5), load_hist_at(h, 0.9), load_hist_at(h, 0.99),
-           load_hist_at(h, 0.999), h->max);
-    if (o->procs.count > 0)
-        printf("  broker     %.3f us of processor time a delivered message, %.0f %% of one core\n",
-               f->broker_us, f->broker_share * 100);
-    printf("  this tool  %.0f %% of one core\n", f->load_share * 100);
+    if (f->scenario->kind == LOAD_MESSAGES && !f->scenario->has_no_subscriber)
+        fprintf(to, "  delivered  %.0f %s a second, %.0f published; %.2f s\n", f->done_per_second,
+                f->scenario->unit, f->sent_per_second, f->seconds);
+    else
+        fprintf(to, "  done       %.0f %s a second; %.2f s\n", f->done_per_second,
+                f->scenario->unit, f->seconds);
+    fprintf(to,
+            "  latency    us: mean %.0f, 50 %% %" PRIu64 ", 90 %% %" PRIu64 ", 99 %% %" PRIu64
+            ", 99.9 %% %" PRIu64 ", longest %" PRIu64 "\n",
+            f->mean, f->p50, f->p90, f->p99, f->p999, f->max);
+    if (f->has_broker)
+        fprintf(to, "  broker     %.3f us of processor time for each, %.0f %% of one core\n",
+                f->broker_us, f->broker_share * 100);
+    fprintf(to, "  this tool  %.0f %% of one core\n", f->load_share * 100);
 }
 
-static void print_connections(const struct load_options *o, const struct load_traffic *t,
-                              const struct load_result *r, const struct figures *f)
+static void print_connections(FILE *to, const struct load_figures *f)
 {
-    if (r->connected.us == 0)
+    if (!f->is_connected)
         return;
-    printf("  connected  %" PRIu32 " in %.2f s, %.0f a second\n", t->party_count,
-           f->connect_seconds, f->connects_per_second);
-    if (o->procs.count == 0)
+    fprintf(to, "  connected  %" PRIu32 " in %.2f s, %.0f a second\n", f->connections,
+            f->connect_seconds, f->connects_per_second);
+    if (!f->has_broker)
         return;
-    printf("  broker     %.1f us of processor time a connection", f->connect_broker_us);
-    if (r->from.us != 0)
-        printf("; memory %.1f MB before, %.1f MB after: %.0f bytes a connection",
-               (double)r->start.memory / 1e6, (double)r->from.memory / 1e6, f->connection_bytes);
-    printf("\n");
-    if (o->scenario->is_hold && r->to.us != 0)
-        printf("  idle       %.2f %% of one core for %.1f s\n", f->broker_share * 100, f->seconds);
+    fprintf(to, "  broker     %.1f us of processor time a connection", f->connect_broker_us);
+    if (f->memory_connected != 0)
+        fprintf(to, "; memory %.1f MB before, %.1f MB after: %.0f bytes a connection",
+                (double)f->memory_before / 1e6, (double)f->memory_connected / 1e6,
+                f->connection_bytes);
+    fprintf(to, "\n");
+    if (f->scenario->kind == LOAD_SILENCE && f->is_measured)
+        fprintf(to, "  idle       %.2f %% of one core for %.1f s\n", f->broker_share * 100,
+                f->seconds);
+    if (f->scenario->kind == LOAD_SUBSCRIBE && f->is_measured)
+        fprintf(to, "  memory     %.0f bytes for each subscription\n",
+                load_ratio((double)f->memory_after - (double)f->memory_connected,
+                           (double)f->counts.finished));
 }
 
-static void print_counts(const struct load_result *r)
+static void print_counts(FILE *to, const struct load_figures *f)
 {
-    const struct load_counts *c = &r->counts;
+    const struct load_counts *c = &f->counts;
 
-    printf("  sent       %" PRIu64 ": delivered %" PRIu64 ", lost %" PRIu64 ", doubled %" PRIu64
-           ", out of order %" PRIu64 ", strange %" PRIu64 ", refused %" PRIu64 "\n",
-           c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused);
-    if (r->failure)
-        printf("  FAILED     %s%s%s\n", r->failure, r->failure_detail ? ": " : "",
-               r->failure_detail ? r->failure_detail : "");
-    else if (!load_run_is_clean(r))
-        printf("  FAILED     not all messages arrived once and in order\n");
+    fprintf(to,
+            "  sent       %" PRIu64 ": delivered %" PRIu64 ", lost %" PRIu64 ", doubled %" PRIu64
+            ", out of order %" PRIu64 ", strange %" PRIu64 ", refused %" PRIu64 "\n",
+            c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused);
+    if (c->overdue > 0)
+        fprintf(to,
+                "  overdue    %" PRIu64 " could not be sent when they were due: too fast a rate\n",
+                c->overdue);
+    if (f->failure)
+        fprintf(to, "  FAILED     %s%s%s\n", f->failure, f->failure_detail ? ": " : "",
+                f->failure_detail ? f->failure_detail : "");
+    else if (!f->is_clean)
+        fprintf(to, "  FAILED     not all messages arrived once and in order\n");
 }
 
-static void print_text(const struct load_options *o, const struct load_traffic *t,
-                       const struct load_result *r, const struct figures *f)
+static void print_text(FILE *to, const struct load_figures *f)
 {
-    printf("%s, QoS %d, MQTT %s: %" PRIu32 " publishers, %" PRIu32 " subscribers, %" PRIu32
-           " bytes",
-           o->scenario->name, o->qos, protocol_name(o->protocol), t->publisher_count,
-           t->subscriber_count, o->payload_bytes);
-    if (o->rate)
-        printf(", %" PRIu32 " messages a second", o->rate);
-    printf(", window %" PRIu32 "\n", r->window);
-    print_connections(o, t, r, f);
-    print_traffic(o, t, r, f);
-    print_counts(r);
+    fprintf(to, "%s, QoS %d, MQTT %s: %" PRIu32 " publishers, %" PRIu32 " subscribers, %s bytes",
+            f->scenario->name, f->qos, load_protocol_name(f->protocol), f->publishers,
+            f->subscribers, f->size);
+    if (f->topics)
+        fprintf(to, ", %" PRIu32 " topics", f->topics);
+    if (f->rate)
+        fprintf(to, ", %" PRIu32 " %s a second", f->rate, f->scenario->unit);
+    fprintf(to, ", window %" PRIu32 "\n", f->window);
+    print_connections(to, f);
+    print_done(to, f);
+    print_counts(to, f);
 }
 
 /* ---- JSON ---- */
 
-static void print_json(const struct load_options *o, const struct load_traffic *t,
-                       const struct load_result *r, const struct figures *f)
+void load_json_text(FILE *to, const char *text)
 {
-    const struct load_counts *c = &r->counts;
-    const struct load_hist *h = &t->latency;
-
-    printf("{\"scenario\":\"%s\",\"qos\":%d,\"protocol\":\"%s\",\"clients\":%" PRIu32
-           ",\"connections\":%" PRIu32 ",\"payload_bytes\":%" PRIu32 ",\"window\":%" PRIu32
-           ",\"rate\":%" PRIu32 ",",
-           o->scenario->name, o->qos, protocol_name(o->protocol), o->clients, t->party_count,
-           o->payload_bytes, r->window, o->rate);
-    printf("\"is_clean\":%s,\"failure\":\"%s\",\"failure_detail\":\"%s\",",
-           load_run_is_clean(r) ? "true" : "false", r->failure ? r->failure : "",
-           r->failure_detail ? r->failure_detail : "");
-    printf("\"sent\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"lost\":%" PRIu64
-           ",\"doubled\":%" PRIu64 ",\"late\":%" PRIu64 ",\"strange\":%" PRIu64
-           ",\"refused\":%" PRIu64 ",",
-           c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused);
-    printf("\"seconds\":%.3f,\"sent_per_second\":%.1f,\"delivered_per_second\":%.1f,"
-           "\"latency_us\":{\"mean\":%.1f,\"p50\":%" PRIu64 ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64
-           ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64 "},",
-           f->seconds, f->sent_per_second, f->delivered_per_second, load_hist_mean(h),
-           load_hist_at(h, 0.5), load_hist_at(h, 0.9), load_hist_at(h, 0.99),
-           load_hist_at(h, 0.999), h->max);
-    printf("\"load_cores\":%.4f,\"connects_per_second\":%.1f", f->load_share,
-           f->connects_per_second);
-    if (o->procs.count > 0)
-        printf(",\"broker\":{\"cpu_us_per_delivered\":%.4f,\"cores\":%.5f,"
-               "\"cpu_us_per_connection\":%.2f,\"memory_before\":%" PRIu64
-               ",\"memory_connected\":%" PRIu64 ",\"bytes_per_connection\":%.1f}",
-               f->broker_us, f->broker_share, f->connect_broker_us, r->start.memory, r->from.memory,
-               f->connection_bytes);
-    printf("}\n");
+    putc('"', to);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            fprintf(to, "\\%c", *text);
+        else if ((unsigned char)*text < ' ')
+            fprintf(to, "\\u%04x", (unsigned)*text);
+        else
+            putc(*text, to);
+    }
+    putc('"', to);
 }
 
-void load_report(const struct load_options *o, const struct load_traffic *t,
-                 const struct load_result *r)
+static void json_counts(FILE *to, const struct load_counts *c)
 {
-    struct figures f = derive(t, r);
+    fprintf(to,
+            "\"sent\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"lost\":%" PRIu64
+            ",\"doubled\":%" PRIu64 ",\"late\":%" PRIu64 ",\"strange\":%" PRIu64
+            ",\"refused\":%" PRIu64 ",\"finished\":%" PRIu64 ",\"overdue\":%" PRIu64 ",",
+            c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused,
+            c->finished, c->overdue);
+}
 
-    if (o->is_json)
-        print_json(o, t, r, &f);
+static void json_what(FILE *to, const struct load_figures *f)
+{
+    fprintf(
+        to,
+        "\"scenario\":\"%s\",\"unit\":\"%s\",\"qos\":%d,\"protocol\":\"%s\",\"clients\":%" PRIu32
+        ",\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"window\":%" PRIu32
+        ",\"rate\":%" PRIu32 ",\"payload_bytes\":",
+        f->scenario->name, f->scenario->unit, f->qos, load_protocol_name(f->protocol), f->clients,
+        f->connections, f->topics, f->window, f->rate);
+    if (f->size[strspn(f->size, "0123456789")] == '\0')
+        fputs(f->size, to);
     else
-        print_text(o, t, r, &f);
+        load_json_text(to, f->size);
+    fprintf(to, ",\"is_clean\":%s,\"failure\":", f->is_clean ? "true" : "false");
+    load_json_text(to, f->failure ? f->failure : "");
+    fprintf(to, ",\"failure_detail\":");
+    load_json_text(to, f->failure_detail ? f->failure_detail : "");
+    fprintf(to, ",");
+}
+
+void load_report_json(FILE *to, const struct load_figures *f)
+{
+    fprintf(to, "{");
+    json_what(to, f);
+    json_counts(to, &f->counts);
+    fprintf(to,
+            "\"seconds\":%.3f,\"sent_per_second\":%.1f,\"delivered_per_second\":%.1f,"
+            "\"latency_us\":{\"mean\":%.1f,\"p50\":%" PRIu64 ",\"p90\":%" PRIu64 ",\"p99\":%" PRIu64
+            ",\"p999\":%" PRIu64 ",\"max\":%" PRIu64 "},",
+            f->seconds, f->sent_per_second, f->done_per_second, f->mean, f->p50, f->p90, f->p99,
+            f->p999, f->max);
+    fprintf(to, "\"load_cores\":%.4f,\"connects_per_second\":%.1f", f->load_share,
+            f->connects_per_second);
+    if (f->has_broker)
+        fprintf(to,
+                ",\"broker\":{\"cpu_us_per_delivered\":%.4f,\"cores\":%.5f,"
+                "\"cpu_us_per_connection\":%.2f,\"memory_before\":%" PRIu64
+                ",\"memory_connected\":%" PRIu64 ",\"memory_after\":%" PRIu64
+                ",\"bytes_per_connection\":%.1f}",
+                f->broker_us, f->broker_share, f->connect_broker_us, f->memory_before,
+                f->memory_connected, f->memory_after, f->connection_bytes);
+    fprintf(to, "}");
+}
+
+/* ---- CSV ---- */
+
+void load_csv_text(FILE *to, const char *text)
+{
+    putc('"', to);
+    for (; *text; text++) {
+        if (*text == '"')
+            putc('"', to);
+        putc(*text, to);
+    }
+    putc('"', to);
+}
+
+void load_report_csv_names(FILE *to)
+{
+    fputs(
+        "scenario,unit,qos,protocol,clients,connections,topics,payload_bytes,window,rate,is_clean,"
+        "failure,sent,delivered,lost,doubled,late,strange,refused,finished,overdue,seconds,"
+        "sent_per_second,delivered_per_second,mean_us,p50_us,p90_us,p99_us,p999_us,max_us,"
+        "load_cores,connects_per_second,cpu_us_per_delivered,cores,cpu_us_per_connection,"
+        "bytes_per_connection",
+        to);
+}
+
+void load_report_csv(FILE *to, const struct load_figures *f)
+{
+    const struct load_counts *c = &f->counts;
+
+    fprintf(to, "%s,%s,%d,%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",", f->scenario->name,
+            f->scenario->unit, f->qos, load_protocol_name(f->protocol), f->clients, f->connections,
+            f->topics);
+    load_csv_text(to, f->size);
+    fprintf(to, ",%" PRIu32 ",%" PRIu32 ",%d,", f->window, f->rate, f->is_clean);
+    load_csv_text(to, f->failure ? f->failure : "");
+    fprintf(to,
+            ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+            ",%" PRIu64 ",%" PRIu64 ",",
+            c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused,
+            c->finished, c->overdue);
+    fprintf(to,
+            "%.3f,%.1f,%.1f,%.1f,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
+            ",%.4f,%.1f,",
+            f->seconds, f->sent_per_second, f->done_per_second, f->mean, f->p50, f->p90, f->p99,
+            f->p999, f->max, f->load_share, f->connects_per_second);
+    if (f->has_broker)
+        fprintf(to, "%.4f,%.5f,%.2f,%.1f", f->broker_us, f->broker_share, f->connect_broker_us,
+                f->connection_bytes);
+    else
+        fputs(",,,", to);
+}
+
+void load_report(FILE *to, const struct load_figures *f, enum load_form form)
+{
+    switch (form) {
+    case LOAD_FORM_TEXT:
+        print_text(to, f);
+        return;
+    case LOAD_FORM_JSON:
+        load_report_json(to, f);
+        break;
+    case LOAD_FORM_CSV:
+        load_report_csv_names(to);
+        putc('\n', to);
+        load_report_csv(to, f);
+        break;
+    }
+    putc('\n', to);
 }

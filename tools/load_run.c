@@ -10,6 +10,8 @@
 
 #include "core/base/check.h"
 #include "net/clock.h"
+#include "tools/load_act.h"
+#include "tools/load_progress.h"
 
 /* After the last message: what comes twice may still be on its way. */
 #define LINGER_US 50000u
@@ -23,15 +25,26 @@
 #define IN_BYTES 65536u
 #define IN_BYTES_MANY 8192u
 #define MANY_CONNECTIONS 2000u
+/* The shortest of the times that the measured time is divided into. */
+#define POINT_US_MIN 50000u
 
 enum run_phase {
     RUN_CONNECT,
+    RUN_PREPARE,
     RUN_SETTLE,
     RUN_WARM_UP,
     RUN_MEASURE,
     RUN_DRAIN,
+    RUN_CHECK,
+    RUN_CLEAN,
     RUN_LINGER,
     RUN_OVER,
+};
+
+static const char *const phase_names[] = {
+    [RUN_CONNECT] = "connecting", [RUN_PREPARE] = "preparing", [RUN_SETTLE] = "settling",
+    [RUN_WARM_UP] = "warming up", [RUN_MEASURE] = "measuring", [RUN_DRAIN] = "draining",
+    [RUN_CHECK] = "checking",     [RUN_CLEAN] = "cleaning up", [RUN_LINGER] = "lingering",
 };
 
 struct run {
@@ -43,6 +56,9 @@ struct run {
     uint32_t opened;
     uint64_t moved_us; /* something was last done */
     uint64_t moved_count;
+    struct load_progress progress;
+    uint64_t point_us; /* the last point ended, and what had been done by then */
+    uint64_t point_done;
 };
 
 /* ---- measuring ---- */
@@ -58,13 +74,84 @@ static void take_sample(struct run *r, struct load_sample *s)
         r->result->failure = "the broker's processes cannot be read; see --pid";
 }
 
+uint64_t load_run_done(const struct load_scenario *s, const struct load_counts *c)
+{
+    if (s->kind == LOAD_RETAINED || (s->kind == LOAD_MESSAGES && !s->has_no_subscriber))
+        return c->delivered;
+    if (s->kind == LOAD_SILENCE)
+        return c->delivered;
+    return s->kind == LOAD_MESSAGES ? c->complete : c->finished;
+}
+
+/* How long the times are that the measured time is divided into. */
+static uint64_t point_every_us(const struct run *r)
+{
+    uint64_t us = r->options->measure_us / (LOAD_POINTS_MAX / 2);
+
+    return us > POINT_US_MIN ? us : POINT_US_MIN;
+}
+
+/* Ends the short time that is measured by itself, if it is over, and tells how it goes. */
+static void look_at_progress(struct run *r, uint64_t now_us)
+{
+    struct load_traffic *t = r->traffic;
+    uint64_t every = point_every_us(r);
+    struct load_point *point = &r->result->points[r->result->point_count];
+    uint64_t done = load_run_done(r->options->scenario, &t->counts);
+
+    if (!t->keeps_recent || r->phase == RUN_OVER || now_us - r->point_us < every)
+        return;
+    *point = (struct load_point){
+        .at = (double)(now_us - t->measured_from_us) / 1e6,
+        .per_second = (double)(done - r->point_done) * 1e6 / (double)(now_us - r->point_us),
+        .p50 = load_hist_at(&t->recent, 0.5),
+        .p99 = load_hist_at(&t->recent, 0.99),
+        .max = t->recent.max,
+    };
+    load_progress_show(&r->progress, phase_names[r->phase], point, &t->counts, now_us);
+    r->point_us = now_us;
+    r->point_done = done;
+    memset(&t->recent, 0, sizeof(t->recent));
+    if (r->phase == RUN_MEASURE && r->result->point_count < LOAD_POINTS_MAX - 1)
+        r->result->point_count++;
+}
+
 /* ---- phases ---- */
+
+static void start_act(struct load_traffic *t, uint64_t now_us)
+{
+    if (t->act->start || t->act->turn) {
+        t->is_acting = true;
+        t->started_us = now_us;
+    }
+    if (t->act->start)
+        t->act->start(t, now_us);
+}
+
+static void start_measuring(struct run *r, uint64_t now_us)
+{
+    struct load_traffic *t = r->traffic;
+
+    t->is_measuring = true;
+    t->measured_from_us = r->point_us = now_us;
+    r->point_done = load_run_done(r->options->scenario, &t->counts);
+    memset(&t->recent, 0, sizeof(t->recent));
+    take_sample(r, &r->result->from);
+}
+
+static void stop_measuring(struct run *r, uint64_t now_us)
+{
+    struct load_traffic *t = r->traffic;
+
+    take_sample(r, &r->result->to);
+    t->is_acting = false;
+    if (t->act->stop)
+        t->act->stop(t, now_us);
+}
 
 static void enter(struct run *r, enum run_phase phase, uint64_t now_us)
 {
     struct load_traffic *t = r->traffic;
-    bool is_hold = r->options->scenario->is_hold;
-    uint64_t limit = r->options->count ? r->options->count : UINT64_MAX;
 
     r->phase = phase;
     r->since_us = r->moved_us = now_us;
@@ -72,24 +159,31 @@ static void enter(struct run *r, enum run_phase phase, uint64_t now_us)
     case RUN_CONNECT:
         take_sample(r, &r->result->start);
         break;
-    case RUN_SETTLE:
+    case RUN_PREPARE:
         take_sample(r, &r->result->connected);
+        if (t->act->prepare)
+            t->act->prepare(t, now_us);
         break;
     case RUN_WARM_UP:
-        if (!is_hold)
-            load_traffic_start(t, limit, now_us);
+        t->limit = r->options->count ? r->options->count : UINT64_MAX;
+        start_act(t, now_us);
         break;
     case RUN_MEASURE:
-        t->is_measuring = true;
-        t->measured_from_us = now_us;
-        take_sample(r, &r->result->from);
+        start_measuring(r, now_us);
         break;
     case RUN_DRAIN:
-        take_sample(r, &r->result->to);
-        load_traffic_stop(t);
-        if (is_hold)
-            load_traffic_start(t, t->publisher_count, now_us);
+        stop_measuring(r, now_us);
         break;
+    case RUN_CHECK:
+        if (r->options->scenario->is_checked)
+            load_traffic_check(t, now_us);
+        break;
+    case RUN_CLEAN:
+        load_traffic_stop(t, now_us);
+        if (t->act->clean)
+            t->act->clean(t, now_us);
+        break;
+    case RUN_SETTLE:
     case RUN_LINGER:
     case RUN_OVER:
         break;
@@ -116,9 +210,22 @@ static void open_more(struct run *r)
     }
 }
 
+/* Everything that was begun has ended. */
+static bool is_complete(const struct load_counts *c)
+{
+    return c->complete == c->sent && c->finished == c->begun && c->chores == 0;
+}
+
+/* And there is nothing left to begin. */
 static bool is_sent_out(const struct load_traffic *t)
 {
-    return t->counts.sent >= t->limit && t->counts.complete == t->counts.sent;
+    return t->counts.sent + t->counts.begun >= t->limit && is_complete(&t->counts);
+}
+
+/* Every publisher has sent its message, and that has arrived. */
+static bool is_checked(const struct load_traffic *t)
+{
+    return t->counts.sent == t->publisher_count && is_complete(&t->counts);
 }
 
 /* How long a phase lasts that ends by the clock; the others end when they are done. */
@@ -130,9 +237,9 @@ static uint64_t phase_us(const struct run *r)
     case RUN_SETTLE:
         return o->settle_us;
     case RUN_WARM_UP:
-        return o->scenario->is_hold ? 0 : o->warm_up_us;
+        return o->warm_up_us;
     case RUN_MEASURE:
-        return o->measure_us;
+        return o->scenario->kind == LOAD_SUBSCRIBE ? UINT64_MAX : o->measure_us;
     case RUN_LINGER:
         return o->far_port ? LINGER_FAR_US : LINGER_US;
     default:
@@ -143,17 +250,21 @@ static uint64_t phase_us(const struct run *r)
 static bool is_phase_over(const struct run *r, uint64_t now_us)
 {
     const struct load_traffic *t = r->traffic;
-    bool is_hold = r->options->scenario->is_hold;
+    bool is_silent = r->options->scenario->kind == LOAD_SILENCE;
 
     if (now_us - r->since_us >= phase_us(r))
         return true;
     switch (r->phase) {
     case RUN_CONNECT:
-        return t->counts.ready == t->party_count;
+        return t->counts.ready == t->party_count || t->act->connects_late;
     case RUN_MEASURE:
-        return !is_hold && is_sent_out(t);
+        return !is_silent && is_sent_out(t);
+    case RUN_PREPARE:
     case RUN_DRAIN:
-        return t->counts.complete == t->counts.sent && (!is_hold || is_sent_out(t));
+    case RUN_CLEAN:
+        return is_complete(&t->counts);
+    case RUN_CHECK:
+        return !r->options->scenario->is_checked || is_checked(t);
     default:
         return false;
     }
@@ -161,7 +272,7 @@ static bool is_phase_over(const struct run *r, uint64_t now_us)
 
 static void step(struct run *r, uint64_t now_us)
 {
-    if (r->phase == RUN_CONNECT)
+    if (r->phase == RUN_CONNECT && !r->traffic->act->connects_late)
         open_more(r);
     while (r->phase != RUN_OVER && is_phase_over(r, now_us))
         enter(r, r->phase + 1, now_us);
@@ -172,13 +283,13 @@ static bool is_waiting(const struct run *r)
 {
     const struct load_traffic *t = r->traffic;
 
-    return r->phase == RUN_CONNECT || t->counts.complete < t->counts.sent;
+    return r->phase == RUN_CONNECT || !is_complete(&t->counts);
 }
 
 static void look_for_trouble(struct run *r, uint64_t now_us)
 {
     const struct load_counts *c = &r->traffic->counts;
-    uint64_t count = c->ready + c->delivered + c->acked;
+    uint64_t count = c->ready + c->delivered + c->acked + c->finished;
 
     if (c->gone > 0) {
         fail(r, "a connection ended", r->traffic->why_gone);
@@ -195,11 +306,15 @@ static void look_for_trouble(struct run *r, uint64_t now_us)
 /* Until something has to be done even if nothing happens. */
 static uint64_t wait_us(const struct run *r, uint64_t now_us)
 {
-    uint64_t next = load_traffic_next_us(r->traffic);
+    struct load_traffic *t = r->traffic;
+    uint64_t next = load_traffic_next_us(t);
+    uint64_t act_us = t->act->next_us ? t->act->next_us(t) : UINT64_MAX;
     uint64_t rest = phase_us(r) - (now_us - r->since_us);
 
-    if (r->phase == RUN_CONNECT && r->opened < r->traffic->party_count &&
-        r->opened - r->traffic->counts.ready < r->options->ramp)
+    if (act_us < next)
+        next = act_us;
+    if (r->phase == RUN_CONNECT && !t->act->connects_late && r->opened < t->party_count &&
+        r->opened - t->counts.ready < r->options->ramp)
         return 0;
     if (next <= now_us)
         return 0;
@@ -213,11 +328,15 @@ static void run_all(struct run *r)
     struct load_traffic *t = r->traffic;
     uint64_t now_us = clock_mono_us();
 
+    r->point_us = now_us;
     enter(r, RUN_CONNECT, now_us);
     while (r->phase != RUN_OVER && !r->result->failure) {
         step(r, now_us);
         look_for_trouble(r, now_us);
+        if (t->act->turn)
+            t->act->turn(t, now_us);
         load_traffic_publish(t, now_us);
+        look_at_progress(r, now_us);
         load_loop_turn(t->loop, wait_us(r, now_us));
         now_us = clock_mono_us();
     }
@@ -267,7 +386,6 @@ static bool open_tls(struct load_loop *loop, const struct load_options *o)
 
     if (!o->has_tls)
         return true;
-    loop->server_name = o->host;
     loop->resumes = o->resumes;
     if (tls_init() == OK)
         loop->tls = tls_context_create(&settings, why, sizeof(why));
@@ -280,9 +398,10 @@ static bool open_tls(struct load_loop *loop, const struct load_options *o)
 static bool open_loop(struct load_loop *loop, const struct load_options *o, uint32_t connections)
 {
     char why[512] = "no memory";
-    uint32_t least = 2 * (o->payload_bytes + 1024);
+    uint32_t least = 2 * (o->sizes.max + 1024);
 
-    *loop = (struct load_loop){.calls = &load_client_wire_calls};
+    *loop = (struct load_loop){
+        .calls = &load_client_wire_calls, .server_name = o->host, .ws_path = o->ws_path};
     loop->in_bytes = connections > MANY_CONNECTIONS ? IN_BYTES_MANY : IN_BYTES;
     if (loop->in_bytes < least)
         loop->in_bytes = least;
@@ -293,6 +412,17 @@ static bool open_loop(struct load_loop *loop, const struct load_options *o, uint
     tls_context_release(loop->tls);
     fprintf(stderr, "causeway-load: %s\n", why);
     return false;
+}
+
+/* The smallest that a publisher had; in the check at the end it is 1. */
+static uint32_t window_of(const struct load_traffic *t)
+{
+    uint32_t receive_maximum = t->publishers[0].client->receive_maximum;
+    uint32_t window = t->options->window;
+
+    if (t->options->qos > 0 && receive_maximum > 0 && receive_maximum < window)
+        return receive_maximum;
+    return window;
 }
 
 bool load_run(struct load_traffic *t, const struct load_options *o, struct load_result *result)
@@ -307,10 +437,15 @@ bool load_run(struct load_traffic *t, const struct load_options *o, struct load_
         return false;
     (void)prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul); /* paced messages leave in time */
     if (load_traffic_init(t, o, &loop) == OK) {
+        load_progress_init(&r.progress, o->shows_progress);
+        t->keeps_recent = o->html_file || r.progress.is_shown;
         run_all(&r);
+        load_progress_end(&r.progress);
         load_traffic_write_off(t);
+        if (t->act->write_off)
+            t->act->write_off(t);
         result->counts = t->counts;
-        result->window = t->publishers[0].window;
+        result->window = window_of(t);
         leave(t);
         ok = true;
     } else {
@@ -327,5 +462,5 @@ bool load_run_is_clean(const struct load_result *r)
     const struct load_counts *c = &r->counts;
 
     return !r->failure && c->gone == 0 && c->refused == 0 && c->lost == 0 && c->doubled == 0 &&
-           c->late == 0 && c->strange == 0 && c->complete == c->sent;
+           c->late == 0 && c->strange == 0 && is_complete(c);
 }

@@ -1,7 +1,8 @@
 /* tools/load_scenario.h -- who publishes what to whom: one table.
  *
  * Publisher i publishes to PREFIX/i. What varies is how many publishers and subscribers there are
- * and which publishers a subscriber hears; everything else of a scenario follows from that.
+ * and which publishers a subscriber hears; everything else of a scenario follows from that. The
+ * scenarios that are not about messages have an act of their own (tools/load_act.h).
  */
 #ifndef TOOLS_LOAD_SCENARIO_H
 #define TOOLS_LOAD_SCENARIO_H
@@ -9,14 +10,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What a run does between connecting and leaving. */
+enum load_kind {
+    LOAD_MESSAGES,  /* publishers publish, subscribers receive */
+    LOAD_SILENCE,   /* nothing */
+    LOAD_RAMP,      /* clients connect and disconnect */
+    LOAD_RECONNECT, /* all clients are cut off and come back, again and again */
+    LOAD_SUBSCRIBE, /* clients subscribe to many topics */
+    LOAD_RETAINED,  /* clients subscribe to retained messages, again and again */
+    LOAD_ROUTES,    /* a subscription at one place, and when a publisher at another is heard */
+};
+
 struct load_scenario {
     const char *name;
-    const char *alias; /* may be NULL */
+    const char *aliases; /* separated by blanks */
     const char *what;
+    const char *unit; /* what is counted, and the broker's time is divided by */
+    enum load_kind kind;
     uint32_t clients_default;
+    uint32_t topics_default; /* topics of each client, or of all; 0: --topics has no meaning */
     bool has_one_publisher;
     bool has_one_subscriber;
-    bool is_hold; /* every client publishes to itself, and only after the time of silence */
+    bool has_no_subscriber;
+    bool is_shared;   /* all subscribers are one group: each message reaches one of them */
+    bool is_answered; /* each subscriber answers, and the publisher receives that (MQTT 5) */
+    bool is_far;      /* --subscribe-at is needed */
+    bool is_checked;  /* a client both publishes and subscribes; at the end each gets one message */
 };
 
 /* The table; ends with an entry without a name. */

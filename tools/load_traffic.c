@@ -1,21 +1,22 @@
 /* tools/load_traffic.c -- the messages: who may publish when, and what has become of each. */
 #include "tools/load_traffic.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "core/base/check.h"
 #include "net/clock.h"
+#include "tools/load_act.h"
 #include "tools/load_stamp.h"
 
 /* In an entry of `left`: the acknowledgement has not come. */
 #define ACK_LEFT 0x80000000u
+/* Likewise of the answer. */
+#define ANSWER_ACK_LEFT 0x40000000u
+#define COPIES_LEFT 0x3fffffffu
 /* A publisher does not write on when so many bytes wait for its socket. */
 #define WAITING_BYTES_MAX 65536u
-/* Room for the topic and the headers of the largest packet. */
-#define PACKET_EXTRA_BYTES 256u
+/* What names a request in its answer: publisher and sequence. */
+#define CORRELATION_BYTES 8u
+#define REQUEST_PROPS_BYTES (6u + CORRELATION_BYTES + LOAD_TOPIC_BYTES)
+enum { RESPONSE_TOPIC_ID = 0x08, CORRELATION_DATA_ID = 0x09 };
 
 /* ---- who may send ---- */
 
@@ -32,7 +33,7 @@ static void enqueue(struct load_traffic *t, struct load_publisher *p)
 static bool may_send(const struct load_traffic *t, const struct load_publisher *p)
 {
     return t->is_publishing && p->sent - p->head < p->window && t->counts.sent < t->limit &&
-           (p->due > 0 || t->options->rate == 0);
+           (p->due > 0 || t->rate == 0);
 }
 
 /* When the next message of a publisher is or was due: messages are dealt to publishers in turn. */
@@ -40,28 +41,74 @@ static uint64_t due_us(const struct load_traffic *t, const struct load_publisher
 {
     uint64_t tick = (uint64_t)p->sent * t->publisher_count + p->idx;
 
-    return t->started_us + tick * 1000000u / t->options->rate;
+    return t->started_us + tick * 1000000u / t->rate;
 }
+
+static uint8_t *put_text(uint8_t *to, uint8_t id, struct bytes text)
+{
+    *to++ = id;
+    return bytes_put(put_be16(to, (uint16_t)text.n), text);
+}
+
+static struct bytes correlation_of(const struct load_stamp *s, uint8_t to[CORRELATION_BYTES])
+{
+    put_be32(put_be32(to, s->publisher), s->sequence);
+    return bytes_of(to, CORRELATION_BYTES);
+}
+
+/* The properties of a request: where its answer goes, and what is to stand in that. */
+static struct bytes request_props(const struct load_traffic *t, const struct load_stamp *s,
+                                  uint8_t to[REQUEST_PROPS_BYTES])
+{
+    uint8_t correlation[CORRELATION_BYTES];
+    uint8_t *p = put_text(to, RESPONSE_TOPIC_ID, bytes_str(t->subscribers[s->publisher].filter));
+
+    p = put_text(p, CORRELATION_DATA_ID, correlation_of(s, correlation));
+    return bytes_of(to, (size_t)(p - to));
+}
+
+static uint32_t size_of(const struct load_traffic *t, uint32_t publisher, uint32_t sequence)
+{
+    return load_sizes_at(&t->options->sizes, load_size_random(t->run, publisher, sequence));
+}
+
+/* What a message waits for before it is complete. */
+static uint32_t all_left(const struct load_traffic *t)
+{
+    uint32_t acks = t->options->scenario->is_answered ? ACK_LEFT | ANSWER_ACK_LEFT : ACK_LEFT;
+
+    return t->copies | (t->options->qos ? acks : 0);
+}
+
+static void settle(struct load_traffic *t, struct load_publisher *p, uint32_t sequence,
+                   uint32_t what);
 
 static bool send_one(struct load_traffic *t, struct load_publisher *p, uint64_t now_us)
 {
     const struct load_options *o = t->options;
     struct load_stamp stamp = {.run = t->run, .publisher = p->idx, .sequence = p->sent};
+    uint8_t props[REQUEST_PROPS_BYTES];
     struct publish_out out = {
         .qos = o->qos,
         .packet_id = (uint16_t)(o->qos ? p->sent % p->window + 1 : 0),
         .topic = bytes_of(p->topic, p->topic_bytes),
-        .payload = bytes_of(t->payload, o->payload_bytes),
+        .payload = bytes_of(t->payload, size_of(t, p->idx, p->sent)),
     };
 
-    stamp.sent_us = o->rate ? due_us(t, p) : now_us;
+    stamp.sent_us = t->rate ? due_us(t, p) : now_us;
     load_stamp_put(t->payload, &stamp);
+    if (o->scenario->is_answered)
+        out.props = request_props(t, &stamp, props);
     if (!load_client_publish(p->client, &out))
         return false;
-    p->left[p->sent & p->left_mask] = t->copies | (o->qos ? ACK_LEFT : 0);
+    p->left[p->sent & p->left_mask] = all_left(t);
+    if (p->times)
+        p->times[p->sent & p->left_mask] = stamp.sent_us;
     p->sent++;
-    p->due -= o->rate ? 1 : 0;
+    p->due -= t->rate ? 1 : 0;
     t->counts.sent++;
+    if (all_left(t) == 0)
+        settle(t, p, p->sent - 1, 0);
     return true;
 }
 
@@ -77,7 +124,7 @@ static void send_some(struct load_traffic *t, struct load_publisher *p, uint64_t
 /* Deals the messages that have become due. */
 static void deal(struct load_traffic *t, uint64_t now_us)
 {
-    uint64_t ticks = (now_us - t->started_us) * t->options->rate / 1000000u + 1;
+    uint64_t ticks = (now_us - t->started_us) * t->rate / 1000000u + 1;
 
     for (; t->ticks < ticks; t->ticks++) {
         struct load_publisher *p = &t->publishers[t->ticks % t->publisher_count];
@@ -91,7 +138,7 @@ void load_traffic_publish(struct load_traffic *t, uint64_t now_us)
 {
     struct load_publisher *p;
 
-    if (t->is_publishing && t->options->rate)
+    if (t->is_publishing && t->rate)
         deal(t, now_us);
     p = t->queue;
     t->queue = NULL;
@@ -109,23 +156,45 @@ uint64_t load_traffic_next_us(const struct load_traffic *t)
 {
     if (t->queue)
         return 0;
-    if (!t->is_publishing || t->options->rate == 0 || t->counts.sent >= t->limit)
+    if (!t->is_publishing || t->rate == 0 || t->counts.sent >= t->limit)
         return UINT64_MAX;
-    return t->started_us + (t->ticks * 1000000u + t->options->rate - 1) / t->options->rate;
+    return t->started_us + (t->ticks * 1000000u + t->rate - 1) / t->rate;
 }
 
-void load_traffic_start(struct load_traffic *t, uint64_t limit, uint64_t now_us)
+void load_traffic_start(struct load_traffic *t, uint64_t now_us)
 {
     t->is_publishing = true;
-    t->limit = limit;
     t->started_us = now_us;
     for (uint32_t i = 0; i < t->publisher_count; i++)
         enqueue(t, &t->publishers[i]);
 }
 
-void load_traffic_stop(struct load_traffic *t)
+void load_traffic_check(struct load_traffic *t, uint64_t now_us)
+{
+    t->limit = t->publisher_count;
+    t->rate = 0;
+    for (uint32_t i = 0; i < t->publisher_count; i++)
+        t->publishers[i].window = 1;
+    load_traffic_start(t, now_us);
+}
+
+/* Those that were due and could not leave are as late as they are by now: without them the slow
+ * moments at the end would look fast. */
+void load_traffic_stop(struct load_traffic *t, uint64_t now_us)
 {
     t->is_publishing = false;
+    for (uint32_t i = 0; t->rate && i < t->publisher_count; i++) {
+        struct load_publisher *p = &t->publishers[i];
+        struct load_publisher unsent = *p;
+
+        for (; unsent.due > 0; unsent.due--, unsent.sent++) {
+            uint64_t due = due_us(t, &unsent);
+
+            t->counts.overdue++;
+            load_act_measure(t, due, now_us > due ? now_us - due : 0);
+        }
+        p->due = 0;
+    }
 }
 
 /* ---- what becomes of a message ---- */
@@ -154,6 +223,17 @@ static struct load_party *party_of(struct load_client *c)
     return URING_OWNER(c, struct load_party, client);
 }
 
+/* Whether this is what a request asked to get. */
+static bool is_answer(const struct load_subscriber *s, const struct packet_publish *m,
+                      const struct load_stamp *stamp)
+{
+    uint8_t wanted[CORRELATION_BYTES];
+
+    return (m->props.present & PROP_BIT(PROP_CORRELATION_DATA)) &&
+           bytes_eq(m->props.correlation_data, correlation_of(stamp, wanted)) &&
+           bytes_eq(m->topic, bytes_str(s->filter));
+}
+
 /* The publisher of a message, or NULL if it is not one we sent to this subscriber. */
 static struct load_publisher *sender_of(const struct load_traffic *t,
                                         const struct load_subscriber *s,
@@ -166,10 +246,30 @@ static struct load_publisher *sender_of(const struct load_traffic *t,
         return NULL;
     p = &t->publishers[stamp->publisher];
     if (stamp->sequence >= p->sent || m->qos != t->options->qos ||
-        m->payload.n != t->options->payload_bytes ||
-        !bytes_eq(m->topic, bytes_of(p->topic, p->topic_bytes)))
+        m->payload.n != size_of(t, stamp->publisher, stamp->sequence))
         return NULL;
-    return p;
+    if (t->options->scenario->is_answered)
+        return is_answer(s, m, stamp) ? p : NULL;
+    return bytes_eq(m->topic, bytes_of(p->topic, p->topic_bytes)) ? p : NULL;
+}
+
+/* Members of a group have messages of one publisher in turns, so only what one member sees has an
+ * order; what has come is known from what is left of each. */
+static void account_shared(struct load_traffic *t, struct load_subscriber *s,
+                           struct load_publisher *p, uint32_t sequence)
+{
+    uint32_t *next = &s->next[p->idx - s->first];
+
+    if (sequence < p->head || (p->left[sequence & p->left_mask] & COPIES_LEFT) == 0) {
+        t->counts.doubled++;
+        return;
+    }
+    if (sequence < *next)
+        t->counts.late++;
+    else
+        *next = sequence + 1;
+    t->counts.delivered++;
+    settle(t, p, sequence, 1);
 }
 
 static void account(struct load_traffic *t, struct load_subscriber *s, struct load_publisher *p,
@@ -197,11 +297,30 @@ static void account(struct load_traffic *t, struct load_subscriber *s, struct lo
     t->counts.delivered++;
 }
 
-static void traffic_on_message(struct load_client *c, const struct packet_publish *m,
-                               uint64_t now_us)
+/* A request came: its answer has the same payload and the same number. */
+static void answer(struct load_traffic *t, struct load_party *party, const struct packet_publish *m)
 {
-    struct load_traffic *t = traffic_of(c);
-    struct load_subscriber *s = party_of(c)->subscriber;
+    const struct load_publisher *p = party->asked_by;
+    struct load_stamp stamp = load_stamp_get(m->payload.p);
+    uint8_t props[REQUEST_PROPS_BYTES], *end;
+    struct publish_out out = {.qos = m->qos, .payload = m->payload};
+    uint32_t wanted = PROP_BIT(PROP_CORRELATION_DATA) | PROP_BIT(PROP_RESPONSE_TOPIC);
+
+    if (stamp.run != t->run || stamp.publisher != p->idx || stamp.sequence >= p->sent ||
+        (m->props.present & wanted) != wanted || m->props.correlation_data.n != CORRELATION_BYTES) {
+        t->counts.strange++;
+        return;
+    }
+    out.topic = m->props.response_topic;
+    end = put_text(props, CORRELATION_DATA_ID, m->props.correlation_data);
+    out.props = bytes_of(props, (size_t)(end - props));
+    out.packet_id = (uint16_t)(m->qos ? stamp.sequence % p->window + 1 : 0);
+    (void)load_client_publish(&party->client, &out); /* without memory it is missed */
+}
+
+static void take(struct load_traffic *t, struct load_subscriber *s, const struct packet_publish *m,
+                 uint64_t now_us)
+{
     struct load_publisher *p = NULL;
     struct load_stamp stamp;
 
@@ -213,9 +332,33 @@ static void traffic_on_message(struct load_client *c, const struct packet_publis
         t->counts.strange++;
         return;
     }
-    account(t, s, p, stamp.sequence);
-    if (t->is_measuring && stamp.sent_us >= t->measured_from_us)
-        load_hist_add(&t->latency, now_us > stamp.sent_us ? now_us - stamp.sent_us : 0);
+    if (t->options->scenario->is_shared)
+        account_shared(t, s, p, stamp.sequence);
+    else
+        account(t, s, p, stamp.sequence);
+    load_act_measure(t, stamp.sent_us, now_us > stamp.sent_us ? now_us - stamp.sent_us : 0);
+}
+
+static void traffic_on_message(struct load_client *c, const struct packet_publish *m,
+                               uint64_t now_us)
+{
+    struct load_traffic *t = traffic_of(c);
+    struct load_party *party = party_of(c);
+
+    if (t->act->on_message)
+        t->act->on_message(t, party, m, now_us);
+    else if (party->asked_by && m->payload.n >= LOAD_STAMP_BYTES)
+        answer(t, party, m);
+    else
+        take(t, party->subscriber, m, now_us);
+}
+
+/* Where nobody receives, latency is that of the acknowledgement. */
+static void measure_ack(struct load_traffic *t, uint64_t sent_us)
+{
+    uint64_t now_us = clock_mono_us();
+
+    load_act_measure(t, sent_us, now_us > sent_us ? now_us - sent_us : 0);
 }
 
 /* The packet id of a message is its sequence modulo the window, plus one, so among those on their
@@ -223,21 +366,29 @@ static void traffic_on_message(struct load_client *c, const struct packet_publis
 static void traffic_on_ack(struct load_client *c, uint16_t packet_id, bool is_refused)
 {
     struct load_traffic *t = traffic_of(c);
-    struct load_publisher *p = party_of(c)->publisher;
+    struct load_party *party = party_of(c);
+    struct load_publisher *p = party->asked_by ? party->asked_by : party->publisher;
+    uint32_t what = party->asked_by ? ANSWER_ACK_LEFT : ACK_LEFT;
     uint32_t sequence;
 
+    t->counts.refused += is_refused;
+    if (t->act->on_ack) {
+        t->act->on_ack(t, party, packet_id);
+        return;
+    }
     if (!p || packet_id == 0 || packet_id > p->window) {
         t->counts.strange++;
         return;
     }
     sequence = p->head + (packet_id - 1u + p->window - p->head % p->window) % p->window;
-    if (sequence >= p->sent || !(p->left[sequence & p->left_mask] & ACK_LEFT)) {
+    if (sequence >= p->sent || !(p->left[sequence & p->left_mask] & what)) {
         t->counts.strange++;
         return;
     }
     t->counts.acked++;
-    t->counts.refused += is_refused;
-    settle(t, p, sequence, ACK_LEFT);
+    if (p->times)
+        measure_ack(t, p->times[sequence & p->left_mask]);
+    settle(t, p, sequence, what);
 }
 
 static void traffic_on_ready(struct load_client *c)
@@ -247,7 +398,38 @@ static void traffic_on_ready(struct load_client *c)
 
     if (p && t->options->qos > 0 && p->window > c->receive_maximum)
         p->window = c->receive_maximum;
-    t->counts.ready++;
+    if (t->act->on_ready)
+        t->act->on_ready(t, party_of(c), clock_mono_us());
+    else
+        t->counts.ready++;
+}
+
+static void traffic_on_suback(struct load_client *c, uint16_t packet_id)
+{
+    struct load_traffic *t = traffic_of(c);
+
+    if (t->act->on_suback)
+        t->act->on_suback(t, party_of(c), packet_id, clock_mono_us());
+    else
+        t->counts.strange++;
+}
+
+static void traffic_on_unsuback(struct load_client *c, uint16_t packet_id)
+{
+    struct load_traffic *t = traffic_of(c);
+
+    if (t->act->on_unsuback)
+        t->act->on_unsuback(t, party_of(c), packet_id);
+    else
+        t->counts.strange++;
+}
+
+static void traffic_on_free(struct load_client *c)
+{
+    struct load_traffic *t = traffic_of(c);
+
+    if (t->act->on_free)
+        t->act->on_free(t, party_of(c));
 }
 
 static void traffic_on_sent(struct load_client *c)
@@ -269,160 +451,27 @@ static void traffic_on_gone(struct load_client *c, const char *why)
 
 void load_traffic_write_off(struct load_traffic *t)
 {
+    for (uint32_t i = 0; t->options->scenario->is_shared && i < t->publisher_count; i++) {
+        const struct load_publisher *p = &t->publishers[i];
+
+        for (uint32_t at = p->head; at < p->sent; at++)
+            t->counts.lost += p->left[at & p->left_mask] & COPIES_LEFT;
+    }
     for (uint32_t i = 0; i < t->subscriber_count; i++) {
         const struct load_subscriber *s = &t->subscribers[i];
 
-        for (uint32_t j = 0; j < s->count; j++)
+        for (uint32_t j = 0; s->flows && j < s->count; j++)
             t->counts.lost += t->publishers[s->first + j].sent - s->flows[j].next;
     }
 }
 
-/* ---- making and unmaking ---- */
-
-static const struct load_client_calls client_calls = {
+const struct load_client_calls load_traffic_client_calls = {
     .on_ready = traffic_on_ready,
     .on_message = traffic_on_message,
     .on_ack = traffic_on_ack,
     .on_sent = traffic_on_sent,
     .on_gone = traffic_on_gone,
+    .on_suback = traffic_on_suback,
+    .on_unsuback = traffic_on_unsuback,
+    .on_free = traffic_on_free,
 };
-
-static void set_up(struct load_traffic *t)
-{
-    const struct load_options *o = t->options;
-
-    t->setup = (struct load_client_setup){
-        .calls = &client_calls,
-        .user = t,
-        .protocol = o->protocol,
-        .subscribe_qos = o->qos,
-        .keep_alive = LOAD_KEEP_ALIVE,
-        .packet_bytes_max = o->payload_bytes + PACKET_EXTRA_BYTES,
-        .to = (const struct sockaddr *)&o->to,
-        .to_bytes = o->to_bytes,
-    };
-    if (o->username)
-        t->setup.username = bytes_str(o->username);
-    if (o->password)
-        t->setup.password = bytes_str(o->password);
-    t->far_setup = t->setup;
-    t->far_setup.to = (const struct sockaddr *)&o->far_to;
-    t->far_setup.to_bytes = o->far_to_bytes;
-}
-
-static enum err init_publisher(struct load_traffic *t, uint32_t idx)
-{
-    struct load_publisher *p = &t->publishers[idx];
-    uint32_t room = 1;
-
-    p->idx = idx;
-    p->window = t->options->window;
-    while (room < p->window)
-        room *= 2;
-    p->left_mask = room - 1;
-    p->left = calloc(room, sizeof(*p->left));
-    snprintf(p->topic, sizeof(p->topic), "%s/%" PRIu32, t->options->topic_prefix, idx);
-    p->topic_bytes = (uint8_t)strlen(p->topic);
-    return p->left ? OK : ERR_MEMORY;
-}
-
-static enum err init_subscriber(struct load_traffic *t, uint32_t idx)
-{
-    const struct load_options *o = t->options;
-    struct load_subscriber *s = &t->subscribers[idx];
-
-    s->count = load_scenario_heard(o->scenario, o->clients, idx, &s->first);
-    s->flows = calloc(s->count, sizeof(*s->flows));
-    if (!s->flows)
-        return ERR_MEMORY;
-    for (uint32_t i = 0; i < s->count; i++) {
-        if (load_flow_init(&s->flows[i], o->window) != OK)
-            return ERR_MEMORY;
-    }
-    if (s->count > 1)
-        snprintf(s->filter, sizeof(s->filter), "%s/+", o->topic_prefix);
-    else
-        snprintf(s->filter, sizeof(s->filter), "%s/%" PRIu32, o->topic_prefix, s->first);
-    return OK;
-}
-
-/* Subscribers come first, so that they are the first to connect. */
-static void init_party(struct load_traffic *t, uint32_t idx)
-{
-    struct load_party *party = &t->parties[idx];
-    struct load_client *c = &party->client;
-    bool is_both = t->options->scenario->is_hold;
-
-    if (idx < t->subscriber_count)
-        party->subscriber = &t->subscribers[idx];
-    if (is_both)
-        party->publisher = &t->publishers[idx];
-    else if (idx >= t->subscriber_count)
-        party->publisher = &t->publishers[idx - t->subscriber_count];
-    c->setup = party->subscriber && t->options->far_port ? &t->far_setup : &t->setup;
-    c->idx = idx;
-    snprintf(c->id, sizeof(c->id), "load-%08" PRIx32 "-%" PRIu32, t->run, idx);
-    if (party->subscriber)
-        c->filter = bytes_str(party->subscriber->filter);
-    if (party->publisher)
-        party->publisher->client = c;
-}
-
-enum err load_traffic_init(struct load_traffic *t, const struct load_options *o,
-                           struct load_loop *loop)
-{
-    const struct load_scenario *s = o->scenario;
-
-    *t = (struct load_traffic){.options = o, .loop = loop, .queue_end = &t->queue};
-    t->run = (uint32_t)(clock_wall_ms() * 2654435761u) ^ (uint32_t)getpid();
-    t->publisher_count = load_scenario_publishers(s, o->clients);
-    t->subscriber_count = load_scenario_subscribers(s, o->clients);
-    t->party_count = load_scenario_connections(s, o->clients);
-    t->copies = load_scenario_copies(s, o->clients);
-    t->parties = calloc(t->party_count, sizeof(*t->parties));
-    t->publishers = calloc(t->publisher_count, sizeof(*t->publishers));
-    t->subscribers = calloc(t->subscriber_count, sizeof(*t->subscribers));
-    t->payload = calloc(1, o->payload_bytes);
-    if (!t->parties || !t->publishers || !t->subscribers || !t->payload)
-        return ERR_MEMORY;
-    memset(t->payload, 'x', o->payload_bytes);
-    set_up(t);
-    for (uint32_t i = 0; i < t->publisher_count; i++) {
-        if (init_publisher(t, i) != OK)
-            return ERR_MEMORY;
-    }
-    for (uint32_t i = 0; i < t->subscriber_count; i++) {
-        if (init_subscriber(t, i) != OK)
-            return ERR_MEMORY;
-    }
-    for (uint32_t i = 0; i < t->party_count; i++)
-        init_party(t, i);
-    return OK;
-}
-
-void load_traffic_fini(struct load_traffic *t)
-{
-    for (uint32_t i = 0; t->parties && i < t->party_count; i++)
-        load_wire_fini(&t->parties[i].client.wire);
-    for (uint32_t i = 0; t->publishers && i < t->publisher_count; i++)
-        free(t->publishers[i].left);
-    for (uint32_t i = 0; t->subscribers && i < t->subscriber_count; i++) {
-        struct load_subscriber *s = &t->subscribers[i];
-
-        for (uint32_t j = 0; s->flows && j < s->count; j++)
-            load_flow_fini(&s->flows[j]);
-        free(s->flows);
-    }
-    free(t->parties);
-    free(t->publishers);
-    free(t->subscribers);
-    free(t->payload);
-}
-
-enum err load_traffic_open(struct load_traffic *t, uint32_t party_idx)
-{
-    struct sockaddr_storage from;
-
-    return load_client_open(&t->parties[party_idx].client, t->loop,
-                            load_options_source(t->options, party_idx, &from));
-}

@@ -1,4 +1,4 @@
-/* tools/load_wire.c -- one connection of the load generator, TCP or TLS, on net/uring. */
+/* tools/load_wire.c -- one connection of the load generator: TCP, TLS, WebSocket, on net/uring. */
 #include "tools/load_wire.h"
 
 #include <errno.h>
@@ -48,6 +48,8 @@ static void join(struct load_wire *w)
         return;
     close(w->fd);
     w->fd = -1;
+    w->next_free = w->loop->freed;
+    w->loop->freed = w;
 }
 
 void load_wire_shut(struct load_wire *w)
@@ -81,7 +83,7 @@ static void flush_sealed(struct load_wire *w)
     struct bytes all = bytes_of(w->filling.p, w->filling.n), out;
     uint32_t taken = 0;
 
-    if (w->is_open && all.n > 0) {
+    if (w->is_secure && all.n > 0) {
         enum err err = tls_seal(w->tls, &all, 1, &taken);
 
         if (err != OK && err != ERR_FULL) {
@@ -126,6 +128,23 @@ static void make_dirty(struct load_wire *w)
     w->loop->dirty = w;
 }
 
+/* Room for n bytes at the end of what is collected, or NULL without memory. */
+static uint8_t *make_room(struct load_wire *w, uint32_t n)
+{
+    struct load_buffer *b = &w->filling;
+
+    if (b->room - b->n < n) {
+        uint32_t room = b->room * 2 > b->n + n ? b->room * 2 : b->n + n;
+        uint8_t *p = realloc(b->p, room < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : room);
+
+        if (!p)
+            return NULL;
+        b->p = p;
+        b->room = room < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : room;
+    }
+    return b->p + b->n;
+}
+
 static void flush_dirty(struct load_loop *loop)
 {
     while (loop->dirty) {
@@ -137,9 +156,22 @@ static void flush_dirty(struct load_loop *loop)
     }
 }
 
+/* After the dirty ones, so that none of them is dirty. */
+static void tell_freed(struct load_loop *loop)
+{
+    while (loop->freed) {
+        struct load_wire *w = loop->freed;
+
+        loop->freed = w->next_free;
+        if (loop->calls->on_free)
+            loop->calls->on_free(w);
+    }
+}
+
 void load_loop_turn(struct load_loop *loop, uint64_t wait_us)
 {
     flush_dirty(loop);
+    tell_freed(loop);
     uring_submit(loop->uring, wait_us);
     (void)uring_run(loop->uring, TURN_BUDGET);
 }
@@ -156,11 +188,79 @@ static void receive(struct load_wire *w)
                    &w->recv_op);
 }
 
+/* Appends to what is collected, as it is. */
+static bool write_raw(struct load_wire *w, const void *p, uint32_t n)
+{
+    uint8_t *to = make_room(w, n);
+
+    if (!to)
+        return false;
+    memcpy(to, p, n);
+    w->filling.n += n;
+    make_dirty(w);
+    return true;
+}
+
+/* The way for bytes is open: all but the handshake of WebSocket. */
+static void become_open(struct load_wire *w)
+{
+    const struct load_loop *loop = w->loop;
+    char request[LOAD_WS_REQUEST_BYTES_MAX];
+    uint32_t n;
+
+    if (!loop->ws_path) {
+        w->is_open = true;
+        loop->calls->on_open(w);
+        return;
+    }
+    n = load_ws_request(request, loop->server_name, loop->ws_path);
+    if (n == 0 || !write_raw(w, request, n))
+        gone(w, EMSGSIZE);
+}
+
+/* Of n more bytes in `in`, those that WebSocket carries; the answer to our request is none. */
+static bool take_frames(struct load_wire *w, uint32_t *n)
+{
+    uint8_t pong[LOAD_WS_PONG_BYTES_MAX];
+    uint32_t used, pong_bytes;
+
+    if (!w->is_open) {
+        enum err err;
+
+        w->in_used += *n;
+        *n = 0;
+        err = load_ws_answer(bytes_of(w->in, w->in_used), &used);
+        if (err == ERR_MORE)
+            return true;
+        if (err != OK) {
+            gone(w, ECONNREFUSED);
+            return false;
+        }
+        *n = w->in_used - used;
+        w->in_used = 0;
+        memmove(w->in, w->in + used, *n);
+        w->is_open = true;
+        w->loop->calls->on_open(w);
+    }
+    if (load_ws_input(&w->ws, w->in + w->in_used, *n, n, pong, &pong_bytes) != OK) {
+        gone(w, 0);
+        return false;
+    }
+    if (pong_bytes == 0 || write_raw(w, pong, pong_bytes))
+        return true;
+    gone(w, ENOMEM);
+    return false;
+}
+
 /* `n` more bytes are in `in`. False: it is closed now. */
 static bool take(struct load_wire *w, uint32_t n)
 {
     uint32_t done;
 
+    if (w->loop->ws_path && !take_frames(w, &n))
+        return false;
+    if (!w->is_open)
+        return true;
     w->in_used += n;
     done = w->loop->calls->on_bytes(w, bytes_of(w->in, w->in_used));
     if (w->is_closed)
@@ -177,12 +277,12 @@ static void look_at_tls(struct load_wire *w)
 {
     struct load_loop *loop = w->loop;
 
-    if (loop->resumes && !loop->session && w->is_open)
+    if (loop->resumes && !loop->session && w->is_secure)
         loop->session = tls_session_create(w->tls);
-    if (w->is_open || !tls_is_established(w->tls))
+    if (w->is_secure || !tls_is_established(w->tls))
         return;
-    w->is_open = true;
-    loop->calls->on_open(w);
+    w->is_secure = true;
+    become_open(w);
 }
 
 /* The same as take, of bytes that are sealed. */
@@ -260,7 +360,8 @@ static void wire_on_send(struct uring_op *op, const struct uring_event *event)
         return;
     }
     w->flying.n = 0;
-    w->loop->calls->on_sent(w);
+    if (w->is_open)
+        w->loop->calls->on_sent(w);
     flush(w);
 }
 
@@ -270,7 +371,8 @@ static void begin_tls(struct load_wire *w)
     struct load_loop *loop = w->loop;
 
     w->tls = tls_create(loop->tls, loop->server_name, loop->session);
-    w->sealed = malloc(SEALED_BYTES);
+    if (!w->sealed)
+        w->sealed = malloc(SEALED_BYTES);
     if (!w->tls || !w->sealed)
         gone(w, ENOMEM);
     else if (take_sealed(w, bytes_of("", 0)))
@@ -295,8 +397,7 @@ static void wire_on_connect(struct uring_op *op, const struct uring_event *event
         return;
     }
     receive(w);
-    w->is_open = true;
-    w->loop->calls->on_open(w);
+    become_open(w);
 }
 
 /* ---- the user's side ---- */
@@ -312,17 +413,30 @@ static bool bind_to(int fd, const struct sockaddr *from)
     return bind(fd, from, n) == 0;
 }
 
+/* As new, but for the buffers it has already. False without memory. */
+static bool renew(struct load_wire *w, struct load_loop *loop)
+{
+    struct load_wire old = *w;
+
+    tls_destroy(w->tls);
+    *w = (struct load_wire){.loop = loop, .fd = -1, .in = old.in, .sealed = old.sealed};
+    w->filling = (struct load_buffer){.p = old.filling.p, .room = old.filling.room};
+    w->flying = (struct load_buffer){.p = old.flying.p, .room = old.flying.room};
+    w->mask = (uint32_t)(uintptr_t)w;
+    w->connect_op.done = wire_on_connect;
+    w->recv_op.done = wire_on_recv;
+    w->send_op.done = wire_on_send;
+    if (!w->in)
+        w->in = malloc(loop->in_bytes);
+    return w->in != NULL;
+}
+
 enum err load_wire_open(struct load_wire *w, struct load_loop *loop, const struct sockaddr *to,
                         socklen_t to_bytes, const struct sockaddr *from)
 {
     int on = 1;
 
-    *w = (struct load_wire){.loop = loop, .fd = -1};
-    w->connect_op.done = wire_on_connect;
-    w->recv_op.done = wire_on_recv;
-    w->send_op.done = wire_on_send;
-    w->in = malloc(loop->in_bytes);
-    if (!w->in)
+    if (!renew(w, loop))
         return ERR_MEMORY;
     w->fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (w->fd < 0)
@@ -337,23 +451,24 @@ enum err load_wire_open(struct load_wire *w, struct load_loop *loop, const struc
 
 uint8_t *load_wire_room(struct load_wire *w, uint32_t n)
 {
-    struct load_buffer *b = &w->filling;
+    uint32_t header = w->loop->ws_path ? load_ws_header_bytes(n) : 0;
+    uint8_t *p = make_room(w, header + n);
 
-    if (b->room - b->n < n) {
-        uint32_t room = b->room * 2 > b->n + n ? b->room * 2 : b->n + n;
-        uint8_t *p = realloc(b->p, room < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : room);
-
-        if (!p)
-            return NULL;
-        b->p = p;
-        b->room = room < BUFFER_BYTES_MIN ? BUFFER_BYTES_MIN : room;
-    }
-    return b->p + b->n;
+    w->header_bytes = header;
+    return p ? p + header : NULL;
 }
 
 void load_wire_wrote(struct load_wire *w, const uint8_t *end)
 {
-    w->filling.n = (uint32_t)(end - w->filling.p);
+    uint8_t *begin = w->filling.p + w->filling.n;
+    uint32_t n = (uint32_t)(end - begin) - w->header_bytes;
+
+    if (w->header_bytes > 0) {
+        CHECK(load_ws_header_bytes(n) == w->header_bytes);
+        w->mask = w->mask * 1664525u + 1013904223u;
+        load_ws_frame(begin, n, w->mask);
+    }
+    w->filling.n += w->header_bytes + n;
     CHECK(w->filling.n <= w->filling.room);
     make_dirty(w);
 }
@@ -378,6 +493,6 @@ void load_wire_fini(struct load_wire *w)
     free(w->in);
     free(w->filling.p);
     free(w->flying.p);
-    w->in = NULL;
+    w->in = w->sealed = NULL;
     w->filling = w->flying = (struct load_buffer){0};
 }

@@ -1,0 +1,289 @@
+# tests/e2e/test_load.py -- causeway-load: every scenario against the broker, and what it says of
+# brokers that lose, double, swap or change messages, or stop in the middle.
+
+import csv
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+import threading
+
+from broker import Broker, free_port, run, seconds_until, test
+from mqtt import equal, true
+from secure import CERTS, cert, make_certs
+from wan import Clusters, Path, linked, links_of
+
+make_certs()
+LOAD = os.path.join(os.environ["BUILD"], "causeway-load")
+SHORT = ("--seconds", "0.15", "--warm-up", "0.05", "--settle", "0.02", "--stall", "5")
+KEYS = f"certfile = {CERTS}/server.crt\nkeyfile = {CERTS}/server.key\n"
+CONFIG = ("[broker]\nworkers = 2\n[listener mqtt]\nbind = 127.0.0.1:{port}\n"
+          "[listener mqtts]\nbind = 127.0.0.1:{port2}\n" + KEYS + "allow_anonymous = true\n"
+          "[listener ws]\nbind = 127.0.0.1:{port3}\nprotocol = websockets\n"
+          "[listener wss]\nbind = 127.0.0.1:{port4}\nprotocol = websockets\n" + KEYS +
+          "allow_anonymous = true\n"
+          f"[listener mutual]\nbind = 127.0.0.1:{{port5}}\n{KEYS}cafile = {CERTS}/ca.crt\n"
+          "require_certificate = true\nuse_identity_as_username = true\n"
+          "[limits]\nmax_queued_messages = 20000\n")
+# Scenario, and what keeps it small.
+SCENARIOS = [("point-to-point", "-n", "4"), ("fan-out", "-n", "20"), ("fan-in", "-n", "20"),
+             ("shared", "-n", "4"), ("publish", "-n", "10"), ("request-response", "-n", "4"),
+             ("routes", "-n", "2"), ("retained", "-n", "3", "--topics", "50"),
+             ("hold", "-n", "50"), ("ramp", "-n", "20"), ("reconnect", "-n", "50"),
+             ("subscribe", "-n", "10", "--topics", "100")]
+
+
+def call(*words):
+    return subprocess.run([LOAD, *map(str, words)], capture_output=True, text=True, timeout=60,
+                          check=False)
+
+
+def load(port, *words, status=0):
+    """One run, and the JSON object that it prints."""
+    done = call("-p", port, "--json", *SHORT, *words)
+    equal(done.returncode, status, f"{words}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def is_clean(found, *words):
+    true(found["is_clean"], f"{words}: {found}")
+    for key in ("lost", "doubled", "late", "strange", "refused"):
+        equal(found[key], 0, f"{words}: {key}")
+    true(found["delivered"] + found["finished"] + found["sent"] > 0, f"{words}: {found}")
+    return found
+
+
+def try_all(t, levels, *more):
+    for scenario, *small in SCENARIOS:
+        for qos in levels:
+            words = (scenario, *small, "-q", qos, *more)
+            found = is_clean(load(t.broker.port, *words), *words)
+            if scenario not in ("hold", "publish", "routes"):
+                true(found["latency_us"]["max"] > 0, f"{words}: {found}")
+            if scenario != "hold":
+                true(found["delivered_per_second"] > 0, f"{words}: {found}")
+
+
+@test
+def scenarios_are_clean(t):
+    try_all(t, (0, 1, 2))
+
+
+@test
+def scenarios_are_clean_in_mqtt5(t):
+    try_all(t, (1,), "-V", "5")
+
+
+@test
+def transports_are_clean(t):
+    ports = t.broker.ports
+    mine = ("--cert", cert("client.crt"), "--key", cert("client.key"), "--cafile", cert("ca.crt"))
+    for words in ((ports[1], "--cafile", cert("ca.crt")), (ports[1], "--insecure", "--resume"),
+                  (ports[2], "--ws"), (ports[3], "--ws", "--insecure"), (ports[4], *mine)):
+        for scenario in ("point-to-point", "ramp", "reconnect"):
+            is_clean(load(*words, "-n", 10, "-q", 1, scenario), words, scenario)
+
+
+@test
+def wrong_certificates_are_refused(t):
+    for words in ((t.broker.ports[1], "--cafile", cert("other_ca.crt")),
+                  (t.broker.ports[4], "--insecure")):
+        found = load(*words, "p2p", status=1)
+        true(found["failure"], f"{words}: {found}")
+
+
+@test
+def sizes_and_rates_are_clean(t):
+    words = ("--size", "20,300-5000:0.5,100000:0.02", "-n", 3)
+    for port, more in ((t.broker.ports[0], ()), (t.broker.ports[2], ("--ws",))):
+        for scenario in ("p2p", "shared", "request-response", "retained"):
+            is_clean(load(port, *words, *more, "-q", 1, "--window", 10, scenario), scenario)
+    for scenario in ("p2p", "ramp", "subscribe", "retained", "routes", "request-response"):
+        is_clean(load(t.broker.port, "--rate", 500, "-n", 2, *(
+            ("--topics", 20) if scenario in ("subscribe", "retained") else ()), scenario), scenario)
+
+
+@test
+def rate_counts_what_could_not_be_sent(t):
+    found = is_clean(load(t.broker.port, "--rate", 50000000, "--window", 1, "-n", 1, "p2p"))
+    true(found["overdue"] > 0, f"{found}")
+    true(found["latency_us"]["p50"] > 10000, f"not from when they were due: {found}")
+
+
+@test
+def forms_say_the_same(t):
+    with tempfile.NamedTemporaryFile(suffix=".html") as page:
+        done = call("-p", t.broker.port, "--pid", t.broker.pid, "--csv", "--progress", "--html",
+                    page.name, "--seconds", "0.3", "-n", 2, "p2p")
+        equal(done.returncode, 0, done.stderr)
+        row, = csv.DictReader(io.StringIO(done.stdout))
+        equal(row["scenario"], "point-to-point")
+        true(float(row["cpu_us_per_delivered"]) > 0, f"{row}")
+        true("measuring:" in done.stderr, done.stderr)
+        text = page.read().decode()
+    equal(len(re.findall("<svg", text)), 3)
+    true("</html>" in text and "<script" not in text and "://" not in text, text)
+
+
+@test
+def processes_that_are_not_there_are_an_error(t):
+    equal(call("-p", t.broker.port, "--pid", 2 ** 22, *SHORT, "p2p").returncode, 1)
+    equal(call("-p", t.broker.port, "p2p", "fan-in").returncode, 2)
+    equal(call("-p", free_port(), *SHORT, "p2p").returncode, 1)
+
+
+class Faulty:
+    """Between causeway-load and the broker: does something wrong with PUBLISH number `nth` of those
+    that the broker sends, on all connections together."""
+
+    def __init__(self, to, fault, nth=40):
+        self.to, self.fault, self.left = to, fault, nth
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                here, _ = self.listener.accept()
+                there = socket.create_connection(("127.0.0.1", self.to))
+                for pump, a, b in ((self.plain, here, there), (self.packets, there, here)):
+                    threading.Thread(target=pump, args=(a, b), daemon=True).start()
+        except OSError:
+            pass
+
+    @staticmethod
+    def plain(a, b):
+        try:
+            while data := a.recv(65536):
+                b.sendall(data)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            b.close()
+
+    def packets(self, a, b):
+        """Whole packets, with the faults among them."""
+        held, buffer = [], b""
+        try:
+            while data := a.recv(65536):
+                buffer += data
+                out = b""
+                while packet := self.first(buffer):
+                    buffer = buffer[len(packet):]
+                    out += b"".join(self.spoil(packet, held))
+                b.sendall(out)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            b.close()
+
+    @staticmethod
+    def first(buffer):
+        length = 0
+        for i in range(1, min(len(buffer), 5)):
+            length |= (buffer[i] & 0x7f) << (7 * (i - 1))
+            if not buffer[i] & 0x80:
+                end = 1 + i + length
+                return buffer[:end] if len(buffer) >= end else None
+        return None
+
+    def spoil(self, packet, held):
+        if packet[0] >> 4 != 3:
+            return [packet]
+        if held:
+            return [packet, held.pop()]
+        with self.lock:
+            self.left -= 1
+            if self.left != 0:
+                return [packet]
+        if self.fault == "lose":
+            return []
+        if self.fault == "double":
+            return [packet, packet]
+        if self.fault == "change":
+            return [packet[:-25] + bytes([packet[-25] ^ 1]) + packet[-24:]]
+        if self.fault == "shorten":
+            return [bytes([packet[0], packet[1] - 1]) + packet[2:-1]]
+        held.append(packet)
+        return []
+
+    def end(self):
+        self.listener.close()
+
+
+def spoilt(t, fault, *words):
+    proxy = Faulty(t.broker.port, fault)
+    try:
+        return load(proxy.port, "-n", 2, "--stall", 0.7, "--rate", 2000, *words, status=1)
+    finally:
+        proxy.end()
+
+
+@test
+def faults_are_counted(t):
+    for fault, key in (("lose", "lost"), ("double", "doubled"), ("swap", "late"),
+                       ("shorten", "strange")):
+        for scenario in ("p2p", "fan-in", "shared", "request-response"):
+            found = spoilt(t, fault, scenario)
+            equal(found["is_clean"], False, f"{fault} {scenario}")
+            true(found[key] > 0, f"{fault} {scenario}: {found}")
+
+
+@test
+def faults_of_retained_messages_and_routes_are_counted(t):
+    for fault, key in (("lose", "lost"), ("double", "doubled"), ("shorten", "strange")):
+        found = spoilt(t, fault, "retained", "--topics", 30)
+        true(found[key] > 0, f"{fault}: {found}")
+    found = spoilt(t, "double", "routes")
+    true(found["doubled"] + found["strange"] > 0, f"a probe twice: {found}")
+
+
+@test
+def silence_is_noticed(t):
+    path = Path(t.broker.port)
+    try:
+        process = subprocess.Popen([LOAD, "-p", str(path.port), "--json", "--stall", "0.5",
+                                    "--seconds", "30", "p2p"], stdout=subprocess.PIPE, text=True)
+        seconds_until("connections", lambda: path.ask("count") == "ok 20\n")
+        path.ask("mute")
+        said, _ = process.communicate(timeout=30)
+        equal(process.returncode, 1)
+        equal(json.loads(said)["failure"], "messages do not arrive")
+    finally:
+        path.end()
+
+
+@test
+def end_of_the_broker_is_noticed(t):
+    del t
+    for scenario in ("p2p", "hold", "ramp", "reconnect", "retained"):
+        broker = Broker(text=CONFIG)
+        process = subprocess.Popen([LOAD, "-p", str(broker.port), "--json", "--stall", "1", "-n",
+                                    "10", "--seconds", "30", scenario],
+                                   stdout=subprocess.PIPE, text=True)
+        seconds_until("clients", lambda b=broker: b.open_files() > 20)
+        broker.kill()
+        said, _ = process.communicate(timeout=30)
+        equal(process.returncode, 1, scenario)
+        true(json.loads(said)["failure"], said)
+
+
+@test
+def links_are_measured(t):
+    del t
+    with Clusters() as c:
+        ports, texts = links_of(["a", "b"])
+        brokers = [c.start(texts[n], *ports[n]) for n in ("a", "b")]
+        linked(*brokers)
+        far = ("--subscribe-at", f"127.0.0.1:{brokers[1].port}", "--settle", 0.5)
+        pids = ("--pid", f"{brokers[0].pid},{brokers[1].pid}")
+        for qos in (0, 1):
+            is_clean(load(brokers[0].port, *far, *pids, "-n", 2, "--rate", 2000, "-q", qos, "link"))
+            found = is_clean(load(brokers[0].port, *far, "-q", qos, "routes"))
+            true(found["finished"] > 0, f"{found}")
+
+
+run(text=CONFIG)
