@@ -12,7 +12,10 @@
  * load_ws        WebSocket                       load_proc      the broker's processor and memory
  * load_figures   what a run found                load_report    the same as text, JSON and CSV
  * load_html      the same as a page              load_svg       its plots
+ * load_compare   several brokers in turn: load_plan reads which, load_peer starts and ends them,
+ *                load_table tells how they compare
  */
+#include "tools/load_compare.h"
 #include "tools/load_html.h"
 #include "tools/load_options.h"
 #include "tools/load_report.h"
@@ -56,7 +59,7 @@ int main(int argc, char **argv)
     case LOAD_ASKED_WRONG:
         return 2;
     case LOAD_ASKED_COMPARE:
-        return 2;
+        return load_compare(&options);
     case LOAD_ASKED_RUN:
         break;
     }

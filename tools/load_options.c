@@ -14,6 +14,7 @@
 #define CAUSEWAY_VERSION "unknown"
 #endif
 
+#define MEASURE_US 5000000u
 #define WARM_UP_US 500000u
 /* Between the last connection and the first message: the broker ends what connecting began. */
 #define SETTLE_US 200000u
@@ -54,6 +55,7 @@ enum {
     OPT_ROUNDS,
     OPT_PIN,
     OPT_BARE,
+    OPT_FLOOR,
 };
 
 static const char short_options[] = "h:p:q:V:t:u:P:A:n:C:";
@@ -93,6 +95,7 @@ static const struct option long_options[] = {
     {"progress", no_argument, NULL, OPT_PROGRESS},
     {"compare", required_argument, NULL, OPT_COMPARE},
     {"broker", required_argument, NULL, OPT_BROKER},
+    {"floor", required_argument, NULL, OPT_FLOOR},
     {"run", required_argument, NULL, OPT_RUN},
     {"rounds", required_argument, NULL, OPT_ROUNDS},
     {"pin", required_argument, NULL, OPT_PIN},
@@ -160,6 +163,9 @@ static bool read_more(struct load_options *o, int option, const char *text)
         if (c->broker_count == LOAD_BROKERS_MAX)
             return load_complain("--broker: at most %u", LOAD_BROKERS_MAX);
         c->brokers[c->broker_count++] = text;
+        return true;
+    case OPT_FLOOR:
+        c->floor = text;
         return true;
     case OPT_RUN:
         if (c->run_count == LOAD_RUNS_MAX)
@@ -277,7 +283,6 @@ void load_options_init(struct load_options *o)
         .ramp = 100,
         .warm_up_us = UINT64_MAX,
         .settle_us = UINT64_MAX,
-        .measure_us = 5000000,
         .stall_us = 5000000,
         .compare = {.rounds = 3, .pin = {.is_wanted = true}},
     };
@@ -331,6 +336,8 @@ static void fill_in(struct load_options *o)
         o->warm_up_us = 0;
     if (o->warm_up_us == UINT64_MAX)
         o->warm_up_us = o->count ? 0 : WARM_UP_US;
+    if (o->measure_us == 0)
+        o->measure_us = MEASURE_US;
     if (o->settle_us == UINT64_MAX)
         o->settle_us = s->kind == LOAD_SILENCE ? SETTLE_HOLD_US : SETTLE_US;
     if (o->protocol == PROTOCOL_UNKNOWN)
@@ -339,6 +346,14 @@ static void fill_in(struct load_options *o)
         o->port = o->has_tls ? "443" : "80";
     if (!o->port)
         o->port = o->has_tls ? "8883" : "1883";
+}
+
+bool load_options_can_be_bare(const struct load_options *o)
+{
+    const struct load_scenario *s = o->scenario;
+
+    return s->kind == LOAD_MESSAGES && !s->is_shared && !s->is_answered && !s->has_no_subscriber &&
+           o->qos < 2 && !o->ws_path && !o->has_tls;
 }
 
 bool load_options_finish(struct load_options *o)
@@ -360,8 +375,7 @@ bool load_options_finish(struct load_options *o)
         return load_complain("-C: %s ends with the last of its --topics", s->name);
     if (s->kind == LOAD_SILENCE && o->rate)
         return load_complain("--rate: clients of %s are silent", s->name);
-    if (o->is_bare && (s->kind != LOAD_MESSAGES || s->is_shared || s->is_answered ||
-                       s->has_no_subscriber || o->qos > 1 || o->ws_path || o->has_tls))
+    if (o->is_bare && !load_options_can_be_bare(o))
         return load_complain("--bare: only messages, with QoS 0 and 1, over TCP, each to all who "
                              "subscribed");
     if (!o->certificate_file != !o->key_file)
@@ -381,8 +395,8 @@ enum load_asked load_options_read(struct load_options *o, int argc, char **argv)
         return asked;
     if (o->compare.file || o->compare.broker_count > 0)
         return LOAD_ASKED_COMPARE;
-    if (o->compare.run_count > 0) {
-        load_complain("--run belongs to --compare and --broker");
+    if (o->compare.run_count > 0 || o->compare.floor) {
+        load_complain("--run and --floor belong to --compare and --broker");
         return LOAD_ASKED_WRONG;
     }
     return load_options_finish(o) ? LOAD_ASKED_RUN : LOAD_ASKED_WRONG;

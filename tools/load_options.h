@@ -40,6 +40,7 @@ struct load_compare {
     const char *file; /* NULL: none */
     const char *brokers[LOAD_BROKERS_MAX];
     uint32_t broker_count;
+    const char *floor; /* NULL: none */
     const char *runs[LOAD_RUNS_MAX];
     uint32_t run_count;
     uint32_t rounds;
@@ -98,6 +99,8 @@ enum load_asked load_options_add(struct load_options *o, int argc, char **argv);
 /* Fills in what was not said, and looks whether all fits together.  false: it does not, which was
  * printed to stderr. */
 bool load_options_finish(struct load_options *o);
+/* Whether a scenario and its options need nothing of MQTT. */
+bool load_options_can_be_bare(const struct load_options *o);
 /* All of that. */
 enum load_asked load_options_read(struct load_options *o, int argc, char **argv);
 /* Finds the addresses.  false: why not was printed to stderr. */

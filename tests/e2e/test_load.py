@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 
-from broker import Broker, free_port, run, seconds_until, test
+from broker import Broker, Failure, free_port, run, seconds_until, test
 from mqtt import equal, true
 from secure import CERTS, cert, make_certs
 from wan import Clusters, Path, linked, links_of
@@ -269,6 +269,47 @@ def end_of_the_broker_is_noticed(t):
         said, _ = process.communicate(timeout=30)
         equal(process.returncode, 1, scenario)
         true(json.loads(said)["failure"], said)
+
+
+def plan(t, *lines):
+    path = os.path.join(t.broker.folder, t.new_id("plan"))
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("".join(line + "\n" for line in lines))
+    return path
+
+
+@test
+def brokers_are_compared(t):
+    program, port = os.environ["CAUSEWAY"], free_port()
+    config = plan(t, "[listener mqtt]", f"bind = 127.0.0.1:{port}")
+    path = plan(t, f"broker first {port} {program} -c {config}",
+                f"broker \"the second\" {port} {program} -c {config}",
+                'run "p2p, QoS 1" -q 1 -n 2 p2p', 'run "silent" -n 20 hold')
+    page = path + ".html"
+    done = call("--compare", path, "--rounds", 2, "--json", "--html", page, *SHORT)
+    equal(done.returncode, 0, done.stderr)
+    found = json.loads(done.stdout)
+    equal([(r["run"], r["broker"]) for r in found["results"]],
+          [("p2p, QoS 1", "first"), ("p2p, QoS 1", "the second"), ("silent", "first"),
+           ("silent", "the second")])
+    for r in found["results"]:
+        true(r["is_clean"] and r["cpu_us"]["median"] > 0 and r["ratio"] > 0, f"{r}")
+    with open(page, encoding="utf-8") as f:
+        true("the second" in f.read(), "the page")
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        raise Failure("a broker still runs")
+    except OSError:
+        pass
+
+
+@test
+def brokers_that_do_not_start_or_end_too_early_are_said(t):
+    for command, port in (("false", free_port()), ("sleep 0", t.broker.port)):
+        done = call("--broker", f"it={command}@{port}", *SHORT, "--rounds", 1, "p2p")
+        equal(done.returncode, 1, done.stdout)
+        true("it" in done.stderr and "failed" in done.stdout, done.stdout + done.stderr)
+    equal(call("--broker", "it=true", "p2p").returncode, 2)
 
 
 @test
