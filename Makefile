@@ -141,6 +141,8 @@ sim_src  := $(sort $(wildcard tests/sim/*.c))
 sim      := $(if $(sim_src),$B/sim)
 # A path between two hosts that tests and benches can cut, narrow and lengthen.
 path     := $B/path
+# A bare forwarder, the floor for brokers under load.
+floor    := $B/floor
 bench_src := $(sort $(wildcard bench/*.c bench/*.cc))
 bench    := $(if $(filter bench/bench_%.c,$(bench_src)),$B/bench)
 
@@ -212,6 +214,8 @@ $(foreach s,$(fuzz_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
 $(if $(sim),$(eval $(call link_rule,$(sim),$(sim_src),\
     $B/liblink.a $B/libcfg.a $B/libcore.a,-lz -linih)))
 $(eval $(call link_rule,$(path),tests/path/path.c,,))
+$(eval $(call link_rule,$(floor),bench/floor/floor.c tools/load_bare.c tools/load_wire.c \
+    tools/load_ws.c,$(upto_net),$(libs_net)))
 $(if $(bench),$(eval $(call link_rule,$(bench),$(bench_src),\
     $(upto_link),$(lto) -lbenchmark $(libs_link),$(CXX))))
 
@@ -228,7 +232,7 @@ debug: ## the programs with -Og and all walks, into build/debug/
 	+@$(MAKE) KIND=debug all
 
 # All that can be built with this compiler, to see all warnings.
-everything: $(programs) $(units) $(races) $(sim) $(path) $(bench) $(upto_link)
+everything: $(programs) $(units) $(races) $(sim) $(path) $(floor) $(bench) $(upto_link)
 
 clean: ## removes build/
 	rm -rf $(OUT) tests/e2e/node_modules
@@ -318,10 +322,10 @@ fuzz: ## libFuzzer, 10 s for each parser (T=frame, SECONDS=60)
 fuzz-run: $(call pick,$(fuzzers))
 	@BUILD=$B tests/fuzz/run.sh $(SECONDS_EACH) $(call pick,$(fuzzers))
 
-e2e: $(programs) $(path) node-modules ## end-to-end tests against the broker of one kind (T=retain)
+e2e: $(programs) $(path) $(floor) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
-bench: deps $(bench) $(programs) $(path) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
+bench: deps $(bench) $(programs) $(path) $(floor) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
 	@$(bench) $(if $(T),--benchmark_filter=$(T))
 	@$(if $(T),true,bench/compare.sh)
 	@$(if $(T),true,BUILD=$(abspath $B) bench/reconnect.py)
@@ -341,7 +345,7 @@ check-sim:
 	+@$(MAKE) KIND=asan SEEDS=200 sim
 
 # Every benchmark once, in small: they must not rot.
-check-bench: $(bench) $(programs) $(path)
+check-bench: $(bench) $(programs) $(path) $(floor)
 	@$(if $(bench),BENCH_TINY=1 $(bench) --benchmark_min_time=0.001 2>&1 | tail -n 40,echo "no benchmarks yet")
 	@BUILD=$(abspath $B) bench/link.py --tiny
 

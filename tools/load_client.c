@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "net/clock.h"
+#include "tools/load_bare.h"
 
 #define SUBSCRIBE_ID 1
 
@@ -25,6 +26,73 @@ static void become_ready(struct load_client *c)
 {
     c->state = LOAD_CLIENT_READY;
     c->setup->calls->on_ready(c);
+}
+
+/* ---- frames without MQTT ---- */
+
+static bool send_bare(struct load_client *c, const struct load_bare_frame *f)
+{
+    uint8_t *p = load_wire_room(&c->wire, LOAD_BARE_HEADER_BYTES + f->payload.n);
+
+    if (!p)
+        return false;
+    load_wire_wrote(&c->wire, load_bare_put(p, f));
+    return true;
+}
+
+static void begin_bare(struct load_client *c)
+{
+    struct load_bare_frame subscribe = {.kind = LOAD_BARE_SUBSCRIBE,
+                                        .topic = load_bare_topic(c->filter)};
+
+    c->receive_maximum = UINT16_MAX;
+    if (c->filter.n == 0) {
+        become_ready(c);
+        return;
+    }
+    c->state = LOAD_CLIENT_SUBSCRIBING;
+    if (!send_bare(c, &subscribe))
+        fail(c, "out of memory");
+}
+
+static bool publish_bare(struct load_client *c, const struct publish_out *out)
+{
+    struct load_bare_frame message = {.kind = out->qos ? LOAD_BARE_WITH_ACK : LOAD_BARE_MESSAGE,
+                                      .id = out->packet_id,
+                                      .topic = load_bare_topic(out->topic),
+                                      .payload = out->payload};
+
+    return send_bare(c, &message);
+}
+
+static void client_on_frame(struct load_client *c, const struct load_bare_frame *f, uint64_t now_us)
+{
+    struct packet_publish message = {
+        .qos = f->kind == LOAD_BARE_WITH_ACK, .packet_id = f->id, .payload = f->payload};
+    struct load_bare_frame ack = {.kind = LOAD_BARE_ACK, .id = f->id};
+
+    if (f->kind == LOAD_BARE_GRANTED && c->state == LOAD_CLIENT_SUBSCRIBING) {
+        become_ready(c);
+    } else if (f->kind == LOAD_BARE_ACK) {
+        c->setup->calls->on_ack(c, f->id, false);
+    } else if (f->kind == LOAD_BARE_MESSAGE || f->kind == LOAD_BARE_WITH_ACK) {
+        if (message.qos && !send_bare(c, &ack))
+            fail(c, "out of memory");
+        c->setup->calls->on_message(c, &message, now_us);
+    } else {
+        fail(c, "a frame that a forwarder does not send");
+    }
+}
+
+/* The next frame of `in`; *used becomes its size. */
+static enum err take_bare(struct load_client *c, struct bytes in, uint64_t now_us, uint32_t *used)
+{
+    struct load_bare_frame f;
+    enum err err = load_bare_next(in, &f, used);
+
+    if (err == OK)
+        client_on_frame(c, &f, now_us);
+    return err;
 }
 
 /* ---- what we say ---- */
@@ -84,8 +152,11 @@ static void send_ack(struct load_client *c, enum packet_type type, uint16_t pack
 bool load_client_publish(struct load_client *c, const struct publish_out *out)
 {
     uint32_t header;
-    uint8_t *p = load_wire_room(&c->wire, publish_size(c->setup->protocol, out, &header));
+    uint8_t *p;
 
+    if (c->setup->is_bare)
+        return publish_bare(c, out);
+    p = load_wire_room(&c->wire, publish_size(c->setup->protocol, out, &header));
     if (!p)
         return false;
     p = publish_put_header(p, c->setup->protocol, out);
@@ -98,7 +169,7 @@ void load_client_leave(struct load_client *c)
     struct bytes none = {0};
     uint8_t *p;
 
-    if (c->state != LOAD_CLIENT_READY)
+    if (c->state != LOAD_CLIENT_READY || c->setup->is_bare)
         return;
     p = load_wire_room(&c->wire, disconnect_size(REASON_SUCCESS, none));
     if (p)
@@ -214,7 +285,30 @@ static void client_on_packet(struct load_client *c, const struct packet *p, uint
 
 static void client_on_open(struct load_wire *w)
 {
-    send_connect(client_of(w));
+    struct load_client *c = client_of(w);
+
+    if (c->setup->is_bare)
+        begin_bare(c);
+    else
+        send_connect(c);
+}
+
+/* The same of MQTT. */
+static enum err take_packet(struct load_client *c, struct bytes in, uint64_t now_us, uint32_t *used)
+{
+    struct packet packet;
+    struct frame frame;
+    enum reason why;
+    uint32_t need;
+    enum err err = frame_next(in, c->setup->packet_bytes_max, &frame, &need);
+
+    if (err == OK)
+        err = packet_decode(&frame, c->setup->protocol, &packet, &why);
+    if (err != OK)
+        return err;
+    *used = frame.header_size + frame.body.n;
+    client_on_packet(c, &packet, now_us);
+    return OK;
 }
 
 /* A client that leaves or is gone is deaf: what comes is thrown away. */
@@ -225,21 +319,18 @@ static uint32_t client_on_bytes(struct load_wire *w, struct bytes in)
     uint32_t done = 0;
 
     while (c->state != LOAD_CLIENT_GONE) {
-        struct packet packet;
-        struct frame frame;
-        enum reason why;
-        uint32_t need;
-        enum err err = frame_next((struct bytes){in.p + done, in.n - done},
-                                  c->setup->packet_bytes_max, &frame, &need);
+        struct bytes rest = bytes_of(in.p + done, in.n - done);
+        uint32_t used = 0;
+        enum err err = c->setup->is_bare ? take_bare(c, rest, now_us, &used)
+                                         : take_packet(c, rest, now_us, &used);
 
         if (err == ERR_MORE)
             return done;
-        if (err != OK || packet_decode(&frame, c->setup->protocol, &packet, &why) != OK) {
+        if (err != OK) {
             fail(c, "the broker sent a packet that cannot be");
             break;
         }
-        done += frame.header_size + frame.body.n;
-        client_on_packet(c, &packet, now_us);
+        done += used;
     }
     return in.n;
 }

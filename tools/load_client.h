@@ -1,7 +1,8 @@
 /* tools/load_client.h -- one MQTT client of the load generator: a wire, and the protocol on it.
  *
  * Connects, subscribes to one filter if it has one, and is then ready; acknowledges by itself what
- * it receives. Sends no pings: its keep alive has to be longer than the run.
+ * it receives. Sends no pings: its keep alive has to be longer than the run. A bare client knows no
+ * CONNECT and no more than one subscription; topics of what it is told are empty.
  *
  * Threads  one.
  * Memory   clients live until the loop is closed; texts they are given live longer.
@@ -39,6 +40,7 @@ struct load_client_setup {
     const struct load_client_calls *calls;
     void *user;
     enum protocol protocol;
+    bool is_bare; /* no MQTT, but frames of tools/load_bare.h */
     uint8_t subscribe_qos;
     uint16_t keep_alive;
     uint32_t packet_bytes_max;
@@ -70,7 +72,8 @@ struct load_client {
 /* What a loop's wires call when they are embedded in clients. */
 extern const struct load_wire_calls load_client_wire_calls;
 
-/* Starts to connect, the first time or after on_free; `id` and `filter` are set. Returns as load_wire_open. */
+/* Starts to connect, the first time or after on_free; `id` and `filter` are set. Returns as
+ * load_wire_open. */
 MUST_USE enum err load_client_open(struct load_client *c, struct load_loop *loop,
                                    const struct sockaddr *from);
 /* Writes a PUBLISH; false without memory. */

@@ -1,5 +1,4 @@
-/* tools/load_figures.c -- what a run found, derived once, so that every form of report says the
- * same. */
+/* tools/load_figures.c -- what a run found, derived once for all forms of report. */
 #include "tools/load_figures.h"
 
 #include <math.h>
@@ -15,9 +14,18 @@ double load_curve_share(uint32_t point)
     return 1 - pow(10, -(double)point / 10);
 }
 
-const char *load_protocol_name(enum protocol p)
+static const char *protocol_name(const struct load_options *o)
 {
-    return p == MQTT_5 ? "5" : p == MQTT_31 ? "3.1" : "3.1.1";
+    if (o->is_bare)
+        return "none";
+    return o->protocol == MQTT_5 ? "5" : o->protocol == MQTT_31 ? "3.1" : "3.1.1";
+}
+
+static const char *transport_name(const struct load_options *o)
+{
+    if (o->ws_path)
+        return o->has_tls ? "wss" : "ws";
+    return o->has_tls ? "tls" : "tcp";
 }
 
 static void derive_latency(struct load_figures *f, const struct load_hist *h)
@@ -77,7 +85,8 @@ void load_figures_derive(struct load_figures *f, const struct load_options *o,
         .size = o->size,
         .failure = r->failure,
         .failure_detail = r->failure_detail,
-        .protocol = o->protocol,
+        .protocol = protocol_name(o),
+        .transport = transport_name(o),
         .qos = o->qos,
         .is_clean = load_run_is_clean(r),
         .has_broker = o->procs.count > 0,

@@ -1,4 +1,4 @@
-/* tools/load_figures.h -- what a run found, derived once, so that every form of report says the same.
+/* tools/load_figures.h -- what a run found, derived once for all forms of report.
  *
  * Plain data: it can cross a pipe between processes of one program. Its texts live as long as the
  * options, or for ever.
@@ -14,8 +14,9 @@
 struct load_figures {
     const struct load_scenario *scenario;
     const char *size;
+    const char *transport;                /* tcp, tls, ws, wss */
     const char *failure, *failure_detail; /* NULL: none */
-    enum protocol protocol;
+    const char *protocol;                 /* 3.1, 3.1.1, 5 or none */
     uint8_t qos;
     bool is_clean;
     bool has_broker; /* what the broker used is known */
@@ -45,7 +46,4 @@ void load_figures_derive(struct load_figures *f, const struct load_options *o,
 double load_curve_share(uint32_t point);
 /* a / b; 0 when b is 0. */
 double load_ratio(double a, double b);
-/* 3.1.1 and the like. */
-const char *load_protocol_name(enum protocol p);
-
 #endif

@@ -142,9 +142,8 @@ static void plot_times(FILE *page, const struct load_figures *f)
 
 void load_html_run(FILE *page, const struct load_figures *f)
 {
-    fprintf(page, "<p>%s, QoS %d, MQTT %s, %" PRIu32 " publishers, %" PRIu32 " subscribers, ",
-            f->scenario->name, f->qos, load_protocol_name(f->protocol), f->publishers,
-            f->subscribers);
+    fprintf(page, "<p>%s, QoS %d, MQTT %s, %s, %" PRIu32 " publishers, %" PRIu32 " subscribers, ",
+            f->scenario->name, f->qos, f->protocol, f->transport, f->publishers, f->subscribers);
     load_html_text(page, f->size);
     fprintf(page, " bytes, window %" PRIu32 ", rate %" PRIu32 "</p>\n", f->window, f->rate);
     table(page, f);

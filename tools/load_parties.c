@@ -20,6 +20,7 @@ static void set_up(struct load_traffic *t)
         .calls = &load_traffic_client_calls,
         .user = t,
         .protocol = o->protocol,
+        .is_bare = o->is_bare,
         .subscribe_qos = o->qos,
         .keep_alive = LOAD_KEEP_ALIVE,
         .packet_bytes_max = o->sizes.max + PACKET_EXTRA_BYTES,

@@ -19,6 +19,7 @@
 
 #define TRY_MS 20u
 #define START_MS 15000u
+#define FREE_MS 3000u
 #define STOP_MS 10000u
 
 static void sleep_ms(uint32_t ms)
@@ -39,6 +40,17 @@ static bool takes_connections(const char *port)
     if (fd >= 0)
         close(fd);
     return ok;
+}
+
+/* The kernel may take a while to close what a program with io_uring leaves behind. */
+static bool becomes_free(const char *port)
+{
+    for (uint32_t ms = 0; ms < FREE_MS; ms += TRY_MS) {
+        if (!takes_connections(port))
+            return true;
+        sleep_ms(TRY_MS);
+    }
+    return false;
 }
 
 /* ---- processors ---- */
@@ -136,7 +148,7 @@ static void end(struct load_started *s)
 bool load_peer_start(struct load_started *s, const struct load_peer *peer, uint64_t cpus)
 {
     *s = (struct load_started){0};
-    if (takes_connections(peer->port))
+    if (!becomes_free(peer->port))
         return load_complain("%s: something listens on port %s already", peer->name, peer->port);
     s->said = tmpfile();
     if (!s->said)

@@ -70,9 +70,10 @@ static void print_counts(FILE *to, const struct load_figures *f)
 
 static void print_text(FILE *to, const struct load_figures *f)
 {
-    fprintf(to, "%s, QoS %d, MQTT %s: %" PRIu32 " publishers, %" PRIu32 " subscribers, %s bytes",
-            f->scenario->name, f->qos, load_protocol_name(f->protocol), f->publishers,
-            f->subscribers, f->size);
+    fprintf(to,
+            "%s, QoS %d, MQTT %s, %s: %" PRIu32 " publishers, %" PRIu32 " subscribers, %s bytes",
+            f->scenario->name, f->qos, f->protocol, f->transport, f->publishers, f->subscribers,
+            f->size);
     if (f->topics)
         fprintf(to, ", %" PRIu32 " topics", f->topics);
     if (f->rate)
@@ -111,13 +112,12 @@ static void json_counts(FILE *to, const struct load_counts *c)
 
 static void json_what(FILE *to, const struct load_figures *f)
 {
-    fprintf(
-        to,
-        "\"scenario\":\"%s\",\"unit\":\"%s\",\"qos\":%d,\"protocol\":\"%s\",\"clients\":%" PRIu32
-        ",\"connections\":%" PRIu32 ",\"topics\":%" PRIu32 ",\"window\":%" PRIu32
-        ",\"rate\":%" PRIu32 ",\"payload_bytes\":",
-        f->scenario->name, f->scenario->unit, f->qos, load_protocol_name(f->protocol), f->clients,
-        f->connections, f->topics, f->window, f->rate);
+    fprintf(to,
+            "\"scenario\":\"%s\",\"unit\":\"%s\",\"qos\":%d,\"protocol\":\"%s\",\"transport\":\"%"
+            "s\",\"clients\":%" PRIu32 ",\"connections\":%" PRIu32 ",\"topics\":%" PRIu32
+            ",\"window\":%" PRIu32 ",\"rate\":%" PRIu32 ",\"payload_bytes\":",
+            f->scenario->name, f->scenario->unit, f->qos, f->protocol, f->transport, f->clients,
+            f->connections, f->topics, f->window, f->rate);
     if (f->size[strspn(f->size, "0123456789")] == '\0')
         fputs(f->size, to);
     else
@@ -168,21 +168,21 @@ void load_csv_text(FILE *to, const char *text)
 
 void load_report_csv_names(FILE *to)
 {
-    fputs(
-        "scenario,unit,qos,protocol,clients,connections,topics,payload_bytes,window,rate,is_clean,"
-        "failure,sent,delivered,lost,doubled,late,strange,refused,finished,overdue,seconds,"
-        "sent_per_second,delivered_per_second,mean_us,p50_us,p90_us,p99_us,p999_us,max_us,"
-        "load_cores,connects_per_second,cpu_us_per_delivered,cores,cpu_us_per_connection,"
-        "bytes_per_connection",
-        to);
+    fputs("scenario,unit,qos,protocol,transport,clients,connections,topics,payload_bytes,window,"
+          "rate,is_clean,"
+          "failure,sent,delivered,lost,doubled,late,strange,refused,finished,overdue,seconds,"
+          "sent_per_second,delivered_per_second,mean_us,p50_us,p90_us,p99_us,p999_us,max_us,"
+          "load_cores,connects_per_second,cpu_us_per_delivered,cores,cpu_us_per_connection,"
+          "bytes_per_connection",
+          to);
 }
 
 void load_report_csv(FILE *to, const struct load_figures *f)
 {
     const struct load_counts *c = &f->counts;
 
-    fprintf(to, "%s,%s,%d,%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",", f->scenario->name,
-            f->scenario->unit, f->qos, load_protocol_name(f->protocol), f->clients, f->connections,
+    fprintf(to, "%s,%s,%d,%s,%s,%" PRIu32 ",%" PRIu32 ",%" PRIu32 ",", f->scenario->name,
+            f->scenario->unit, f->qos, f->protocol, f->transport, f->clients, f->connections,
             f->topics);
     load_csv_text(to, f->size);
     fprintf(to, ",%" PRIu32 ",%" PRIu32 ",%d,", f->window, f->rate, f->is_clean);

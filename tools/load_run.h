@@ -1,7 +1,8 @@
 /* tools/load_run.h -- one run from the first connection to the last message, and what was measured.
  *
  * connect -> prepare -> settle -> warm up -> measure -> drain -> check -> clean -> linger. In the
- * check of scenarios that have one, every client gets one message, to see that each is still served.
+ * check of scenarios that have one, every client gets one message, to see that each is still
+ * served.
  */
 #ifndef TOOLS_LOAD_RUN_H
 #define TOOLS_LOAD_RUN_H

@@ -250,7 +250,9 @@ static struct load_publisher *sender_of(const struct load_traffic *t,
         return NULL;
     if (t->options->scenario->is_answered)
         return is_answer(s, m, stamp) ? p : NULL;
-    return bytes_eq(m->topic, bytes_of(p->topic, p->topic_bytes)) ? p : NULL;
+    if (t->options->is_bare || bytes_eq(m->topic, bytes_of(p->topic, p->topic_bytes)))
+        return p;
+    return NULL;
 }
 
 /* Members of a group have messages of one publisher in turns, so only what one member sees has an

@@ -449,6 +449,19 @@ enum err load_wire_open(struct load_wire *w, struct load_loop *loop, const struc
     return OK;
 }
 
+enum err load_wire_take(struct load_wire *w, struct load_loop *loop, int fd)
+{
+    int on = 1;
+
+    if (!renew(w, loop))
+        return ERR_MEMORY;
+    w->fd = fd;
+    (void)setsockopt(w->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    w->is_open = true;
+    receive(w);
+    return OK;
+}
+
 uint8_t *load_wire_room(struct load_wire *w, uint32_t n)
 {
     uint32_t header = w->loop->ws_path ? load_ws_header_bytes(n) : 0;

@@ -2,8 +2,8 @@
  *
  * Bytes to send are collected in one buffer while the other is under way, so a turn needs one send
  * per connection. Received bytes are offered where they arrived; what is not consumed is offered
- * again with what follows. With TLS and WebSocket, on_open comes when their handshakes are done; each
- * packet that is written is then a frame of its own.
+ * again with what follows. With TLS and WebSocket, on_open comes when their handshakes are done;
+ * within WebSocket each packet that is written is a frame of its own.
  *
  * Threads  one, that of the loop.
  * Memory   the wire is embedded in its user and lives until its loop is closed.
@@ -83,11 +83,15 @@ void load_loop_close(struct load_loop *loop);
 /* Sends what was collected, waits up to `wait_us` for something to happen, and handles it. */
 void load_loop_turn(struct load_loop *loop, uint64_t wait_us);
 
-/* Starts to connect, the first time (then the wire is zeroed) or after on_free; `to` lives as long as the loop, `from` (may be NULL) is copied.  ERR_SYSTEM:
- * errno says why; ERR_MEMORY. */
+/* Starts to connect, the first time (then the wire is zeroed) or after on_free; `to` lives as long
+ * as the loop, `from` (may be NULL) is copied.  ERR_SYSTEM: errno says why; ERR_MEMORY. */
 MUST_USE enum err load_wire_open(struct load_wire *w, struct load_loop *loop,
                                  const struct sockaddr *to, socklen_t to_bytes,
                                  const struct sockaddr *from);
+/* Takes a connection that was accepted; it is open at once, and on_open does not come. The wire is
+ * zeroed, and the loop without TLS and WebSocket.  ERR_MEMORY: the descriptor is still the
+ * caller's. */
+MUST_USE enum err load_wire_take(struct load_wire *w, struct load_loop *loop, int fd);
 /* Room for `n` bytes at the end of what is collected, or NULL without memory. Valid until the next
  * call; load_wire_wrote tells where the writing ended. */
 uint8_t *load_wire_room(struct load_wire *w, uint32_t n);

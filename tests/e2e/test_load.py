@@ -304,6 +304,30 @@ def brokers_are_compared(t):
 
 
 @test
+def floor_is_measured_where_it_can(t):
+    floor, port = os.path.join(os.environ["BUILD"], "floor"), free_port()
+    process = subprocess.Popen([floor, str(port)])
+    try:
+        seconds_until("the floor listens", lambda: call(
+            "--bare", "-p", port, "-C", 1, *SHORT, "p2p").returncode == 0)
+        for scenario in ("p2p", "fan-out", "fan-in"):
+            for qos in (0, 1):
+                is_clean(load(port, "--bare", "-q", qos, "-n", 5, scenario), scenario)
+    finally:
+        process.terminate()
+        process.wait()
+    config = plan(t, "[listener mqtt]", f"bind = 127.0.0.1:{port}")
+    done = call("--broker", f"ours={os.environ['CAUSEWAY']} -c {config}@{port}", "--floor",
+                f"floor={floor} {port}@{port}", "--run", "-n 2 p2p", "--run", "-n 2 shared",
+                "--rounds", 1, "--json", *SHORT)
+    equal(done.returncode, 0, done.stderr)
+    found = json.loads(done.stdout)["results"]
+    equal([(r["run"], r["broker"]) for r in found],
+          [("-n 2 p2p", "ours"), ("-n 2 p2p", "floor"), ("-n 2 shared", "ours")])
+    true(found[0]["floor_ratio"] > 0 and found[2]["floor_ratio"] == 0, f"{found}")
+
+
+@test
 def brokers_that_do_not_start_or_end_too_early_are_said(t):
     for command, port in (("false", free_port()), ("sleep 0", t.broker.port)):
         done = call("--broker", f"it={command}@{port}", *SHORT, "--rounds", 1, "p2p")
