@@ -12,6 +12,9 @@
 #include "tools/load_report.h"
 #include "tools/load_svg.h"
 
+/* With fewer, what a broker takes in advance is most of what a connection seems to need. */
+#define MANY_CONNECTIONS 1000u
+
 /* The columns that have a spread. */
 enum column { COLUMN_CPU, COLUMN_RATE, COLUMN_P50, COLUMN_P99, COLUMN_BYTES, COLUMN_CORES };
 
@@ -20,7 +23,7 @@ struct row {
     uint32_t idx;   /* of the rows that are told */
     uint32_t count; /* of rounds that are known */
     bool is_clean;
-    bool is_silent;
+    bool has_many; /* connections, enough to say what one takes */
     struct load_spread cpu, rate, p50, p99, bytes, cores;
     double ratio,
         floor_ratio; /* of processor time, to the first broker's and the floor's; 0: none */
@@ -110,13 +113,18 @@ static double floor_of(const struct load_results *r, uint32_t run)
     return 0;
 }
 
+static bool has_many(const struct load_options *o)
+{
+    return load_scenario_connections(o->scenario, o->clients) >= MANY_CONNECTIONS;
+}
+
 static struct row row_of(const struct load_results *r, uint32_t run, uint32_t peer)
 {
     struct row row = {
         .run = r->plan->runs[run].label,
         .broker = r->plan->peers[peer].name,
         .is_clean = true,
-        .is_silent = r->plan->runs[run].options.scenario->kind == LOAD_SILENCE,
+        .has_many = has_many(&r->plan->runs[run].options),
         .cpu = spread(r, run, peer, COLUMN_CPU),
         .rate = spread(r, run, peer, COLUMN_RATE),
         .p50 = spread(r, run, peer, COLUMN_P50),
@@ -185,8 +193,12 @@ static void text_row(FILE *to, const struct load_results *r, const struct row *r
             ratio_text(ratio, row->ratio));
     if (has_floor(r))
         fprintf(to, " %8s", ratio_text(ratio, row->floor_ratio));
-    fprintf(to, " %11.0f %9.0f %9.0f %9.0f %6.2f%s\n", row->rate.median, row->p50.median,
-            row->p99.median, row->bytes.median, row->cores.median, row->is_clean ? "" : " FAILED");
+    fprintf(to, " %11.0f %9.0f %9.0f", row->rate.median, row->p50.median, row->p99.median);
+    if (row->has_many)
+        fprintf(to, " %9.0f", row->bytes.median);
+    else
+        fprintf(to, " %9s", "-");
+    fprintf(to, " %6.2f%s\n", row->cores.median, row->is_clean ? "" : " FAILED");
 }
 
 static void text_table(FILE *to, const struct load_results *r)
@@ -200,7 +212,7 @@ static void text_table(FILE *to, const struct load_results *r)
     fprintf(to,
             "\nMedians of %" PRIu32 " rounds. CPU us: processor time of the broker for each "
             "message, connection or\nsubscription; of silent connections, to connect one. bytes: "
-            "resident memory for each connection.\n",
+            "resident memory for each of many connections.\n",
             r->rounds);
     if (r->pin.broker)
         fprintf(to, "Brokers on processors %" PRIx64 ", load on %" PRIx64 " (masks).\n",

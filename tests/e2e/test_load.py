@@ -129,6 +129,26 @@ def forms_say_the_same(t):
 
 
 @test
+def help_and_the_man_page_know_the_same_options(t):
+    del t
+    said = call("--help").stdout
+    with open(os.path.join(os.environ["E2E"], "../../tools/doc/causeway-load.1"),
+              encoding="utf-8") as f:
+        page = f.read().replace("\\-", "-")
+    options = set(re.findall(r"--[a-z][a-z-]+", said))
+    true(len(options) > 30, f"{options}")
+    for option in sorted(options):
+        true(option in page, f"the page does not know {option}")
+    for option in set(re.findall(r"--[a-z][a-z-]+", page)) - {"--host", "--port", "--qos", "--pw",
+                                                              "--protocol-version", "--topic",
+                                                              "--username", "--clients",
+                                                              "--count"}:
+        true(option in options, f"--help does not know {option}")
+    for scenario, *_ in SCENARIOS:
+        true(scenario in said and scenario in page, scenario)
+
+
+@test
 def processes_that_are_not_there_are_an_error(t):
     equal(call("-p", t.broker.port, "--pid", 2 ** 22, *SHORT, "p2p").returncode, 1)
     equal(call("-p", t.broker.port, "p2p", "fan-in").returncode, 2)
