@@ -1,6 +1,7 @@
 # tests/e2e/test_load.py -- causeway-load: every scenario against the broker, and what it says of
 # brokers that lose, double, swap or change messages, or stop in the middle.
 
+import concurrent.futures
 import csv
 import io
 import json
@@ -56,15 +57,25 @@ def is_clean(found, *words):
     return found
 
 
+def side_by_side(function, jobs):
+    """Most of a run is waiting: several at the same time, each with its own topics."""
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(function, *job) for job in jobs]:
+            done.result()
+
+
+def try_one(t, scenario, *words):
+    found = is_clean(load(t.broker.port, "-t", t.topic(scenario + "".join(map(str, words))),
+                          scenario, *words), scenario, *words)
+    if scenario not in ("hold", "publish", "routes"):
+        true(found["latency_us"]["max"] > 0, f"{scenario} {words}: {found}")
+    if scenario != "hold":
+        true(found["delivered_per_second"] > 0, f"{scenario} {words}: {found}")
+
+
 def try_all(t, levels, *more):
-    for scenario, *small in SCENARIOS:
-        for qos in levels:
-            words = (scenario, *small, "-q", qos, *more)
-            found = is_clean(load(t.broker.port, *words), *words)
-            if scenario not in ("hold", "publish", "routes"):
-                true(found["latency_us"]["max"] > 0, f"{words}: {found}")
-            if scenario != "hold":
-                true(found["delivered_per_second"] > 0, f"{words}: {found}")
+    side_by_side(try_one, [(t, *scenario, "-q", qos, *more) for scenario in SCENARIOS
+                           for qos in levels])
 
 
 @test
@@ -81,10 +92,12 @@ def scenarios_are_clean_in_mqtt5(t):
 def transports_are_clean(t):
     ports = t.broker.ports
     mine = ("--cert", cert("client.crt"), "--key", cert("client.key"), "--cafile", cert("ca.crt"))
-    for words in ((ports[1], "--cafile", cert("ca.crt")), (ports[1], "--insecure", "--resume"),
-                  (ports[2], "--ws"), (ports[3], "--ws", "--insecure"), (ports[4], *mine)):
-        for scenario in ("point-to-point", "ramp", "reconnect"):
-            is_clean(load(*words, "-n", 10, "-q", 1, scenario), words, scenario)
+    ways = ((ports[1], "--cafile", cert("ca.crt")), (ports[1], "--insecure", "--resume"),
+            (ports[2], "--ws"), (ports[3], "--ws", "--insecure"), (ports[4], *mine))
+    side_by_side(
+        lambda i, scenario: is_clean(load(*ways[i], "-n", 10, "-q", 1, "-t", f"{scenario}{i}",
+                                          scenario), ways[i], scenario),
+        [(i, scenario) for i in range(len(ways)) for scenario in ("p2p", "ramp", "reconnect")])
 
 
 @test
@@ -244,12 +257,14 @@ def spoilt(t, fault, *words):
 
 @test
 def faults_are_counted(t):
-    for fault, key in (("lose", "lost"), ("double", "doubled"), ("swap", "late"),
-                       ("shorten", "strange")):
-        for scenario in ("p2p", "fan-in", "shared", "request-response"):
-            found = spoilt(t, fault, scenario)
-            equal(found["is_clean"], False, f"{fault} {scenario}")
-            true(found[key] > 0, f"{fault} {scenario}: {found}")
+    def spoil(fault, key, scenario):
+        found = spoilt(t, fault, "-t", fault + scenario, scenario)
+        equal(found["is_clean"], False, f"{fault} {scenario}")
+        true(found[key] > 0, f"{fault} {scenario}: {found}")
+
+    faults = (("lose", "lost"), ("double", "doubled"), ("swap", "late"), ("shorten", "strange"))
+    side_by_side(spoil, [(*fault, scenario) for fault in faults for scenario in
+                         ("p2p", "fan-in", "shared", "request-response")])
 
 
 @test
@@ -266,8 +281,11 @@ def silence_is_noticed(t):
     path = Path(t.broker.port)
     try:
         process = subprocess.Popen([LOAD, "-p", str(path.port), "--json", "--stall", "0.5",
-                                    "--seconds", "30", "p2p"], stdout=subprocess.PIPE, text=True)
-        seconds_until("connections", lambda: path.ask("count") == "ok 20\n")
+                                    "--progress", "--seconds", "30", "p2p"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = ""
+        while "measuring" not in line:
+            line += process.stderr.read(1)
         path.ask("mute")
         said, _ = process.communicate(timeout=30)
         equal(process.returncode, 1)
