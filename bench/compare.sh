@@ -1,5 +1,5 @@
 #!/bin/bash
-# bench/compare.sh -- our broker, mosquitto and others under the same load, in turn, on this machine.
+# bench/compare.sh -- our broker, mosquitto and others under one load, in turn, on one machine.
 #
 # Usage: bench/compare.sh [-T] [-r ROUNDS] [-s SECONDS] [-n CONNECTIONS] [-i SECONDS]
 #                         [-o OPTION]... [PEER]...

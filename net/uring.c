@@ -5,9 +5,9 @@
  * Completions of requests with 0 appear only when they failed, or where the kernel cannot leave
  * out the successful ones; they are ignored.
  *
- * A quiet send carries its round and its place in `quiet`, and the lowest bit. With MSG_DONTWAIT it is done or has failed when
- * the submit returns; with MSG_WAITALL fewer bytes are a failure, and of success nothing is posted.
- * So whoever has no completion by then was sent.
+ * A quiet send carries its round and its place in `quiet`, and the lowest bit. With MSG_DONTWAIT it
+ * is done or has failed when the submit returns; with MSG_WAITALL fewer bytes are a failure, and of
+ * success nothing is posted. So whoever has no completion by then was sent.
  */
 #include "net/uring.h"
 

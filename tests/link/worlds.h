@@ -1,9 +1,9 @@
 /* tests/link/worlds.h -- clusters in memory, and fake servers, with wires between them.
  *
  * A world is one cluster: a worker for clients (0), a link worker (1) with its hub, or several (1,
- * 2, ...), and time that is handed in. What a world dials is looked up by port: another world's, which then has a client
- * of it, or a script's, a fake server that the test plays by hand. Nothing moves but in
- * worlds_settle.
+ * 2, ...), and time that is handed in. What a world dials is looked up by port: another world's,
+ * which then has a client of it, or a script's, a fake server that the test plays by hand. Nothing
+ * moves but in worlds_settle.
  */
 #ifndef TESTS_LINK_WORLDS_H
 #define TESTS_LINK_WORLDS_H

@@ -286,7 +286,7 @@ TEST(quiet_send_that_does_not_fit_says_so_and_never_waits)
     uring_destroy(u);
 }
 
-/* Beyond its bound, and where the kernel cannot leave out completions, a quiet send is as others. */
+/* Beyond its bound, and where completions cannot be left out, a quiet send is as others. */
 TEST(quiet_sends_beyond_the_bound_and_without_the_feature_are_told_too)
 {
     for (int masked = 0; masked < 2; masked++) {
