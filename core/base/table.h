@@ -1,7 +1,10 @@
 /* core/base/table.h -- a hash table of objects that carry their own link; grows a bucket a step.
  *
  * Linear hashing (Litwin, 1980): an insertion splits one bucket, so no insertion stops the worker
- * for a rehash of everything. Objects embed a struct table_node; the caller compares keys.
+ * for a rehash of everything. Objects embed a struct table_node; the caller compares keys. Beside
+ * each bucket stands a tag of two bytes, which says of none, one or many objects which hashes they
+ * may have. So most look-ups that find nothing, insertions, and most splits do not read the
+ * objects, which in a large table are far away.
  *
  * Threads  the owning worker only.
  */
@@ -17,6 +20,7 @@ struct table_node {
 
 struct table {
     struct table_node **buckets;
+    uint16_t *tags; /* of buckets */
     uint32_t bucket_count, capacity;
     uint32_t mask; /* of the current round: buckets below split also use mask * 2 + 1 */
     uint32_t count;

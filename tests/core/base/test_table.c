@@ -158,6 +158,41 @@ TEST(table_walks_all_of_one_hash_and_no_others)
     table_fini(&t);
 }
 
+/* Large enough that splits go by the tags of buckets. */
+TEST(table_of_very_many_finds_each_and_no_other)
+{
+    enum { MANY = 400000 };
+    struct table_node *v = calloc(MANY, sizeof(*v));
+    uint64_t seed = 11, hash;
+    struct table t;
+
+    assert_non_null(v);
+    table_init(&t);
+    for (uint32_t i = 0; i < MANY; i++) {
+        hash = draw(&seed);
+        assert_null(table_first(&t, hash));
+        assert_true(table_insert(&t, &v[i], hash));
+        assert_ptr_equal(table_first(&t, hash), &v[i]);
+    }
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_ptr_equal(table_first(&t, v[i].hash), &v[i]);
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_null(table_first(&t, draw(&seed)));
+    for (uint32_t i = 0; i < MANY; i += 2) {
+        table_remove(&t, &v[i]);
+        assert_null(table_first(&t, v[i].hash));
+    }
+    for (uint32_t i = 1; i < MANY; i += 2)
+        assert_ptr_equal(table_first(&t, v[i].hash), &v[i]);
+    for (uint32_t i = 0; i < MANY; i += 2)
+        assert_true(table_insert(&t, &v[i], v[i].hash));
+    for (uint32_t i = 0; i < MANY; i++)
+        assert_ptr_equal(table_first(&t, v[i].hash), &v[i]);
+    assert_int_equal(t.count, MANY);
+    table_fini(&t);
+    free(v);
+}
+
 TEST(table_walks_all_nodes_once)
 {
     struct thing v[100] = {0};
