@@ -138,6 +138,14 @@ void carrier_push(struct carrier *c, struct message *m)
     arm(c);
 }
 
+struct message *carrier_pop(struct carrier *c)
+{
+    if (c->to.host)
+        outstream_gone(&c->out);
+    c->to = (struct channel){0};
+    return outstream_pop(&c->out);
+}
+
 bool carrier_is_full(struct carrier *c, bool is_memory_short)
 {
     c->out.must_not_grow = is_memory_short;

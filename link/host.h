@@ -51,9 +51,11 @@ struct link_host {
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
     struct acks *acks; /* publishes whose acknowledgement waits for links */
-    void *hub;         /* first argument of each_local */
+    void *hub;         /* first argument of the functions below */
     /* Tells of all local subscriptions; none may come or go meanwhile. */
     void (*each_local)(void *hub, host_local *tell, void *arg);
+    /* Forwards a message that was kept for a broker of ours to a link in EMQX's dialect. */
+    void (*forward)(void *hub, uint32_t number, struct message *m);
 };
 
 /* Says a line about the link of that name. `peer`, `reason` and `detail` may be NULL. Levels as in

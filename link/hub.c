@@ -302,6 +302,15 @@ static uint64_t keep_receipt(struct hub *h, const struct publish *p, uint64_t li
     return waited_for ? acks_begin(&h->acks, p->receipt, waited_for) : 0;
 }
 
+static void forward_kept(void *hub, uint32_t number, struct message *m)
+{
+    struct hub *h = hub;
+    struct publish p;
+
+    publish_of_message(&p, m);
+    forward_emqx(h, &p, 1ull << number);
+}
+
 /* Links whose clusters retain what we do, and so get it without a route. */
 static uint64_t retainers(const struct hub *h, const struct publish *p)
 {
@@ -552,7 +561,8 @@ struct hub *hub_create(const struct hub_config *config)
                                  .written = config->written,
                                  .log = config->log,
                                  .hub = h,
-                                 .each_local = each_local};
+                                 .each_local = each_local,
+                                 .forward = forward_kept};
     h->number = config->number;
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);

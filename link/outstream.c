@@ -198,6 +198,26 @@ void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms)
     s->waiting_bytes += cost;
 }
 
+struct message *outstream_pop(struct outstream *s)
+{
+    struct message *m = NULL;
+
+    CHECK(!s->is_open && s->live == 0);
+    while (!m && s->sent.count) {
+        struct outstream_entry *e = at(&s->sent, 0);
+
+        m = e->message ? message_ref(e->message) : NULL;
+        pop_sent(s);
+    }
+    if (!m && s->waiting.count) {
+        m = take_first(&s->waiting).message;
+        s->waiting_bytes -= message_cost(m);
+    }
+    ring_rest(&s->sent);
+    ring_rest(&s->waiting);
+    return m;
+}
+
 /* ---- the connection ---- */
 
 void outstream_open(const struct outstream *s, struct native_frame *out)

@@ -97,6 +97,9 @@ void outstream_fini(struct outstream *s);
 
 /* Appends a message (takes a reference), or drops by the rule above and counts. */
 void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms);
+/* Takes the oldest message out, sent or not; the reference is the caller's. NULL: there is none.
+ * Only while no connection stands. */
+struct message *outstream_pop(struct outstream *s);
 /* Whether it is at its bound. */
 bool outstream_is_full(const struct outstream *s);
 

@@ -342,6 +342,17 @@ bool peer_wants_retained(const struct peer *p, const struct publish *message)
 
 /* ---- they come and go ---- */
 
+/* They are no broker of ours any more. What was on its way may come to them twice. */
+static void forward_carried(struct peer *p)
+{
+    struct message *m;
+
+    while ((m = carrier_pop(&p->carrier))) {
+        p->host->forward(p->host->hub, p->number, m);
+        message_release(m);
+    }
+}
+
 enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                     const struct channel *native, bool *need_bootstrap)
 {
@@ -353,6 +364,8 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
         return err;
     p->speaks_native = native != NULL;
     peer_routes_heard(p);
+    if (!native)
+        forward_carried(p);
     if (native) { /* its announcement has an end marker, see announced_heard for others */
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));

@@ -299,6 +299,34 @@ TEST(other_dialect_leaves_no_route_that_was_told_in_the_one_before)
     worlds_end();
 }
 
+TEST(what_waits_for_a_broker_of_ours_goes_to_it_also_in_the_other_dialect)
+{
+    struct wire *reader, *writer;
+
+    worlds_dialect = DIALECT_AUTO;
+    two();
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    world_kill(beta);
+    publish(writer, "t/1", "1", 1);
+    publish(writer, "t/1", "2", 1);
+    assert_int_equal(world_peer(alpha, "beta")->carrier.out.waiting.count, 2);
+    beta->cfg.links[0].dialect = DIALECT_EMQX;
+    beta->servers[0][0].port = 9; /* or what waits would come before its reader */
+    world_start(beta);
+    reader = client(beta, "reader");
+    subscribe(reader, "t/#", 1);
+    beta->servers[0][0].port = 3000;
+    apply(beta);
+    worlds_pass(20000);
+    expect_publish(reader, "t/1", "1");
+    expect_publish(reader, "t/1", "2");
+    assert_null(wire_next(reader));
+    assert_int_equal(world_waiting(alpha, "beta"), 0);
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(disabled_link_takes_and_gives_nothing)
 {
     struct wire *reader, *writer, *local;
