@@ -506,6 +506,8 @@ static bool take_addressed(struct receiver *r, const struct addressed *a)
         return on_impostor(r, a->packet, a->cluster, NULL);
     if (a->kind != EMQX_TOPIC_ROUTE && r->sender && !r->sender->is_on)
         return kick_for(r, a->packet, REASON_ADMINISTRATIVE_ACTION, "its link is disabled");
+    if (a->kind == EMQX_TOPIC_NATIVE && !r->sender) /* or it would wait here for an answer */
+        return kick_for(r, a->packet, REASON_ADMINISTRATIVE_ACTION, "its cluster has no link");
     if (a->kind != EMQX_TOPIC_ROUTE && !r->sender) {
         STAT_INC(shard_count(r->host->shard), link_messages_dropped);
         return true;

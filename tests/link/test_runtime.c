@@ -527,6 +527,26 @@ LINK_TEST(added_link_knows_what_is_subscribed_to)
     worlds_end();
 }
 
+LINK_TEST_DIALLED(link_that_was_missed_is_up_when_it_is_added)
+{
+    struct wire *reader, *writer;
+
+    two();
+    beta->cfg.links[0].name = "";
+    apply(beta);
+    worlds_pass(3000); /* alpha stands before the door, with its connection for messages */
+    beta->cfg.links[0].name = "alpha";
+    apply(beta);
+    worlds_pass(40000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/#", 1);
+    publish(writer, "t/1", "a", 1);
+    expect_publish(reader, "t/1", "a");
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(number_of_a_removed_link_is_given_away_when_its_routes_are_gone)
 {
     struct world *gamma = world_make("gamma", 3002);
