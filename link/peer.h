@@ -89,6 +89,8 @@ struct peer {
     struct timer expiry;                         /* of the actor that is heard of least */
     uint64_t heard_ms;                           /* when any actor was heard of last */
     struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
+    uint64_t added;                              /* before all of that is in force nothing goes */
+    bool has_added;                              /* and more has come since */
     uint64_t say_ms;                             /* no line about losses before */
     struct rate ops, bytes;                      /* of what they send */
     struct waiting_sum waiting;                  /* of that, what waits to be unpacked */

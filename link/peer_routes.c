@@ -23,9 +23,22 @@ static uint64_t now(const struct peer *p)
 
 /* ---- into the route index ---- */
 
+/* A filter goes when those that came before it are in force: they may be instead of it. ERR_FULL
+ * until then; the answer that it takes wakes us. */
 static enum err route_now(struct peer *p, struct bytes filter, bool is_wanted)
 {
-    return shard_link_route(p->host->shard, p->number, filter, is_wanted);
+    struct shard *s = p->host->shard;
+    enum err err;
+
+    if (!is_wanted && p->has_added) {
+        p->has_added = false;
+        p->added = shard_link_routes_asked(s);
+    }
+    if (!is_wanted && !shard_link_routes_in_force(s, p->added))
+        return ERR_FULL;
+    err = shard_link_route(s, p->number, filter, is_wanted);
+    p->has_added |= is_wanted && err == OK;
+    return err;
 }
 
 /* Changes of one filter must keep their order, so behind one that waits all wait. */

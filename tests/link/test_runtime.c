@@ -156,6 +156,39 @@ LINK_TEST(topics_that_are_not_wanted_any_more_are_withdrawn_at_once)
     worlds_end();
 }
 
+LINK_TEST(nothing_is_lost_while_topics_are_told_in_other_words)
+{
+    struct wire *reader, *writer;
+    char text[8];
+
+    two();
+    wish(alpha, 0, "#");
+    apply(alpha);
+    reader = client(alpha, "reader");
+    writer = client(beta, "writer");
+    subscribe(reader, "#", 1);
+    wish(alpha, 0, "t/1,+/1/2");
+    assert_int_equal(apply_once(alpha), OK);
+    for (uint32_t i = 0; i < 40; i++) {
+        struct publish_out p = {.qos = 1, .packet_id = (uint16_t)(i + 1)};
+
+        snprintf(text, sizeof(text), "%u", i);
+        p.topic = BYTES_LIT("t/1");
+        p.payload = bytes_str(text);
+        wire_publish(writer, &p);
+        (void)turn(alpha, WORLD_LINKS);
+        (void)turn(beta, WORLD_CLIENTS);
+        (void)turn(beta, WORLD_LINKS);
+    }
+    worlds_settle();
+    for (uint32_t i = 0; i < 40; i++) {
+        snprintf(text, sizeof(text), "%u", i);
+        expect_publish(reader, "t/1", text);
+    }
+    assert_null(wire_next(reader));
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(another_server_is_dialled_and_what_waits_goes_there)
 {
     struct wire *reader, *writer;
