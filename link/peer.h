@@ -91,6 +91,7 @@ struct peer {
     struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
     uint64_t added;                              /* before all of that is in force nothing goes */
     bool has_added;                              /* and more has come since */
+    uint64_t on_ms;                              /* since when it is on */
     uint64_t say_ms;                             /* no line about losses before */
     struct rate ops, bytes;                      /* of what they send */
     struct waiting_sum waiting;                  /* of that, what waits to be unpacked */

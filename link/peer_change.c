@@ -54,8 +54,10 @@ static void dial(struct peer *p)
 
     p->is_dialing = true;
     p->is_on = true;
-    if (is_first)
+    if (is_first) {
+        p->on_ms = shard_now_ms(p->host->shard);
         peer_tell_all(p);
+    }
     if (is_first && peer_is_called(p))
         greeter_start(&p->greeter);
     if (peer_is_called(p))

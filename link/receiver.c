@@ -225,6 +225,16 @@ static bool grants_native(const struct receiver *r, const struct link_packet *pa
            packet->from.worker == shard_number(r->host->shard);
 }
 
+/* Whether our dialect is offered where it cannot be spoken, because the link was not there when it
+ * connected. */
+static bool is_early(const struct receiver *r, const struct link_packet *packet,
+                     const struct peer *peer, const struct emqx_control *c)
+{
+    return c->native > 0 && peer->link->dialect != DIALECT_EMQX &&
+           packet->from.worker != shard_number(r->host->shard) &&
+           shard_now_ms(r->host->shard) < peer->on_ms + RECEIVER_EARLY_MS;
+}
+
 /* An introduction that we accept. */
 static bool accept(struct receiver *r, const struct link_packet *packet, struct bytes cluster,
                    struct peer *peer, const struct emqx_control *c)
@@ -235,6 +245,8 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
     enum err err;
 
     CHECK(peer); /* handshake_decide has found its link */
+    if (is_early(r, packet, peer, c))
+        return kick_for(r, packet, REASON_ADMINISTRATIVE_ACTION, "it came before its link");
     is_native = grants_native(r, packet, peer, c);
     if (!is_native && (peer->link->dialect == DIALECT_NATIVE || !peer->link->server_count))
         return refuse(r, packet, cluster, c, BYTES_LIT("dialect_not_spoken"));

@@ -38,6 +38,9 @@
 #define RECEIVER_AHEAD_MS PEER_AHEAD_MS
 /* Pause between two lines about refused packets of one link, or of all who have none. */
 #define RECEIVER_SAY_MS 1000u
+/* A broker of ours that has connected before its link was there is sent away once more so long
+ * after, since our dialect is spoken only where the link lives. Later: it is spoken to as EMQX. */
+#define RECEIVER_EARLY_MS 5000u
 
 struct receiver; /* opaque */
 

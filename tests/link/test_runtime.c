@@ -580,6 +580,25 @@ LINK_TEST_DIALLED(link_that_was_missed_is_up_when_it_is_added)
     worlds_end();
 }
 
+/* The connection lives where other clients do, and the link is there when it is introduced. */
+TEST(who_has_connected_before_its_link_was_added_is_spoken_to_natively_all_the_same)
+{
+    worlds_dialect = DIALECT_AUTO;
+    two();
+    beta->cfg.links[0].name = "";
+    apply(beta);
+    beta->cfg.links[0].name = "alpha";
+    assert_int_equal(apply_once(beta), OK);
+    beta->cfg.links[0].name = ""; /* for those who connect */
+    worlds_pass(2000);
+    beta->cfg.links[0].name = "alpha";
+    worlds_pass(20000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_true(world_peer(alpha, "beta")->tells_native);
+    assert_true(world_peer(beta, "alpha")->tells_native);
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(number_of_a_removed_link_is_given_away_when_its_routes_are_gone)
 {
     struct world *gamma = world_make("gamma", 3002);
