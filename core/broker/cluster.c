@@ -37,6 +37,7 @@ static bool shard_init(struct shard *s, struct cluster_state *c, uint32_t number
     table_init(&s->share_table);
     filters_init(&s->filters, SLOTS_MAX);
     groups_init(s);
+    link_groups_init(s);
     asks_init(s);
     access_init(s);
     login_init(s);
@@ -121,6 +122,7 @@ static void shard_destroy(struct shard *s)
     link_asks_fini(s);
     asks_fini(s);
     groups_fini(s);
+    link_groups_fini(s);
     end_sessions(s);
     access_fini(s);
     login_fini(s);
@@ -230,6 +232,10 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
         blob_release(((struct msg_retain *)record)->body.blob);
     else if (*type == MSG_DISPATCH && ((struct msg_dispatch *)record)->body.blob)
         blob_release(((struct msg_dispatch *)record)->body.blob);
+    else if (*type == MSG_GROUP_PUBLISH && ((struct msg_group_publish *)record)->body.blob)
+        blob_release(((struct msg_group_publish *)record)->body.blob);
+    else if (*type == MSG_GROUP_LEAVES && ((struct msg_group_leaves *)record)->body.blob)
+        blob_release(((struct msg_group_leaves *)record)->body.blob);
     else if (*type == MSG_RETAINED && ((struct msg_retained *)record)->body.blob)
         blob_release(((struct msg_retained *)record)->body.blob);
     else if (*type == MSG_LINK_PACKET)

@@ -1,46 +1,18 @@
 /* core/broker/group.c -- shared groups at their home, the owner of their filter's partition.
  *
  * The index knows only that a group exists. A publish sends one message for each matching group to
- * its home, which picks a member by the configured policy, connected ones only; what nobody can
- * take waits here up to a bound. A member's worker gives back what the member did not take.
+ * its home, which picks a member by the configured policy, connected ones only, or a remote cluster
+ * (core/broker/group.h); what nobody can take waits here up to a bound. A member's worker gives
+ * back what the member did not take.
  *
  * Threads  the home worker.
  */
+#include "core/broker/group.h"
+
 #include <stdlib.h>
 
 #include "core/base/check.h"
-#include "core/broker/state.h"
-
-struct member {
-    struct handle session, share;
-    uint32_t subscription_id;
-    uint16_t worker;
-    uint8_t options;
-    bool is_connected;
-};
-
-struct waiting {
-    struct message *message;
-    uint64_t from_hash;
-};
-
-struct group {
-    struct table_node node; /* by hash of group and filter */
-    struct member *members;
-    struct waiting *backlog; /* ring */
-    struct group *pump_next;
-    uint8_t *text; /* group, then filter */
-    uint32_t group_count, filter_count;
-    uint32_t count, capacity, connected_count;
-    uint32_t next; /* round robin; sticky: the chosen one */
-    uint32_t backlog_head, backlog_count, backlog_capacity;
-    bool is_pumped;
-};
-
-static struct bytes filter_of(const struct group *g)
-{
-    return bytes_of(g->text + g->group_count, g->filter_count);
-}
+#include "core/mqtt/topic.h"
 
 /* ---- the backlog ---- */
 
@@ -205,39 +177,96 @@ static enum err dispatch(struct shard *s, struct group *g, const struct member *
     return err;
 }
 
-enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash)
+/* To a member or a remote cluster. ERR_NONE: nobody can take it now. */
+static enum err give_out(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
 {
-    struct group *g = slab_at(&s->groups, group);
-    struct member *m;
-    enum err err;
+    struct member *m = choose(s, g, p, from_hash);
+    enum err err = ERR_NONE;
 
-    if (!g)
-        return ERR_NONE; /* its last member has left meanwhile */
-    m = g->backlog_count ? NULL : choose(s, g, p, from_hash);
     if (m) {
         err = dispatch(s, g, m, p);
         if (err == OK)
             chosen(s, g, m);
+    }
+    return err == ERR_NONE && g->abroad_count ? group_leaves(s, g, p) : err;
+}
+
+/* Whether somebody might take what waits. */
+static bool has_takers(const struct group *g)
+{
+    return g->connected_count || g->abroad_count;
+}
+
+/* Nobody can take it now. */
+static void take_in(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
+{
+    if (g->count == 0 && !g->backlog_count) {
+        if (p->group_hops) /* it came for us, and we have nobody, nor know of anybody */
+            STAT_INC(&s->stats, dropped_session_end);
+    } else if (p->qos == 0 && !g->backlog_count) {
+        STAT_INC(&s->stats, dropped_offline_qos0);
+    } else {
+        keep(s, g, p, from_hash);
+    }
+}
+
+static enum err publish_to(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
+{
+    if (!g->backlog_count) {
+        enum err err = give_out(s, g, p, from_hash);
+
         if (err != ERR_NONE)
             return err;
     }
-    if (p->qos == 0 && !g->backlog_count)
-        STAT_INC(&s->stats, dropped_offline_qos0);
-    else
-        keep(s, g, p, from_hash);
-    if (g->backlog_count && g->connected_count)
+    take_in(s, g, p, from_hash);
+    if (g->backlog_count && has_takers(g))
         pump_later(s, g);
     return OK;
+}
+
+enum err group_publish(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash)
+{
+    struct group *g = slab_at(&s->groups, group);
+
+    if (!g)
+        return ERR_NONE; /* its last member has left meanwhile */
+    return p->no_groups ? OK : publish_to(s, g, p, from_hash);
+}
+
+/* The group whose name has this hash, with our key: no two names do. */
+static struct group *find_named(const struct shard *s, uint64_t hash)
+{
+    struct table_node *n = table_first(&s->group_table, hash);
+
+    return n ? TABLE_OBJECT(n, struct group, node) : NULL;
 }
 
 void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_t from_hash)
 {
     struct group *g = slab_at(&s->groups, group);
 
-    if (!g)
+    if (!g || p->no_groups)
         return;
     keep(s, g, p, from_hash);
     pump_later(s, g);
+}
+
+bool shard_on_group_publish(struct shard *s, struct msg_group_publish *m)
+{
+    struct group *g = find_named(s, m->hash);
+    struct publish p;
+    enum err err = OK;
+
+    body_get(&p, &m->body, (const uint8_t *)(m + 1));
+    if (g && topic_matches(group_filter(g), p.topic))
+        err = publish_to(s, g, &p, m->from_hash);
+    else
+        STAT_INC(&s->stats, dropped_session_end); /* its last member has left meanwhile */
+    publish_fini(&p);
+    if (err == ERR_FULL)
+        return false;
+    body_done(s, &m->body);
+    return true;
 }
 
 bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_t count)
@@ -255,20 +284,19 @@ bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_
 /* Hands out the backlog. true: no room now. */
 static bool pump(struct shard *s, struct group *g)
 {
-    while (g->backlog_count && g->connected_count) {
+    while (g->backlog_count && has_takers(g)) {
         struct waiting *w = &g->backlog[g->backlog_head];
         struct publish p;
-        struct member *m;
         enum err err;
 
         publish_of_message(&p, w->message);
-        m = choose(s, g, &p, w->from_hash);
-        err = dispatch(s, g, m, &p);
+        err = give_out(s, g, &p, w->from_hash);
         if (err == ERR_FULL)
             return true;
+        if (err == ERR_NONE && g->count)
+            return false; /* it waits for a member, or one has just gone: its worker will tell */
         if (err == ERR_NONE)
-            return false; /* it has just gone: its worker will tell */
-        chosen(s, g, m);
+            STAT_INC(&s->stats, dropped_session_end); /* it was for members that are gone */
         drop_first(g);
     }
     return false;
@@ -292,33 +320,23 @@ bool groups_run(struct shard *s)
 
 /* ---- a member's worker speaks ---- */
 
-static struct group *find(struct shard *s, const struct msg_group_member *m)
-{
-    struct bytes text = bytes_of(m->text, m->group_count + m->filter_count);
-
-    for (struct table_node *n = table_first(&s->group_table, m->hash); n; n = table_after(n)) {
-        struct group *g = TABLE_OBJECT(n, struct group, node);
-
-        if (g->group_count == m->group_count &&
-            bytes_eq(bytes_of(g->text, g->group_count + g->filter_count), text))
-            return g;
-    }
-    return NULL;
-}
-
 static void change_index(struct shard *s, struct group *g, bool is_add, enum err *err)
 {
     struct cluster_state *c = s->cluster;
     struct handle h = slab_handle(&s->groups, g);
-    struct bytes filter = filter_of(g);
+    struct bytes filter = group_filter(g);
     struct index *ix = partition_of_filter(c, filter, hash_of(s, filter));
     struct dest d = {(uint16_t)s->number, DEST_GROUP, h.slot, h.generation};
 
     *err = is_add ? index_add(ix, filter, d, NULL) : index_remove(ix, filter, d, NULL);
-    if (*err != OK)
-        return;
-    stripes_touch(c->stripes, &c->key, filter);
-    interest_tell(s, bytes_of(g->text, g->group_count), filter, is_add);
+    if (*err == OK)
+        stripes_touch(c->stripes, &c->key, filter);
+}
+
+/* Link workers hear of the first member and the last one. */
+static void tell_interest(struct shard *s, const struct group *g, bool is_added)
+{
+    interest_tell(s, bytes_of(g->text, g->group_count), group_filter(g), is_added);
 }
 
 static void destroy(struct shard *s, struct group *g)
@@ -336,31 +354,59 @@ static void destroy(struct shard *s, struct group *g)
     table_remove(&s->group_table, &g->node);
     free(g->backlog);
     free(g->members);
+    free(g->abroad);
     free(g->text);
     slab_free(&s->groups, g);
 }
 
-static struct group *create(struct shard *s, const struct msg_group_member *m)
+static struct group *create(struct shard *s, struct bytes text, uint32_t group_count, uint64_t hash)
 {
     struct group *g = slab_alloc(&s->groups);
     enum err err;
 
     if (!g)
         return NULL;
-    g->text = malloc(m->group_count + m->filter_count + 1);
-    if (!g->text || !table_insert(&s->group_table, &g->node, m->hash)) {
+    g->text = malloc(text.n + 1);
+    if (!g->text || !table_insert(&s->group_table, &g->node, hash)) {
         free(g->text);
         slab_free(&s->groups, g);
         return NULL;
     }
-    memcpy(g->text, m->text, m->group_count + m->filter_count);
-    g->group_count = m->group_count;
-    g->filter_count = m->filter_count;
+    bytes_put(g->text, text);
+    g->group_count = group_count;
+    g->filter_count = text.n - group_count;
     change_index(s, g, true, &err);
     if (err == OK)
         return g;
     destroy(s, g);
     return NULL;
+}
+
+struct group *group_find(struct shard *s, struct bytes text, uint32_t group_count, uint64_t hash,
+                         bool is_wanted)
+{
+    for (struct table_node *n = table_first(&s->group_table, hash); n; n = table_after(n)) {
+        struct group *g = TABLE_OBJECT(n, struct group, node);
+
+        if (g->group_count == group_count &&
+            bytes_eq(bytes_of(g->text, g->group_count + g->filter_count), text))
+            return g;
+    }
+    return is_wanted ? create(s, text, group_count, hash) : NULL;
+}
+
+void group_look(struct shard *s, struct group *g)
+{
+    enum err err;
+
+    if (g->count || g->abroad_count) {
+        if (g->backlog_count)
+            pump_later(s, g);
+        return;
+    }
+    change_index(s, g, false, &err);
+    CHECK(err == OK);
+    destroy(s, g);
 }
 
 static struct member *find_member(struct group *g, uint32_t worker, struct handle session)
@@ -403,7 +449,6 @@ static struct member *add_member(struct group *g)
 static void remove_member(struct shard *s, struct group *g, struct member *m)
 {
     uint32_t at = (uint32_t)(m - g->members);
-    enum err err;
 
     set_connected(s, g, m, false);
     g->count--;
@@ -412,27 +457,30 @@ static void remove_member(struct shard *s, struct group *g, struct member *m)
         g->next--;
     if (g->count)
         return;
-    change_index(s, g, false, &err);
-    CHECK(err == OK);
-    destroy(s, g);
+    tell_interest(s, g, false);
+    group_look(s, g);
 }
 
 static void join(struct shard *s, uint32_t from, const struct msg_group_member *m,
                  struct msg_group_done *out)
 {
-    struct group *g = find(s, m);
+    struct bytes text = bytes_of(m->text, m->group_count + m->filter_count);
+    struct group *g = group_find(s, text, m->group_count, m->hash, true);
     struct member *x;
 
     *out = (struct msg_group_done){.type = MSG_GROUP_DONE, .share = m->share, .is_refused = true};
     if (!g)
-        g = create(s, m);
-    if (!g)
         return;
     x = find_member(g, from, m->session);
-    if (!x)
+    if (!x) {
         x = add_member(g);
-    if (!x)
-        return; /* an empty group stays until its next member leaves: harmless */
+        if (x && g->count == 1)
+            tell_interest(s, g, true);
+    }
+    if (!x) {
+        group_look(s, g);
+        return;
+    }
     x->worker = (uint16_t)from;
     x->session = m->session;
     x->share = m->share;

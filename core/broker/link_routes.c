@@ -59,6 +59,24 @@ static void close_generation(struct link_routes *r)
     }
 }
 
+uint8_t link_wait_begin(struct shard *s)
+{
+    struct link_routes *r = &s->link_routes;
+    uint8_t side = r->generation & 1;
+
+    r->open[side]++;
+    return side;
+}
+
+void link_wait_end(struct shard *s, uint8_t side)
+{
+    struct link_routes *r = &s->link_routes;
+
+    CHECK(r->open[side]);
+    r->open[side]--;
+    close_generation(r);
+}
+
 uint64_t shard_link_routes_asked(struct shard *s)
 {
     struct link_routes *r = &s->link_routes;

@@ -60,7 +60,9 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
                            .retain = p->retain,
                            .from_link = p->from_link,
                            .has_sequence = far && p->retain,
-                           .has_receipt = far && p->owed};
+                           .has_receipt = far && p->owed,
+                           .no_groups = p->no_groups,
+                           .group_hops = p->group_hops};
     if (p->blob) {
         blob_share(p->blob, 1);
         mail_count(s, receiver, p->blob->bytes_count);
@@ -101,6 +103,8 @@ void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
                           .protocol = b->protocol,
                           .retain = b->retain,
                           .from_link = b->from_link,
+                          .no_groups = b->no_groups,
+                          .group_hops = b->group_hops,
                           .blob = b->blob};
     at += b->from_id_count + b->from_user_count;
     if (b->has_sequence) {
@@ -309,6 +313,20 @@ static bool has_room_at(struct shard *s, const struct plan_worker *w, const stru
            (body <= INLINE_BYTES_MAX || mail_takes(s, w->worker, body));
 }
 
+/* Whether it might be for a group with members in remote clusters while a link keeps publishers
+ * waiting. Which one the group would choose is not known here. */
+static bool is_held_up(const struct shard *s, const struct plan_worker *w, const struct publish *p)
+{
+    const struct cluster_state *c = s->cluster;
+
+    if (!w->group_count || p->is_due || p->from_link || !load_relaxed(&c->global_groups))
+        return false;
+    for (uint32_t i = c->config.workers; i < c->worker_count; i++)
+        if (load_relaxed(&c->shards[i]->links_full))
+            return true;
+    return false;
+}
+
 /* Whether every ring has room for this plan, and for those who hear of it besides. */
 static bool has_room(struct shard *s, const struct plan *plan, uint64_t feeds,
                      const struct publish *p)
@@ -316,6 +334,8 @@ static bool has_room(struct shard *s, const struct plan *plan, uint64_t feeds,
     for (uint32_t i = 0; i < plan->worker_count; i++) {
         const struct plan_worker *w = &plan->workers[i];
 
+        if (is_held_up(s, w, p))
+            return false;
         if (w->worker == s->number) {
             if (w->group_count && !groups_have_room(s, plan->slots + w->first, w->count))
                 return false;

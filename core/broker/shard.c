@@ -122,6 +122,9 @@ static bool on_answer(struct shard *s, uint32_t from, void *record, uint8_t type
     case MSG_GROUP_DONE:
         shard_on_group_done(s, record);
         return true;
+    case MSG_GROUP_LINKS_DONE:
+        shard_on_group_links_done(s, record);
+        return true;
     case MSG_RETAINED:
         on_retained(s, record);
         return true;
@@ -162,6 +165,11 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
         return shard_on_retain(s, record);
     case MSG_LINK_PACKET:
         return on_link_packet(s, record);
+    case MSG_GROUP_PUBLISH:
+        return shard_on_group_publish(s, record);
+    case MSG_GROUP_LEAVES:
+        shard_on_group_leaves(s, from, record);
+        return true;
     case MSG_DISPATCH:
         return shard_on_dispatch(s, record, (const uint8_t *)((struct msg_dispatch *)record + 1));
     case MSG_ROUTE:
@@ -170,6 +178,8 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
     case MSG_GROUP_LEAVE:
     case MSG_GROUP_STATE:
         return shard_on_group_member(s, from, record);
+    case MSG_GROUP_LINKS:
+        return shard_on_group_links(s, from, record);
     case MSG_RETAIN_ASK:
     case MSG_RETAIN_MORE:
     case MSG_RETAIN_STOP:
@@ -283,6 +293,7 @@ uint64_t shard_end_turn(struct shard *s, bool *more)
     waits |= subscribe_run(s);
     waits |= shares_run(s);
     waits |= groups_run(s);
+    waits |= link_groups_run(s);
     waits |= asks_run(s);
     waits |= link_asks_run(s);
     waits |= retained_run(s);

@@ -158,6 +158,11 @@ struct shard_hooks {
      * shard_retained_feed. Returns false when it cannot be taken now; it is offered again. With
      * p->receipt, its acknowledgement waits: is_taken says that links are to have it first. */
     bool (*forward)(void *link, const struct publish *p, uint64_t links);
+    /* A message for members of a shared group in the cluster of a link, which is its only way: what
+     * came with p->group_hops has crossed so many links. false: that link is gone, and the group
+     * must find another. */
+    bool (*forward_group)(void *link, uint32_t number, struct bytes group, struct bytes filter,
+                          const struct publish *p);
     /* An answer to shard_retained_ask: a retained message with its stamp (p->sequence), or, without
      * payload, a topic that was removed with that stamp; at most RETAINED_SLICE_MAX of them, then
      * retained_end: `is_last`, or shard_retained_more goes on. */
@@ -315,6 +320,14 @@ bool shard_hold_routes(struct shard *s, int64_t bytes);
  * more is taken until the owners have answered, which wakes the worker. ERR_MEMORY: try again. */
 MUST_USE enum err shard_link_route(struct shard *s, uint32_t link, struct bytes filter,
                                    bool is_added);
+/* The cluster of a link has members of a shared group, or no longer: so that the group is served
+ * once over all clusters (core/broker/group.h). As shard_link_route in all else; only links of this
+ * worker. ERR_MEMORY: not now, try again. */
+MUST_USE enum err shard_link_group(struct shard *s, uint32_t link, struct bytes group,
+                                   struct bytes filter, bool is_added);
+/* Messages for the cluster of a link get there now, or wait: groups prefer those that are up. At
+ * first none is. */
+void shard_link_up(struct shard *s, uint32_t link, bool is_up);
 /* A point among the calls of shard_link_route: those made so far. */
 uint64_t shard_link_routes_asked(struct shard *s);
 /* Whether all that were asked for by then are in force: every worker sees them, or nobody can have
@@ -329,6 +342,11 @@ void shard_receipt_done(struct shard *s, struct receipt *r, uint8_t reason);
  * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:
  * somebody here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
+/* Gives a message that came over a link for one shared group to that group alone; p->group_hops
+ * counts the links it has crossed. What becomes of it, core/broker/group.h says. ERR_FULL: not now.
+ * ERR_MEMORY. */
+MUST_USE enum err shard_publish_group(struct shard *s, struct bytes group, struct bytes filter,
+                                      struct publish *p);
 /* Answers a client's `$LINK/` request: a PUBLISH QoS 1 to `topic` with correlation data, only for
  * its subscribers here. ERR_FULL: not now. */
 MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes correlation,

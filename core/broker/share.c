@@ -4,12 +4,6 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 
-/* The name of a membership: group and filter, hashed as one. */
-static uint64_t hash_of_share(const struct shard *s, struct bytes group, struct bytes filter)
-{
-    return hash_more(&s->cluster->key, hash_of(s, group), filter);
-}
-
 static void todo(struct shard *s, struct share *h)
 {
     if (h->is_todo)

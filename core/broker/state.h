@@ -52,6 +52,7 @@ struct cluster_state {
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_clock; /* the latest stamp, without its origin */
     /* link workers that want to hear of every retained publish, a bit each; none goes again */
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_feeds;
+    _Atomic uint32_t global_groups; /* that remote clusters have members of */
     /* what clusters of links retain and changed here: each, and together */
     _Atomic uint64_t retain_changes[LINKS_MAX], retain_changes_sum;
     _Atomic bool is_shutting_down;
@@ -209,9 +210,12 @@ struct shard {
     struct table ask_table;     /* our own questions, by session and filter */
     struct link_ask *link_asks; /* those of links, by number; a link worker's */
     uint64_t link_asks_busy;    /* a bit for each that is not over */
+    struct slab link_groups;    /* a link worker's: shared groups of remote clusters */
+    struct table link_group_table;
     /* work with a cursor */
     struct filter *filter_todo;
     struct share *share_todo;
+    struct link_group *link_group_todo;
     struct ask *ask_todo;
     struct due_list due;
     struct interest_due *interest_first, **interest_last;
@@ -249,6 +253,7 @@ struct shard {
     /* a link worker's: see shard_links_full and shard_link_hold; read by all */
     _Alignas(CACHE_LINE) _Atomic uint64_t links_held; /* a bit for each link */
     _Atomic bool links_full;
+    _Atomic uint64_t links_up; /* see shard_link_up */
     _Alignas(CACHE_LINE) struct stats stats;
 };
 
@@ -428,6 +433,10 @@ bool shard_on_link_routes(struct shard *s, uint32_t from, const struct msg_point
 void shard_on_link_routes_done(struct shard *s, const struct msg_pointer *m);
 /* Frees what such a record holds: no worker runs any more. */
 void link_routes_discard(const struct msg_pointer *m);
+/* Something else that a link has asked for is not in force yet, and now it is, or never will be; the
+ * first gives what the second is to be given. */
+uint8_t link_wait_begin(struct shard *s);
+void link_wait_end(struct shard *s, uint8_t side);
 
 /* ---- what link workers hear (interest.c) ---- */
 /* Tells link workers that a filter got its first local subscriber or lost its last. */
@@ -493,6 +502,22 @@ bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_
 bool groups_run(struct shard *s);
 void groups_init(struct shard *s);
 void groups_fini(struct shard *s);
+/* The name of a membership, and of a group: group and filter, hashed as one. */
+static inline uint64_t hash_of_share(const struct shard *s, struct bytes group, struct bytes filter)
+{
+    return hash_more(&s->cluster->key, hash_of(s, group), filter);
+}
+
+/* ---- shared groups of remote clusters (group_links.c at their home, link_groups.c at the link
+ * worker) ---- */
+bool shard_on_group_publish(struct shard *s, struct msg_group_publish *m);
+bool shard_on_group_links(struct shard *s, uint32_t from, const struct msg_group_links *m);
+void shard_on_group_links_done(struct shard *s, const struct msg_group_links_done *m);
+void shard_on_group_leaves(struct shard *s, uint32_t from, const struct msg_group_leaves *m);
+/* Tells homes what found no room; true: some is left. */
+bool link_groups_run(struct shard *s);
+void link_groups_init(struct shard *s);
+void link_groups_fini(struct shard *s);
 
 /* ---- retained messages (retained.c) ---- */
 /* Stores or removes at the owner, unless something later is there. Whether that has changed what is

@@ -6,15 +6,19 @@
  *   MAIL_PUBLISH   MSG_DELIVER     a message for filters and groups of the receiver
  *                  MSG_RETAIN      a retained message for the owner of its topic
  *                  MSG_LINK_PACKET a client's PUBLISH to `$LINK/...`, for a link worker
+ *                  MSG_GROUP_PUBLISH a message of another cluster for one group (to its home)
  *   MAIL_GROUP     MSG_DISPATCH    a group's message for one member
+ *                  MSG_GROUP_LEAVES the same for another cluster, by a link worker
  *   MAIL_REQUEST   MSG_ROUTE       add or take away a destination of a filter (to its owner)
  *                  MSG_GROUP_JOIN, MSG_GROUP_LEAVE, MSG_GROUP_STATE
+ *                  MSG_GROUP_LINKS which clusters have members of a group (to its home)
  *                  MSG_RETAIN_ASK  a subscriber wants retained messages; MSG_RETAIN_MORE, _STOP
  *                  MSG_HANDOFF     a connection goes home
  *                  MSG_KICK        a link worker ends a client
  *                  MSG_BARRIER_ASK do remote clusters have a filter? (to its owner)
  *                  MSG_LINK_ROUTES many routes of links come or go (to their owner)
- *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
+ *   MAIL_ANSWER    MSG_ROUTE_DONE, MSG_GROUP_DONE, MSG_GROUP_LINKS_DONE
+ *                  MSG_RETAINED, MSG_RETAINED_END, MSG_INTEREST
  *                  MSG_BARRIER     the same question, handed on to a link worker
  *                  MSG_BARRIER_DONE its answer
  *                  MSG_RECEIPT     links have a message that was published there
@@ -36,11 +40,14 @@ enum msg_type {
     MSG_DELIVER,
     MSG_RETAIN,
     MSG_LINK_PACKET,
+    MSG_GROUP_PUBLISH,
     MSG_DISPATCH,
+    MSG_GROUP_LEAVES,
     MSG_ROUTE,
     MSG_GROUP_JOIN,
     MSG_GROUP_LEAVE,
     MSG_GROUP_STATE,
+    MSG_GROUP_LINKS,
     MSG_RETAIN_ASK,
     MSG_RETAIN_MORE,
     MSG_RETAIN_STOP,
@@ -50,6 +57,7 @@ enum msg_type {
     MSG_LINK_ROUTES,
     MSG_ROUTE_DONE,
     MSG_GROUP_DONE,
+    MSG_GROUP_LINKS_DONE,
     MSG_RETAINED,
     MSG_RETAINED_END,
     MSG_INTEREST,
@@ -71,6 +79,8 @@ struct msg_body {
     bool retain, from_link;
     bool has_sequence; /* inline, behind all else; only towards link workers */
     bool has_receipt;  /* as that, a pointer that comes back: NULL, or a struct receipt */
+    bool no_groups;
+    uint8_t group_hops;
 };
 
 #define DELIVER_SLOTS_MAX 8u
@@ -137,6 +147,21 @@ struct msg_dispatch {
     struct msg_body body;
 };
 
+/* For the group of this name (struct share's hash), from a link worker. */
+struct msg_group_publish {
+    uint8_t type;
+    uint64_t hash;
+    uint64_t from_hash; /* of the publisher's client id */
+    struct msg_body body;
+};
+struct msg_group_leaves {
+    uint8_t type;
+    uint8_t link;
+    struct handle link_group; /* at the link worker */
+    struct handle group;      /* at its home, who sends it */
+    struct msg_body body;
+};
+
 struct msg_route {
     uint8_t type;
     bool is_add;
@@ -169,6 +194,20 @@ struct msg_group_done {
     uint8_t type;
     bool is_refused;
     struct handle share, group;
+};
+/* `text` as in JOIN, lent until MSG_GROUP_LINKS_DONE. */
+struct msg_group_links {
+    uint8_t type;
+    uint64_t links;           /* of the sender, a bit for each: those that have members */
+    struct handle link_group; /* the sender's own record */
+    uint32_t group_count, filter_count;
+    const uint8_t *text;
+    uint64_t hash;
+};
+struct msg_group_links_done {
+    uint8_t type;
+    bool is_refused;
+    struct handle link_group;
 };
 
 struct msg_retain_ask { /* also MORE and STOP, by `ask` */

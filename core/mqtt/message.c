@@ -56,8 +56,9 @@ void blob_home_collect(struct blob_home *home)
  * each worker that holds it: the bound is on what waits, and it waits once for each. */
 uint32_t message_cost(const struct message *m)
 {
-    return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->topic_count +
-           m->props_count + m->payload_count + (m->has_tag ? (uint32_t)sizeof(uint64_t) : 0);
+    return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->group_count +
+           m->topic_count + m->props_count + m->payload_count +
+           (m->has_tag ? (uint32_t)sizeof(uint64_t) : 0);
 }
 
 /* Bytes of what follows the structure, but for the tag. */
@@ -65,13 +66,13 @@ static uint32_t own_bytes(const struct message *m)
 {
     uint32_t body = m->blob ? 0 : m->topic_count + m->props_count + m->payload_count;
 
-    return m->from_id_count + m->from_user_count + body;
+    return (uint32_t)m->from_id_count + m->from_user_count + m->group_count + body;
 }
 
 struct message *publish_message(struct publish *p, uint64_t *waiting)
 {
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
-    uint32_t names = p->source ? p->from_id.n + p->from_user.n : 0;
+    uint32_t names = (p->source ? p->from_id.n + p->from_user.n : 0) + p->group.n;
     struct message *m = p->message;
     uint8_t *to;
 
@@ -87,6 +88,9 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
                           .qos = p->qos,
                           .retain = p->retain,
                           .from_link = p->from_link,
+                          .no_groups = p->no_groups,
+                          .group_hops = p->group_hops,
+                          .group_count = (uint16_t)p->group.n,
                           .protocol = p->protocol,
                           .source = p->source,
                           .has_tag = p->tag != 0,
@@ -100,6 +104,7 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
         m->from_user_count = (uint16_t)p->from_user.n;
         to = bytes_put(bytes_put(to, p->from_id), p->from_user);
     }
+    to = bytes_put(to, p->group);
     if (p->blob) {
         /* The body lies in the blob in one piece, so the topic is its beginning. */
         DCHECK(p->topic.p >= p->blob->bytes &&
@@ -140,6 +145,9 @@ void publish_of_message(struct publish *p, struct message *m)
                           .qos = m->qos,
                           .retain = m->retain,
                           .from_link = m->from_link,
+                          .no_groups = m->no_groups,
+                          .group_hops = m->group_hops,
+                          .group = message_group(m),
                           .protocol = m->protocol,
                           .blob = m->blob,
                           .message = m};
@@ -193,4 +201,10 @@ uint64_t message_tag(const struct message *m)
     if (m->has_tag)
         memcpy(&tag, (const uint8_t *)(m + 1) + own_bytes(m), sizeof tag);
     return tag;
+}
+
+struct bytes message_group(const struct message *m)
+{
+    return bytes_of((const uint8_t *)(m + 1) + m->from_id_count + m->from_user_count,
+                    m->group_count);
 }

@@ -60,6 +60,8 @@ struct publish {
     bool is_kept;   /* and yet it is retained here as one that was published here */
     bool is_will;
     bool is_due;          /* nobody can be parked for it: a link's bound does not hold it up */
+    bool no_groups;       /* shared groups get it elsewhere, and none does here */
+    uint8_t group_hops;   /* links it has crossed for one shared group alone; 0: it is for all */
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */
     struct session *from; /* publisher, if its session lives on this worker; else NULL */
     struct bytes from_id; /* publisher's client id and user name, for links and for `source` */
@@ -69,6 +71,7 @@ struct publish {
                               * have it first; NULL: it does not wait */
     struct receipt *receipt; /* towards a link worker: goes back when they have it; or NULL */
     uint64_t tag;            /* kept with the message, for who makes it; 0: none */
+    struct bytes group;      /* to a link: the one group it is for, GROUP/FILTER; else empty */
     struct blob *blob;       /* holds the body, if it is large; one reference is the caller's */
     struct message *message; /* made on demand by publish_message; released by the caller */
 };
@@ -86,7 +89,9 @@ struct message {
     uint8_t source;     /* enum source */
     bool is_unsaid : 1; /* retained here, but nobody was told of it: a link will bring it */
     bool has_tag : 1;   /* it stands behind all else */
-    uint16_t from_id_count, from_user_count;
+    bool no_groups : 1; /* this and the next: as the publish it came with */
+    uint8_t group_hops;
+    uint16_t from_id_count, from_user_count, group_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;
     uint64_t sequence; /* as the publish it came with */
@@ -118,6 +123,8 @@ struct bytes message_from_id(const struct message *m);
 struct bytes message_from_user(const struct message *m);
 /* The tag of the publish it came with; 0: none. */
 uint64_t message_tag(const struct message *m);
+/* The shared group that it is to a link for, GROUP/FILTER, or nothing. */
+struct bytes message_group(const struct message *m);
 /* Bytes it is counted with in queues. */
 uint32_t message_cost(const struct message *m);
 
