@@ -15,7 +15,7 @@ struct idle {
 
 static enum err idle_init(struct load_traffic *t)
 {
-    struct idle *idle = calloc(1, sizeof(*idle) + t->party_count * sizeof(idle->parties[0]));
+    struct idle *idle = calloc(1, sizeof(*idle) + t->party_count * sizeof(struct load_party *));
 
     t->act_state = idle;
     return idle ? OK : ERR_MEMORY;

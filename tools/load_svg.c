@@ -85,7 +85,7 @@ static double y_at(const struct frame *f, double y)
 
 static struct frame frame_of(const struct load_plot *plot)
 {
-    struct frame f = {.x_from = INFINITY, .x_to = -INFINITY, .y_from = INFINITY, .y_to = 0};
+    struct frame f = {.x_from = HUGE_VAL, .x_to = -HUGE_VAL, .y_from = HUGE_VAL, .y_to = 0};
     double most = 0;
 
     f.is_log = plot->is_log;
@@ -135,7 +135,7 @@ static void x_mark(FILE *to, const struct frame *f, double x, const char *text)
 static void axes(FILE *to, const struct load_plot *plot, const struct frame *f)
 {
     if (f->is_log) {
-        for (double e = f->y_from; e <= f->y_to + 0.5; e++)
+        for (int e = (int)f->y_from; e <= (int)f->y_to; e++)
             y_mark(to, f, pow(10, e));
     } else {
         for (int i = 0; i <= 4; i++)

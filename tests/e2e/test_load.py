@@ -237,7 +237,8 @@ class Faulty:
         if self.fault == "double":
             return [packet, packet]
         if self.fault == "change":
-            return [packet[:-25] + bytes([packet[-25] ^ 1]) + packet[-24:]]
+            # In front of the payload: of the topic, or of an answer's correlation data.
+            return [packet[:-65] + bytes([packet[-65] ^ 1]) + packet[-64:]]
         if self.fault == "shorten":
             return [bytes([packet[0], packet[1] - 1]) + packet[2:-1]]
         held.append(packet)
@@ -262,7 +263,8 @@ def faults_are_counted(t):
         equal(found["is_clean"], False, f"{fault} {scenario}")
         true(found[key] > 0, f"{fault} {scenario}: {found}")
 
-    faults = (("lose", "lost"), ("double", "doubled"), ("swap", "late"), ("shorten", "strange"))
+    faults = (("lose", "lost"), ("double", "doubled"), ("swap", "late"), ("shorten", "strange"),
+              ("change", "strange"))
     side_by_side(spoil, [(*fault, scenario) for fault in faults for scenario in
                          ("p2p", "fan-in", "shared", "request-response")])
 
