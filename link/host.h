@@ -13,6 +13,7 @@
 #include "core/broker/shard.h"
 #include "link/acks.h"
 #include "link/emqx.h"
+#include "link/locals.h"
 #include "link/pulse.h"
 
 /* Room for one route batch, kept for all links of a worker: one operation always fits, its filter
@@ -31,9 +32,6 @@ struct link_target {
     uint32_t timeout_ms;
 };
 
-/* Is told of a local subscription; `group` is empty if it is not shared. */
-typedef void host_local(void *arg, struct bytes group, struct bytes filter);
-
 struct link_host {
     struct shard *shard;
     const struct limits *limits;
@@ -50,10 +48,9 @@ struct link_host {
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
-    struct acks *acks; /* publishes whose acknowledgement waits for links */
-    void *hub;         /* first argument of the functions below */
-    /* Tells of all local subscriptions; none may come or go meanwhile. */
-    void (*each_local)(void *hub, host_local *tell, void *arg);
+    struct acks *acks;     /* publishes whose acknowledgement waits for links */
+    struct locals *locals; /* what is subscribed to here */
+    void *hub;             /* first argument of the function below */
     /* Forwards a message that was kept for a broker of ours to a link in EMQX's dialect. */
     void (*forward)(void *hub, uint32_t number, struct message *m);
 };

@@ -1,21 +1,13 @@
-/* link/hub.c -- peers, local filters, and the record of a message that leaves. */
+/* link/hub.c -- peers, what they are told of, and the record of a message that leaves. */
 #include "link/hub.h"
 
 #include <stdlib.h>
 
 #include "core/base/arena.h"
 #include "core/base/check.h"
-#include "core/base/table.h"
 #include "link/barriers.h"
 #include "link/emqx_message.h"
 #include "link/receiver.h"
-
-/* A filter that somebody subscribes to here; with a group, as a shared one. */
-struct local {
-    struct table_node node;
-    uint32_t group_n, filter_n;
-    uint8_t text[]; /* group, filter */
-};
 
 struct hub {
     struct link_host host;
@@ -23,7 +15,7 @@ struct hub {
     uint32_t number;               /* of this link worker */
     bool is_started;
     struct receiver *receiver;
-    struct table locals;
+    struct locals locals;
     struct barriers barriers;
     struct acks acks;
     struct timer teller;      /* says how the links are doing */
@@ -38,57 +30,23 @@ struct hub {
 
 /* ---- local filters ---- */
 
-static uint64_t hash_local(const struct hub *h, struct bytes group, struct bytes filter)
-{
-    return hash_more(&h->host.key, hash_bytes(&h->host.key, group), filter);
-}
-
-static struct local *find_local(const struct hub *h, struct bytes group, struct bytes filter)
-{
-    struct table_node *n = table_first(&h->locals, hash_local(h, group, filter));
-
-    for (; n; n = table_after(n)) {
-        struct local *l = TABLE_OBJECT(n, struct local, node);
-
-        if (bytes_eq(bytes_of(l->text, l->group_n), group) &&
-            bytes_eq(bytes_of(l->text + l->group_n, l->filter_n), filter))
-            return l;
-    }
-    return NULL;
-}
-
-static bool keep_local(struct hub *h, struct bytes group, struct bytes filter)
-{
-    struct local *l = malloc(sizeof(*l) + group.n + filter.n);
-
-    if (!l)
-        return false;
-    *l = (struct local){.group_n = group.n, .filter_n = filter.n};
-    bytes_put(bytes_put(l->text, group), filter);
-    if (table_insert(&h->locals, &l->node, hash_local(h, group, filter)))
-        return true;
-    free(l);
-    return false;
-}
-
 /* Says each change once, also when it was reported twice. */
 static void on_interest(void *link, struct bytes group, struct bytes filter, bool is_added)
 {
     struct hub *h = link;
-    struct local *l = find_local(h, group, filter);
+    struct local *l = locals_find(&h->locals, group, filter);
 
     if (is_added == (l != NULL))
         return;
-    if (is_added && !keep_local(h, group, filter)) {
+    if (is_added && !(l = locals_add(&h->locals, group, filter))) {
         STAT_INC(shard_count(h->host.shard), dropped_memory);
         return;
     }
     for (uint32_t i = 0; i < LINKS_MAX; i++)
-        if (h->peers[i] && h->peers[i]->is_on)
+        if (h->peers[i] && h->peers[i]->is_on && locals_walk_knows(&h->peers[i]->telling, l))
             peer_interest(h->peers[i], group, filter, is_added);
     if (!is_added) {
-        table_remove(&h->locals, &l->node);
-        free(l);
+        locals_remove(&h->locals, l);
         h->host.has_news = true;
     }
 }
@@ -110,21 +68,9 @@ static void on_barrier(void *link, struct barrier *b, struct bytes group, struct
     barriers_take(&h->barriers, b, group, filter);
 }
 
-static void each_local(void *hub, host_local *tell, void *arg)
-{
-    struct hub *h = hub;
-
-    for (uint32_t i = 0; i < h->locals.bucket_count; i++)
-        for (struct table_node *n = h->locals.buckets[i]; n; n = n->next) {
-            const struct local *l = TABLE_OBJECT(n, struct local, node);
-
-            tell(arg, bytes_of(l->text, l->group_n), bytes_of(l->text + l->group_n, l->filter_n));
-        }
-}
-
 uint32_t hub_local_count(const struct hub *h)
 {
-    return h->locals.count;
+    return h->locals.table.count;
 }
 
 /* ---- messages that leave ---- */
@@ -308,7 +254,7 @@ static void forward_kept(void *hub, uint32_t number, struct message *m)
     struct publish p;
 
     publish_of_message(&p, m);
-    forward_emqx(h, &p, 1ull << number);
+    forward_emqx(h, &p, 1ull << number, message_tag(m));
 }
 
 /* Links whose clusters retain what we do, and so get it without a route. */
@@ -560,14 +506,14 @@ struct hub *hub_create(const struct hub_config *config)
                                  .dial = config->dial,
                                  .written = config->written,
                                  .log = config->log,
+                                 .locals = &h->locals,
                                  .hub = h,
-                                 .each_local = each_local,
                                  .forward = forward_kept};
     h->number = config->number;
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
-    table_init(&h->locals);
+    locals_init(&h->locals, &config->key);
     barriers_init(&h->barriers, &h->host, is_told, h);
     acks_init(&h->acks, config->shard);
     h->host.acks = &h->acks;
@@ -576,18 +522,6 @@ struct hub *hub_create(const struct hub_config *config)
         return NULL;
     }
     return h;
-}
-
-static void free_locals(struct hub *h)
-{
-    for (uint32_t i = 0; i < h->locals.bucket_count; i++)
-        while (h->locals.buckets[i]) {
-            struct local *l = TABLE_OBJECT(h->locals.buckets[i], struct local, node);
-
-            h->locals.buckets[i] = l->node.next;
-            free(l);
-        }
-    table_fini(&h->locals);
 }
 
 void hub_destroy(struct hub *h)
@@ -599,7 +533,7 @@ void hub_destroy(struct hub *h)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);
     barriers_fini(&h->barriers);
-    free_locals(h);
+    locals_fini(&h->locals);
     timer_cancel(shard_timers(h->host.shard), &h->teller);
     free(h->said);
     free(h->host.scratch);

@@ -11,6 +11,9 @@
  * What the peer has is valid only for the route's `epoch`; interest_forget starts a new epoch, and
  * with that every route is unknown to the peer without being touched. The walk then goes through
  * the list of all; what was pending before is either announced by it or freed.
+ *
+ * While all is added anew (is_importing), a route that is not wanted is left where it is, in no
+ * queue, since it may be wanted again. What then is not is settled by a second walk.
  */
 #include "link/interest.h"
 
@@ -47,9 +50,12 @@ struct interest {
     struct table table;
     struct links all, pending, out;
     struct links *cursor; /* of the walk, in `all`; NULL: no walk */
+    struct links *forgo;  /* of interest_forgo, or of what settles after it; NULL: neither */
+    bool is_importing;    /* between refill and imported */
     uint32_t epoch;
     uint32_t routes_max, wanted, pending_count, out_count, aside_count;
-    uint32_t leaving; /* between import and imported: routes that may go, beyond routes_max */
+    uint32_t
+        leaving; /* since refill, until all is settled: routes that may go, beyond routes_max */
     struct imports imports;
     uint8_t *id; /* $s/GROUP/FILTER */
     uint32_t id_bytes;
@@ -113,6 +119,8 @@ static void route_free(struct interest *in, struct route *r)
 {
     if (in->cursor == &r->all)
         in->cursor = r->all.next;
+    if (in->forgo == &r->all)
+        in->forgo = r->all.next;
     links_remove(&r->all);
     table_remove(&in->table, &r->node);
     free(r);
@@ -146,6 +154,10 @@ static void route_settle(struct interest *in, struct route *r)
 
     if (r->is_out)
         return;
+    if (in->is_importing && !r->wanted) {
+        route_unqueue(in, r);
+        return;
+    }
     if (!is_due || r->is_aside)
         route_unqueue(in, r);
     if (is_due && !r->is_aside && !r->is_queued) {
@@ -252,6 +264,27 @@ bool interest_is_told(struct interest *in, struct bytes group, struct bytes filt
 
 /* -------------------------------------------------------------------------- other topics --- */
 
+void interest_refill(struct interest *in)
+{
+    in->is_importing = true;
+    in->leaving = in->table.count;
+    in->forgo = in->all.next;
+}
+
+bool interest_forgo(struct interest *in, uint32_t *budget)
+{
+    for (; in->is_importing && in->forgo != &in->all; in->forgo = in->forgo->next, --*budget) {
+        struct route *r = ROUTE_OF_ALL(in->forgo);
+
+        if (*budget == 0)
+            return false;
+        in->wanted -= r->wanted != 0;
+        r->wanted = 0;
+        route_settle(in, r);
+    }
+    return true;
+}
+
 enum err interest_import(struct interest *in, const struct bytes *topics, uint32_t topic_count,
                          uint32_t routes_max)
 {
@@ -264,25 +297,30 @@ enum err interest_import(struct interest *in, const struct bytes *topics, uint32
     imports_fini(&in->imports);
     in->imports = fresh;
     in->routes_max = routes_max;
-    in->leaving = in->table.count;
-    in->wanted = 0;
-    for (struct links *l = in->all.next; l != &in->all; l = l->next)
-        ROUTE_OF_ALL(l)->wanted = 0;
+    interest_refill(in);
     return OK;
 }
 
-void interest_imported(struct interest *in)
+bool interest_imported(struct interest *in, uint32_t *budget)
 {
-    in->leaving = 0;
-    for (struct links *l = in->all.next, *next; l != &in->all; l = next) {
-        struct route *r = ROUTE_OF_ALL(l);
+    if (in->is_importing)
+        in->forgo = in->all.next;
+    in->is_importing = false;
+    while (in->forgo && in->forgo != &in->all) {
+        struct route *r = ROUTE_OF_ALL(in->forgo);
 
-        next = l->next;
+        if (*budget == 0)
+            return false;
+        --*budget;
+        in->forgo = in->forgo->next;
         if (r->wanted)
             continue;
         r->is_aside = false;
         route_settle(in, r);
     }
+    in->forgo = NULL;
+    in->leaving = 0;
+    return true;
 }
 
 /* ------------------------------------------------------------------------------- batches --- */

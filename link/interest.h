@@ -40,13 +40,20 @@ void interest_remove(struct interest *in, struct bytes group, struct bytes filte
  * batch. */
 bool interest_is_told(struct interest *in, struct bytes group, struct bytes filter);
 
-/* The link imports other topics, or may have more or fewer routes: of what was added before nothing
- * is wanted any more, and all that is subscribed to is to be added anew; interest_imported says
- * that it has been. What is wanted as before is not touched, the peer is told of the rest, of what
- * is new first. ERR_MEMORY: nothing was changed. */
+/* All that is subscribed to is going to be added, as in the beginning, or anew: of what was added
+ * before nothing is wanted any more. That may take many turns. First comes interest_forgo, until it
+ * has come to the end; then all is added, while the first subscriptions already come and go; then
+ * interest_imported. Meanwhile nothing is withdrawn; what is wanted as before is not touched. */
+void interest_refill(struct interest *in);
+/* The same where the link imports other topics, or may have more or fewer routes. ERR_MEMORY:
+ * nothing was changed. */
 MUST_USE enum err interest_import(struct interest *in, const struct bytes *topics,
                                   uint32_t topic_count, uint32_t routes_max);
-void interest_imported(struct interest *in);
+/* Goes on with what is not wanted any more; uses up *budget. Whether that was all. */
+bool interest_forgo(struct interest *in, uint32_t *budget);
+/* All has been added: withdraws what is not wanted any more, behind what is new. Uses up *budget;
+ * whether that was all, or it is to be called again. */
+bool interest_imported(struct interest *in, uint32_t *budget);
 
 /* The peer has none of our routes. Ends a batch that is out as never sent. O(its operations). */
 void interest_forget(struct interest *in);

@@ -206,7 +206,10 @@ struct message *outstream_pop(struct outstream *s)
     while (!m && s->sent.count) {
         struct outstream_entry *e = at(&s->sent, 0);
 
-        m = e->message ? message_ref(e->message) : NULL;
+        if (e->message) { /* who waits for it goes on waiting: it is on its way yet */
+            m = message_ref(e->message);
+            let_go(s, e);
+        }
         pop_sent(s);
     }
     if (!m && s->waiting.count) {

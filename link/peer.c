@@ -119,8 +119,12 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
 
 bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
 {
+    const struct local *l = p->is_telling ? locals_find(p->host->locals, group, filter) : NULL;
+
     if (p->announcer.state != ANNOUNCER_ONLINE && !p->greeter.is_online)
         return true;
+    if (l && !locals_walk_knows(&p->telling, l))
+        return false;
     return p->tells_native ? !p->routes.must_restart && wants_is_told(p->routes.wants, filter)
                            : interest_is_told(p->interest, group, filter);
 }
@@ -130,9 +134,42 @@ static void tell_local(void *arg, struct bytes group, struct bytes filter)
     peer_interest(arg, group, filter, true);
 }
 
+/* Goes on with that. True: there is more. */
+static bool tell_on(struct peer *p)
+{
+    uint32_t budget = PEER_TELL_MAX;
+
+    if (!p->is_telling)
+        return false;
+    if (p->tells_native ? !wants_forgo(p->routes.wants, now(p), &budget)
+                        : !interest_forgo(p->interest, &budget))
+        return true;
+    if (!locals_walk_on(p->host->locals, &p->telling, &budget, tell_local, p))
+        return true;
+    if (p->tells_native)
+        route_stream_imported(&p->routes);
+    else if (!interest_imported(p->interest, &budget))
+        return true;
+    p->is_telling = false;
+    p->host->has_news = true;
+    return false;
+}
+
 void peer_tell_all(struct peer *p)
 {
-    p->host->each_local(p->host->hub, tell_local, p);
+    if (p->tells_native)
+        wants_refill(p->routes.wants);
+    else
+        interest_refill(p->interest);
+    locals_walk_begin(p->host->locals, &p->telling);
+    p->is_telling = true;
+    (void)tell_on(p);
+}
+
+void peer_tell_stop(struct peer *p)
+{
+    locals_walk_end(&p->telling);
+    p->is_telling = false;
 }
 
 /* Keeps what we want in the form in which the other side is told it. false: no memory. */
@@ -420,13 +457,14 @@ bool peer_run(struct peer *p)
     bool more;
 
     peer_change_run(p);
+    more = tell_on(p);
     announcer_run(&p->announcer);
     greeter_run(&p->greeter);
     if (p->tells_native)
         route_stream_run(&p->routes);
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
-    more = peer_routes_run(p);
+    more |= peer_routes_run(p);
     intake_run(&p->intake, p->due_first != NULL);
     return more;
 }
@@ -502,6 +540,7 @@ void peer_destroy(struct peer *p)
         return;
     acks_release(p->host->acks, p->number);
     hold_fini(&p->hold);
+    peer_tell_stop(p);
     announcer_fini(&p->announcer);
     peer_free_forwarders(p->forwarders, p->forwarder_count);
     retained_sync_fini(&p->retained);

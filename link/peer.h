@@ -32,6 +32,8 @@
 #include "link/route_stream.h"
 #include "link/waiting.h"
 
+/* Subscriptions of ours that are looked at in one turn for what is wanted of a remote cluster. */
+#define PEER_TELL_MAX 2000u
 /* Nodes of a remote cluster, each with two actors. Beyond: the handshake is refused. */
 #define PEER_ACTORS_MAX 1024u
 /* Pause between two lines about lost messages of one link. */
@@ -77,6 +79,7 @@ struct peer {
     uint32_t number;       /* of the link: its bit among destinations */
     struct announcer announcer;
     struct greeter greeter;      /* instead of it, where the link has no server */
+    struct locals_walk telling;  /* of what is subscribed to here, into one of these: */
     struct interest *interest;   /* what we want from them, as EMQX is told it */
     struct route_stream routes;  /* or as a broker of ours is */
     struct announced *announced; /* what they want from us */
@@ -100,6 +103,7 @@ struct peer {
     struct peer_refusals refusals[PEER_SAID_COUNT];
     struct timer settle; /* while an actor has routes of an earlier life that go soon */
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
+    bool is_telling;     /* not all that is subscribed to is there yet, or what is not is */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */
     bool no_sync_said;   /* that it cannot do retained = sync */
     bool is_on;          /* enabled: we dial, what we want is told, and what they send is taken */
@@ -149,8 +153,9 @@ void peer_change_run(struct peer *p);
 struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link);
 uint32_t peer_forwarder_count(const struct cfg_link *link);
 void peer_free_forwarders(struct forwarder *v, uint32_t count);
-/* Tells what we want of all that is subscribed to. */
+/* Tells what we want of all that is subscribed to, anew, in slices; no longer does. */
 void peer_tell_all(struct peer *p);
+void peer_tell_stop(struct peer *p);
 /* Says "0", "1" or, without a text, nothing any more, under connection/NAME/state. */
 void peer_say_state(struct peer *p, const char *text);
 

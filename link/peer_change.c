@@ -97,6 +97,7 @@ static void turn_off(struct peer *p)
     uint32_t routes;
 
     p->is_on = false;
+    peer_tell_stop(p);
     release_publishers(p);
     p->must_kick = true;
     p->must_sweep = true;
@@ -171,10 +172,6 @@ static enum err use_topics(struct peer *p)
     if (err != OK)
         return err;
     peer_tell_all(p);
-    if (p->tells_native)
-        route_stream_imported(&p->routes);
-    else
-        interest_imported(p->interest);
     return OK;
 }
 

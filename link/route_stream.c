@@ -179,7 +179,7 @@ enum err route_stream_init(struct route_stream *r, struct link_host *host,
 
 enum err route_stream_import(struct route_stream *r, const struct cfg_link *link)
 {
-    return wants_import(r->wants, link->topics, link->topic_count, link->max_routes, now(r));
+    return wants_import(r->wants, link->topics, link->topic_count, link->max_routes);
 }
 
 void route_stream_imported(struct route_stream *r)

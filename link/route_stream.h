@@ -43,8 +43,8 @@ struct route_stream {
 /* Prepares the stream to the cluster of a link. ERR_MEMORY. */
 MUST_USE enum err route_stream_init(struct route_stream *r, struct link_host *host,
                                     const struct cfg_link *link, uint32_t routes_max);
-/* The link has other topics or max_routes: wants_import, after which all that is subscribed to is
- * to be added to `wants`; then route_stream_imported. ERR_MEMORY: nothing was changed. */
+/* The link has other topics or max_routes: as wants_import, then route_stream_imported, which also
+ * follows wants_refill. ERR_MEMORY: nothing was changed. */
 MUST_USE enum err route_stream_import(struct route_stream *r, const struct cfg_link *link);
 void route_stream_imported(struct route_stream *r);
 /* Nothing more is told. A stream that was never prepared is fine. */

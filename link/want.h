@@ -87,7 +87,9 @@ struct wants {
     struct links lingering; /* by their due */
     uint32_t lingering_count;
     uint32_t routes_max, wanted, epoch;
-    uint32_t leaving;     /* between import and imported: filters that may go, beyond routes_max */
+    uint32_t leaving;     /* while is_importing: filters that may go, beyond routes_max */
+    uint32_t forgone;     /* buckets that wants_forgo has gone through, each once for the covers, */
+    uint32_t forgone_max; /* and once for the others */
     uint64_t generation;  /* 0: nothing is announced yet */
     uint64_t last, acked; /* numbers: acked <= last */
     uint64_t lost;        /* up to here all is acked or nobody knows */
@@ -100,6 +102,7 @@ struct wants {
     bool is_announcing; /* until the end marker is acked */
     bool is_resending;  /* until nothing waits */
     bool is_doubtful;   /* what was in flight at a loss was put aside, until wants_forget */
+    bool is_importing;  /* between refill and imported */
     bool is_uncounted;  /* a refusal could not be remembered: nothing is removed any more */
 };
 

@@ -192,8 +192,7 @@ bool wants_is_told(struct wants *w, struct bytes filter)
 
 /* -------------------------------------------------------------------------- other topics --- */
 
-/* Nobody wants what is in a bucket; first the covers, so that what they hide stays hidden if it is
- * wanted again before they are. */
+/* Nobody wants what is in a bucket. */
 static void unwant(struct wants *w, struct table_node *n, bool is_of_covers)
 {
     for (struct table_node *next; n; n = next) {
@@ -211,8 +210,33 @@ static void unwant(struct wants *w, struct table_node *n, bool is_of_covers)
 
 static void free_all(struct table *t);
 
+void wants_refill(struct wants *w)
+{
+    w->is_importing = true;
+    w->leaving = w->table.count;
+    w->forgone = 0;
+    w->forgone_max = 2 * w->table.bucket_count;
+    free_all(&w->refused);
+    table_init(&w->refused);
+    w->is_uncounted = false;
+}
+
+/* First the covers, so that what they hide stays hidden if it is wanted again before they are. */
+bool wants_forgo(struct wants *w, uint64_t now, uint32_t *budget)
+{
+    uint32_t buckets = w->forgone_max / 2; /* before anything is added anew */
+
+    w->now = now;
+    for (; w->forgone < w->forgone_max; w->forgone++, --*budget) {
+        if (*budget == 0)
+            return false;
+        unwant(w, w->table.buckets[w->forgone % buckets], w->forgone < buckets);
+    }
+    return true;
+}
+
 enum err wants_import(struct wants *w, const struct bytes *topics, uint32_t topic_count,
-                      uint32_t routes_max, uint64_t now)
+                      uint32_t routes_max)
 {
     struct imports fresh = {0};
 
@@ -223,21 +247,14 @@ enum err wants_import(struct wants *w, const struct bytes *topics, uint32_t topi
     imports_fini(&w->imports);
     w->imports = fresh;
     w->routes_max = routes_max;
-    w->now = now;
-    for (uint32_t i = 0; i < w->table.bucket_count; i++)
-        unwant(w, w->table.buckets[i], true);
-    for (uint32_t i = 0; i < w->table.bucket_count; i++)
-        unwant(w, w->table.buckets[i], false);
-    w->leaving = w->table.count;
-    free_all(&w->refused);
-    table_init(&w->refused);
-    w->is_uncounted = false;
+    wants_refill(w);
     return OK;
 }
 
 /* What lingered only until it is known that it hides nothing that is still wanted, goes. */
 void wants_imported(struct wants *w)
 {
+    w->is_importing = false;
     w->leaving = 0;
     for (struct links *l = w->lingering.next, *next; l != &w->lingering; l = next) {
         struct wild *v = WILD_OF_LINGER(l);
@@ -343,7 +360,7 @@ static bool offer(struct wants *w, enum want_place place, wants_emit *emit, void
 
 static bool may_delete(const struct wants *w)
 {
-    return w->counts[WANT_ADDS] == 0 && w->counts[WANT_CLOSING] == 0;
+    return !w->is_importing && w->counts[WANT_ADDS] == 0 && w->counts[WANT_CLOSING] == 0;
 }
 
 static bool has_pending(const struct wants *w)

@@ -59,11 +59,18 @@ void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint
  * others that cover them; those that are not wanted or fit into no frame do not count. */
 bool wants_is_told(struct wants *w, struct bytes filter);
 
-/* The link imports other topics, or may have more or fewer routes: of what was added before nothing
- * is wanted any more, and all that is subscribed to is to be added anew; wants_imported says that
- * it has been. What is wanted as before is not touched. ERR_MEMORY: nothing was changed. */
+/* All that is subscribed to is going to be added, as in the beginning, or anew: of what was added
+ * before nothing is wanted any more. That may take many turns. First comes wants_forgo, until it
+ * has come to the end; then all is added, while the first subscriptions already come and go; then
+ * wants_imported. Meanwhile nothing is withdrawn, and no announcement ends; what is wanted as
+ * before is not touched. */
+void wants_refill(struct wants *w);
+/* The same where the link imports other topics, or may have more or fewer routes. ERR_MEMORY:
+ * nothing was changed. */
 MUST_USE enum err wants_import(struct wants *w, const struct bytes *topics, uint32_t topic_count,
-                               uint32_t routes_max, uint64_t now);
+                               uint32_t routes_max);
+/* Goes on with what is not wanted any more; uses up *budget. Whether that was all. */
+bool wants_forgo(struct wants *w, uint64_t now, uint32_t *budget);
 void wants_imported(struct wants *w);
 
 /* Does what time asks for, in slices: covers that have lingered long enough go. To be called at

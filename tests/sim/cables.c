@@ -403,6 +403,8 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         return "the route connection is dead";
     why = p->tells_native ? wants_unrest(l, wants_state(p->routes.wants))
                           : interest_unrest(interest_state(p->interest));
+    if (p->is_telling)
+        why = "not all routes are told";
     if (p->tells_native && p->routes.must_restart)
         why = "an announcement is due";
     if (why)
