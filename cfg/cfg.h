@@ -196,6 +196,12 @@ enum cfg_retained {
     RETAINED_SYNC  /* and what is retained there is asked for; the latest value counts everywhere */
 };
 
+/* Who serves a shared group that has members in several clusters. */
+enum cfg_shared_groups {
+    SHARED_GROUPS_LOCAL, /* each cluster with members: a copy for each */
+    SHARED_GROUPS_GLOBAL /* one of them all, where both sides say so */
+};
+
 struct cfg_link {
     const char *name; /* the remote cluster's name; never our own, unique */
     bool enable;
@@ -220,6 +226,7 @@ struct cfg_link {
     enum cfg_on_full on_full;
     enum cfg_ack ack;
     enum cfg_retained retained;
+    enum cfg_shared_groups shared_groups;
     uint32_t max_routes;    /* of the peer, and of ours over there */
     uint32_t max_route_ops; /* of the peer, in a second */
     uint64_t max_rate;      /* bytes of the peer's packets, in a second */

@@ -103,6 +103,12 @@ static const struct key_choice ack_choices[] = {
     {NULL, 0, false},
 };
 
+static const struct key_choice shared_groups_choices[] = {
+    {"local", SHARED_GROUPS_LOCAL, false},
+    {"global", SHARED_GROUPS_GLOBAL, false},
+    {NULL, 0, false},
+};
+
 static const struct key_choice on_full_choices[] = {
     {"drop_oldest", ON_FULL_DROP_OLDEST, false},
     {"drop_newest", ON_FULL_DROP_NEWEST, false},
@@ -538,6 +544,19 @@ const struct key keys[] = {
          "cluster it is pass. In both clusters, with overlapping topics, it makes them retain "
          "the same. What came over a link goes over no other while links are up: link "
          "every pair of clusters that shall retain the same."},
+    {LINK(shared_groups), .name = "shared_groups", .type = KEY_CHOICE,
+     .choices = shared_groups_choices, .preset = "local",
+     .help =
+         "Who gets a message for a shared subscription that has members both here and in the "
+         "remote cluster. local: each cluster with members gets one copy, as with EMQX. global: "
+         "there is one copy for all clusters. A connected member where it was published comes "
+         "first; then, in turn, a cluster with members whose link is up; then it waits for a "
+         "member that is away; and where there is none, for a link that is down. It needs global "
+         "on both "
+         "sides, and brokers of this kind; else the link is as with local, and says so. A group is "
+         "global over a link only if all of its filter is in topics on its members' side and in "
+         "export on the other; else it gets nothing over that link, which is said in the log. Link "
+         "every pair of clusters that shall serve groups together."},
     {LINK(max_routes), .name = "max_routes", .type = KEY_NUMBER, .min = 1, .max = 16777216,
      .flags = KEY_ZERO_PRESETS, .preset = "4194304",
      .help = "Routes of this link in each direction: what the remote cluster asks of us, and what "
@@ -858,7 +877,7 @@ static const struct unavailable unavailables[] = {
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
     {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},
-    {SECTION_CLUSTER, "shared_groups", NOT_YET "leave it out"},
+    {SECTION_CLUSTER, "shared_groups", "is a key of [link NAME]"},
 };
 
 static const struct unavailable unavailable_sections[] = {

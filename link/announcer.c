@@ -95,6 +95,12 @@ static uint32_t native_offer(const struct cfg_link *link)
     return link->dialect == DIALECT_EMQX ? 0 : NATIVE_VERSION;
 }
 
+/* Whether a link offers to name our shared groups. */
+static bool groups_offer(const struct cfg_link *link)
+{
+    return native_offer(link) > 0 && link->shared_groups == SHARED_GROUPS_GLOBAL;
+}
+
 static void introduce(struct announcer *a)
 {
     struct emqx_control c = {.op = EMQX_ACTOR_INIT,
@@ -102,6 +108,7 @@ static void introduce(struct announcer *a)
                              .incarnation = a->incarnation,
                              .version = EMQX_PROTOCOL_VERSION,
                              .native = native_offer(a->dialer.link),
+                             .has_groups = groups_offer(a->dialer.link),
                              .target = bytes_str(a->dialer.link->name)};
     uint8_t payload[1024], topic[TOPIC_ROOM], props[TOPIC_ROOM + 32];
     struct bytes response = topic_of(a, EMQX_TOPIC_RESP, topic);
@@ -181,6 +188,7 @@ static void on_accepted(struct announcer *a, const struct emqx_control *c)
     bool was_native = a->is_native;
 
     a->is_native = c->native > 0 && native_offer(a->dialer.link) > 0;
+    a->has_groups = a->is_native && c->has_groups && groups_offer(a->dialer.link);
     if (!a->is_native && a->dialer.link->dialect == DIALECT_NATIVE) {
         dialer_fail(&a->dialer, "it speaks EMQX's dialect only, and dialect = native");
         return;

@@ -75,6 +75,7 @@ struct announcer {
     uint16_t waits_for; /* PUBACK or SUBACK; 0: none */
     uint8_t state;
     uint8_t correlation[16];
+    bool has_groups;    /* with it: we name our shared groups, see link/native.h */
     bool is_native;     /* since it was accepted: it speaks our dialect */
     bool is_introduced; /* actor_init has left on this connection */
     bool has_announced; /* all routes have been offered in this life */

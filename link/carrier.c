@@ -197,18 +197,26 @@ static void on_open(struct carrier *c, const struct channel *from, const struct 
 }
 
 /* false: no room now. */
-static bool take_record(struct carrier *c, const struct native_record *r)
+static bool publish_record(struct carrier *c, const struct native_record *r)
 {
+    struct shard *s = c->host->shard;
     struct publish p;
 
+    native_record_publish(r, now(c), &p);
+    return r->group.n ? incoming_publish_group(s, r->group, r->filter, &p)
+                      : incoming_publish(s, c->link, &p);
+}
+
+/* false: no room now. */
+static bool take_record(struct carrier *c, const struct native_record *r)
+{
     if (!instream_wants(&c->in, c->from_boot, r->sequence))
         return true;
     if (r->is_unfit || !incoming_may_come(c->host, c->link, r->topic)) {
         c->unwanted++;
         STAT_INC(shard_count(c->host->shard), link_messages_dropped);
     } else {
-        native_record_publish(r, now(c), &p);
-        if (!incoming_publish(c->host->shard, c->link, &p))
+        if (!publish_record(c, r))
             return false;
         c->received++;
     }

@@ -187,13 +187,13 @@ static enum err version_of(struct bytes field, uint64_t *out)
     return field.n ? etf_uint_of(field, out) : OK;
 }
 
-/* The version of the native dialect. What it should be is for peers of ours to know; anything else
- * that stands at that key is passed over like an unknown key, as EMQX does. */
-static uint32_t native_of(struct bytes field)
+/* A number of the map in key 100. What it should be is for peers of ours to know; anything else
+ * that stands at that key is passed over like an unknown key, as EMQX does. 0: there is none. */
+static uint32_t capability_of(struct bytes field, struct bytes name)
 {
     struct etf_reader r = etf_reader_of(field);
     uint32_t pairs;
-    uint64_t version;
+    uint64_t number;
 
     if (etf_read_map(&r, &pairs) != OK)
         return 0;
@@ -203,12 +203,18 @@ static uint32_t native_of(struct bytes field)
 
         if (etf_read_pair(&r, &key, &value) != OK)
             return 0;
-        if (key.kind != ETF_BINARY || !bytes_eq(key.bytes, BYTES_LIT("native")))
+        if (key.kind != ETF_BINARY || !bytes_eq(key.bytes, name))
             continue;
         r = etf_reader_of(value);
-        return etf_read_uint(&r, UINT32_MAX, &version) == OK ? (uint32_t)version : 0;
+        return etf_read_uint(&r, UINT32_MAX, &number) == OK ? (uint32_t)number : 0;
     }
     return 0;
+}
+
+static void read_capabilities(struct bytes field, struct emqx_control *c)
+{
+    c->native = capability_of(field, BYTES_LIT("native"));
+    c->has_groups = c->native && capability_of(field, BYTES_LIT("groups")) == 1;
 }
 
 /* One op: {filter, id} or {100, filter, id}. */
@@ -284,13 +290,13 @@ static enum err decode_by_op(const struct fields *f, struct emqx_control *c)
         if (etf_binary_of(f->at[FIELD_TARGET], &c->target) != OK ||
             version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->native = native_of(f->at[FIELD_CAPABILITY]);
+        read_capabilities(f->at[FIELD_CAPABILITY], c);
         return etf_uint_of(f->at[FIELD_INCARNATION], &c->incarnation);
     case EMQX_ACTOR_INIT_ACK:
         if (decode_result(f->at[FIELD_RESULT], c) != OK ||
             version_of(f->at[FIELD_VERSION], &c->version) != OK)
             return ERR_PEER;
-        c->native = native_of(f->at[FIELD_CAPABILITY]);
+        read_capabilities(f->at[FIELD_CAPABILITY], c);
         return decode_need(f->at[FIELD_NEED_BOOTSTRAP], &c->need_bootstrap);
     case EMQX_ROUTE:
         c->ops = f->at[FIELD_OPS];
@@ -369,9 +375,13 @@ static void put_capability(struct etf_writer *w, const struct emqx_control *c)
     if (!c->native)
         return;
     etf_put_uint(w, KEY_CAPABILITY);
-    etf_put_map(w, 1);
+    etf_put_map(w, c->has_groups ? 2 : 1);
     etf_put_binary(w, BYTES_LIT("native"));
     etf_put_uint(w, c->native);
+    if (!c->has_groups)
+        return;
+    etf_put_binary(w, BYTES_LIT("groups"));
+    etf_put_uint(w, 1);
 }
 
 static void put_actor_init(struct etf_writer *w, const struct emqx_control *c)

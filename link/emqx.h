@@ -71,6 +71,9 @@ struct emqx_control {
     /* the highest version of the native dialect that is offered or granted, from key 100 => map
      * {"native" => version}; 0: none (no such key, or a value of any other shape) */
     uint32_t native;
+    /* with it: whether "groups" => 1 stands there too, the ability to serve shared groups once over
+     * clusters, see link/native.h */
+    bool has_groups;
     /* actor_init: the name by which the sender knows the receiver */
     struct bytes target;
     /* actor_init_ack */

@@ -3,7 +3,7 @@
 
 #include "link/algebra.h"
 
-static bool is_whole(const struct cfg_link *link, struct bytes filter)
+bool exported_whole(const struct cfg_link *link, struct bytes filter)
 {
     for (uint32_t i = 0; i < link->export_count; i++)
         if (algebra_subset(filter, link->exports[i]))
@@ -28,7 +28,7 @@ enum err exported_parts(const struct cfg_link *link, struct bytes filter, struct
     enum err err, answer = OK;
     uint32_t count;
 
-    if (is_whole(link, filter))
+    if (exported_whole(link, filter))
         return part(arg, filter, id);
     if ((uint64_t)filter.n + 1 + id.n > room)
         return ERR_FULL;

@@ -20,5 +20,7 @@ typedef enum err exported_part(void *arg, struct bytes filter, struct bytes id);
  * that was not OK. */
 MUST_USE enum err exported_parts(const struct cfg_link *link, struct bytes filter, struct bytes id,
                                  uint8_t *scratch, uint32_t room, exported_part *part, void *arg);
+/* Whether the link exports all that a filter matches. */
+bool exported_whole(const struct cfg_link *link, struct bytes filter);
 
 #endif

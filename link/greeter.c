@@ -33,7 +33,8 @@ bool greeter_gone(struct greeter *g, const struct channel *channel)
 
 void greeter_run(struct greeter *g)
 {
-    struct native_frame f = {.kind = NATIVE_HELLO, .incarnation = g->incarnation};
+    struct native_frame f = {
+        .kind = NATIVE_HELLO, .incarnation = g->incarnation, .has_groups = g->offers_groups};
 
     if (!g->is_due || !channel_takes_answers(&g->channel))
         return;

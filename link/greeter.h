@@ -19,6 +19,7 @@ struct greeter {
     const char *link;       /* its name */
     struct channel channel; /* none: nobody has called, or that connection is gone */
     uint64_t incarnation;   /* 0: none yet */
+    bool offers_groups;     /* to name our shared groups: the owner's to say */
     bool is_due;            /* HELLO */
     bool is_online;         /* WELCOME has come */
 };

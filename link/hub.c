@@ -179,11 +179,13 @@ static void look_whether_full(struct hub *h)
              "on_full = block: who publishes for links of its worker waits for room");
 }
 
-/* The message itself, with its publisher's names, for brokers of ours. NULL: no memory. */
-static struct message *keep(struct hub *h, const struct publish *p, uint64_t tag)
+/* The message itself, with its publisher's names, for brokers of ours; where shared groups are
+ * served once over clusters, it is for all others only. NULL: no memory. */
+static struct message *keep(struct hub *h, const struct publish *p, bool no_groups, uint64_t tag)
 {
     struct publish own = *p;
 
+    own.no_groups = no_groups;
     own.tag = tag;
     own.source = p->from_user.n ? SOURCE_USER : p->from_id.n ? SOURCE_NAMELESS : SOURCE_UNKNOWN;
     own.message = NULL;
@@ -213,14 +215,26 @@ static void lose(struct hub *h, uint64_t links, uint64_t tag)
     }
 }
 
-static void forward_native(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
+static void carry(struct hub *h, const struct publish *p, uint64_t links, bool no_groups,
+                  uint64_t tag)
 {
-    struct message *m = keep(h, p, tag);
+    struct message *m = links ? keep(h, p, no_groups, tag) : NULL;
 
     for (; m && links; links &= links - 1)
         peer_carry(h->peers[__builtin_ctzll(links)], m);
     message_release(m);
     lose(h, links, tag);
+}
+
+static void forward_native(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
+{
+    uint64_t global = 0;
+
+    for (uint64_t left = links; left; left &= left - 1)
+        if (h->peers[__builtin_ctzll(left)]->takes_groups)
+            global |= left & -left;
+    carry(h, p, links & ~global, false, tag);
+    carry(h, p, global, true, tag);
 }
 
 static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
@@ -287,6 +301,34 @@ static bool on_forward(void *link, const struct publish *p, uint64_t links)
     return true;
 }
 
+static bool on_forward_group(void *link, uint32_t number, struct bytes group, struct bytes filter,
+                             const struct publish *p)
+{
+    struct hub *h = link;
+    struct peer *peer = h->peers[number];
+    struct publish own = *p;
+    struct message *m;
+    uint8_t *to;
+
+    if (!peer || peer->is_ending)
+        return false;
+    CHECK(group.n + 1 + filter.n <= HOST_FILTER_BYTES);
+    to = bytes_put(h->host.filter, group);
+    *to++ = '/';
+    to = bytes_put(to, filter);
+    own.group = bytes_of(h->host.filter, (size_t)(to - h->host.filter));
+    own.group_hops++;
+    m = keep(h, &own, false, 0);
+    if (m)
+        peer_carry(peer, m);
+    else
+        STAT_INC(shard_count(h->host.shard), link_messages_dropped);
+    message_release(m);
+    if (!h->is_full)
+        look_whether_full(h);
+    return true;
+}
+
 static void on_retained(void *link, uint32_t number, struct publish *p)
 {
     struct hub *h = link;
@@ -325,6 +367,7 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
 {
     hooks->link = h;
     hooks->forward = on_forward;
+    hooks->forward_group = on_forward_group;
     hooks->retained = on_retained;
     hooks->retained_end = on_retained_end;
     hooks->link_packet = on_link_packet;
@@ -430,11 +473,13 @@ static void tend(struct hub *h, uint32_t number)
 {
     struct peer *p = h->peers[number];
 
+    shard_link_up(h->host.shard, number, p->speaks_native && carrier_is_up(&p->carrier));
     if (p->must_kick)
         p->must_kick = !receiver_forget(h->receiver, p);
     if (!peer_is_gone(p))
         return;
     peer_say_state(p, "");
+    shard_link_up(h->host.shard, number, false);
     shard_link_hold(h->host.shard, number, false); /* another may have the number next */
     peer_destroy(p);
     h->peers[number] = NULL;

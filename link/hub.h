@@ -31,7 +31,7 @@ struct hub *hub_create(const struct hub_config *config);
 /* The net has no stream of it any more. NULL is fine. */
 void hub_destroy(struct hub *h);
 
-/* Fills in what core calls: link, forward, link_packet, interest, barrier, link_gone. */
+/* Fills in what core calls: link, and all that is for link workers only. */
 void hub_set_hooks(struct hub *h, struct shard_hooks *hooks);
 
 /* Dials the enabled links: before the first turn. hub_stop says good-bye and dials no more. */

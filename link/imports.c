@@ -5,6 +5,9 @@
 
 #include "link/algebra.h"
 
+/* Of a route. */
+#define NAME_BYTES_MAX 65535u
+
 bool imports_room(uint8_t **p, uint32_t *have, uint64_t need)
 {
     uint8_t *more;
@@ -38,6 +41,28 @@ enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count
                           count);
 }
 
+enum err imports_group(struct imports *im, struct bytes group, struct bytes filter, uint32_t *count)
+{
+    const struct bytes share = BYTES_LIT("$share/");
+    uint64_t need = (uint64_t)share.n + group.n + 1 + filter.n;
+    enum err e = imports_routes(im, filter, count);
+    uint8_t *to;
+
+    if (e != OK || *count == 0)
+        return e;
+    if (*count > 1 || !bytes_eq(im->found[0], filter))
+        return ERR_NONE;
+    if (need > NAME_BYTES_MAX)
+        return ERR_FULL;
+    if (!imports_room(&im->name, &im->name_bytes, need))
+        return ERR_MEMORY;
+    to = bytes_put(bytes_put(im->name, share), group);
+    *to++ = '/';
+    bytes_put(to, filter);
+    im->found[0] = bytes_of(im->name, need);
+    return OK;
+}
+
 enum err imports_init(struct imports *im, const struct bytes *topics, uint32_t count)
 {
     size_t bytes = 0;
@@ -66,5 +91,6 @@ void imports_fini(struct imports *im)
     free(im->topic_text);
     free(im->found);
     free(im->text);
+    free(im->name);
     *im = (struct imports){0};
 }

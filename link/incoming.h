@@ -15,5 +15,8 @@ bool incoming_may_come(const struct link_host *host, const struct cfg_link *link
 /* Publishes it, retains it where the link says so (struct publish's sequence: the stamp it came
  * with; 0: none), and counts what became of it. false: no room now, and nothing happened. */
 bool incoming_publish(struct shard *s, const struct cfg_link *link, struct publish *p);
+/* The same for a message that came for one shared group alone. */
+bool incoming_publish_group(struct shard *s, struct bytes group, struct bytes filter,
+                            struct publish *p);
 
 #endif

@@ -17,13 +17,16 @@ enum {
     FLAG_WANT_ALL = 1,  /* routes ack */
     FLAG_NEEDS_ALL = 1, /* welcome */
     FLAG_REFUSED = 2,   /* welcome */
+    FLAG_GROUPS = 4,    /* welcome */
+    FLAG_OFFERS = 1,    /* hello */
     RECORD_QOS = 3,
     RECORD_RETAIN = 4,
     RECORD_EXPIRY = 8,
     RECORD_USER = 16,
     RECORD_PUBLISHER = 32,
     RECORD_STAMP = 64,
-    RECORD_FLAGS = 127,
+    RECORD_GROUP = 128,
+    RECORD_FLAGS = 255,
     FLAG_LAST = 1, /* retained ask */
 };
 
@@ -188,6 +191,24 @@ struct hash_key native_digest_key(uint64_t incarnation, uint64_t generation)
 
 /* ---- messages ---- */
 
+static void take_group(struct cursor *c, struct native_record *out)
+{
+    struct bytes name = take_text(c, NATIVE_TEXT_BYTES_MAX);
+    const uint8_t *slash = name.n ? memchr(name.p, '/', name.n) : NULL;
+
+    out->no_groups = name.n == 0;
+    if (out->no_groups)
+        return;
+    out->hops = (uint8_t)take_number_in(c, 1, UINT8_MAX);
+    if (!slash) {
+        c->is_bad = true;
+        return;
+    }
+    out->group = bytes_of(name.p, (size_t)(slash - name.p));
+    out->filter = bytes_of(slash + 1, name.n - out->group.n - 1);
+    c->is_bad |= out->group.n == 0 || out->filter.n == 0;
+}
+
 static void take_record(struct cursor *c, struct native_record *out)
 {
     uint8_t flags = take_flags(c, RECORD_FLAGS);
@@ -203,6 +224,8 @@ static void take_record(struct cursor *c, struct native_record *out)
         out->retained_stamp = take_id8(c);
         c->is_bad |= !out->retain || !out->retained_stamp;
     }
+    if (flags & RECORD_GROUP)
+        take_group(c, out);
     out->topic = take_text(c, NATIVE_TEXT_BYTES_MAX);
     if (flags & RECORD_PUBLISHER) {
         out->from_id = take_text(c, NATIVE_TEXT_BYTES_MAX);
@@ -234,10 +257,19 @@ struct native_records native_records_begin(const struct native_frame *messages)
         .rest = messages->body, .left = messages->count, .sequence = messages->first};
 }
 
+static bool has_fit_group(const struct native_record *record)
+{
+    return record->group.n == 0 ||
+           (utf8_valid(record->group) && !topic_has_wildcard(record->group) &&
+            topic_filter_valid(record->filter, TOPIC_LEVELS_MAX) &&
+            topic_matches(record->filter, record->topic));
+}
+
 static bool is_fit(const struct native_record *record)
 {
-    return topic_name_valid(record->topic, TOPIC_LEVELS_MAX) && props_travel(record->props) &&
-           utf8_valid(record->from_id) && utf8_valid(record->from_user);
+    return topic_name_valid(record->topic, TOPIC_LEVELS_MAX) && has_fit_group(record) &&
+           props_travel(record->props) && utf8_valid(record->from_id) &&
+           utf8_valid(record->from_user);
 }
 
 bool native_records_next(struct native_records *records, struct native_record *out)
@@ -265,6 +297,8 @@ void native_record_publish(const struct native_record *record, uint64_t now_ms, 
                             .qos = record->qos,
                             .retain = record->retain,
                             .from_link = true,
+                            .no_groups = record->no_groups,
+                            .group_hops = record->hops,
                             .protocol = record->protocol,
                             .from_id = record->from_id,
                             .from_user = record->from_user,
@@ -330,10 +364,12 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
         break;
     case NATIVE_HELLO:
         out->incarnation = take_number(c);
+        out->has_groups = take_flags(c, FLAG_OFFERS);
         break;
     case NATIVE_WELCOME:
         out->incarnation = take_number(c);
-        flags = take_flags(c, FLAG_NEEDS_ALL | FLAG_REFUSED);
+        flags = take_flags(c, FLAG_NEEDS_ALL | FLAG_REFUSED | FLAG_GROUPS);
+        out->has_groups = flags & FLAG_GROUPS;
         out->needs_all = flags & FLAG_NEEDS_ALL;
         out->is_refused = flags & FLAG_REFUSED;
         break;
@@ -442,10 +478,12 @@ enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t
         break;
     case NATIVE_HELLO:
         at = put_number(at, f->incarnation);
+        *at++ = f->has_groups ? FLAG_OFFERS : 0;
         break;
     case NATIVE_WELCOME:
         at = put_number(at, f->incarnation);
-        *at++ = (uint8_t)((f->needs_all ? FLAG_NEEDS_ALL : 0) | (f->is_refused ? FLAG_REFUSED : 0));
+        *at++ = (uint8_t)((f->needs_all ? FLAG_NEEDS_ALL : 0) | (f->is_refused ? FLAG_REFUSED : 0) |
+                          (f->has_groups ? FLAG_GROUPS : 0));
         break;
     default:
         CHECK(f->kind == NATIVE_OPENED || f->kind == NATIVE_ACK);
@@ -559,6 +597,8 @@ uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms)
         n += number_bytes(seconds_left(m, now_ms));
     if (has_retained_stamp(m))
         n += 8;
+    if (m->no_groups || m->group_count)
+        n += text_bytes(message_group(m)) + (m->group_count ? number_bytes(m->group_hops) : 0);
     if (m->source != SOURCE_UNKNOWN)
         n += text_bytes(message_from_id(m));
     if (m->source == SOURCE_USER)
@@ -575,13 +615,18 @@ uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t n
         (uint8_t)(m->qos | (m->retain ? RECORD_RETAIN : 0) | (m->expires_ms ? RECORD_EXPIRY : 0) |
                   (m->source != SOURCE_UNKNOWN ? RECORD_PUBLISHER : 0) |
                   (m->source == SOURCE_USER ? RECORD_USER : 0) |
-                  (has_retained_stamp(m) ? RECORD_STAMP : 0));
+                  (has_retained_stamp(m) ? RECORD_STAMP : 0) |
+                  (m->no_groups || m->group_count ? RECORD_GROUP : 0));
     *to++ = has_protocol ? m->protocol : MQTT_5; /* what no client of ours sent */
     to = put_number(to, m->stamp_ms);
     if (m->expires_ms)
         to = put_number(to, seconds_left(m, now_ms));
     if (has_retained_stamp(m))
         to = put_id8(to, m->sequence);
+    if (m->no_groups || m->group_count)
+        to = put_text(to, message_group(m));
+    if (m->group_count)
+        to = put_number(to, m->group_hops);
     to = put_text(to, message_topic(m));
     if (m->source != SOURCE_UNKNOWN)
         to = put_text(to, message_from_id(m));

@@ -17,13 +17,15 @@
  *   4 OPEN        boot id8, first
  *   5 OPENED      boot id8, last, window bytes, window messages
  *   6 MESSAGES    first, count, records: flags (3: QoS, 4: retain, 8: expiry, 16: user, 32:
- *                 publisher, 64: retained stamp), protocol (a byte), stamp, [expiry], [retained
- *                 stamp id8], text: topic, [text: publisher's client id], [text: its user name],
- *                 text: properties, text: payload
+ *                 publisher, 64: retained stamp, 128: group), protocol (a byte), stamp, [expiry],
+ *                 [retained stamp id8], [text: group, if that is not empty: hops], text: topic,
+ *                 [text: publisher's client id], [text: its user name], text: properties, text:
+ *                 payload
  *   7 ACK         as OPENED
- *   8 HELLO       incarnation: introduces who was called, as actor_init does who calls
+ *   8 HELLO       incarnation, flags (1: groups): introduces who was called, as actor_init does who
+ *                 calls
  *   9 WELCOME     incarnation, flags (1: it has no routes of it, 2: refused, it knows this later
- *                 incarnation)
+ *                 incarnation, 4: groups)
  *  10 RETAINED_ASK  question, part, count, flags (1: these were the last), as many texts: filters
  *  11 RETAINED      question, number, count, records as in MESSAGES
  *  12 RETAINED_END  question, number
@@ -45,6 +47,19 @@
  * anew at any time, with higher numbers. At most NATIVE_RETAINED_WINDOW frames are beyond the
  * highest RETAINED_ACK. A record without payload there: its topic was removed. Retained stamps are
  * compared as numbers: what has the higher one is later, in all clusters; see core/broker/keep.c.
+ *
+ * Who introduces itself may offer to name its shared groups: actor_init with "groups" => 1 in the
+ * map of key 100, HELLO with its flag; and is granted that by the same in the answer. Then each of
+ * its shared subscriptions is a route `$share/GROUP/FILTER` instead of one to the filter, told only
+ * if the link imports all of the filter, and taken only if it exports all of it; it hides no other
+ * and is hidden by none. Who has granted it serves each group once over all clusters (by the rules
+ * of core/broker/group.h), and says in each record to that cluster for whom it is, whatever becomes
+ * of the link meanwhile:
+ *   without a group     for all that want it, as ever: it was pushed when nothing was granted
+ *   an empty group      for all but shared groups: these are served where it was published
+ *   GROUP/FILTER        for that one group alone, and not to be retained. `hops` counts the links
+ *                       it has crossed for it, this one included. Whoever has no member of the
+ *                       group any more hands it on to a cluster that has.
  *
  * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
  * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.
@@ -108,6 +123,7 @@ struct native_frame {
     bool wants_all;              /* routes ack */
     uint64_t incarnation;        /* hello, welcome */
     bool needs_all, is_refused;  /* welcome */
+    bool has_groups;             /* hello, welcome */
     uint64_t boot;               /* open, opened, ack */
     uint64_t first;              /* open, messages; from 1 */
     uint64_t last;               /* opened, ack; 0: none */
@@ -183,8 +199,11 @@ struct native_record {
     uint8_t source;   /* enum source: which of these two there are */
     struct bytes from_id, from_user;
     struct bytes topic, props, payload;
-    /* its topic (deeper than TOPIC_LEVELS_MAX, too), properties or names are nothing that MQTT can
-     * carry: to be taken and dropped, because it would only come again */
+    bool no_groups;             /* an empty group */
+    struct bytes group, filter; /* of the one group that it is for; empty: there is none */
+    uint8_t hops;               /* then: at least 1 */
+    /* its group, topic (deeper than TOPIC_LEVELS_MAX, too), properties or names are nothing that
+     * MQTT can carry: to be taken and dropped, because it would only come again */
     bool is_unfit;
 };
 

@@ -6,6 +6,7 @@
 
 #include "cfg/change.h"
 #include "core/base/check.h"
+#include "link/peer_groups.h"
 #include "link/peer_routes.h"
 
 static uint64_t now(const struct peer *p)
@@ -113,7 +114,9 @@ void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool
         wants_remove(p->routes.wants, group, filter, now(p));
     else
         interest_remove(p->interest, group, filter);
-    if (err != OK)
+    if (err == ERR_NONE)
+        peer_group_refused(p, filter);
+    else if (err != OK)
         peer_route_refused(p, "link route not announced", filter, err);
 }
 
@@ -125,8 +128,9 @@ bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter)
         return true;
     if (l && !locals_walk_knows(&p->telling, l))
         return false;
-    return p->tells_native ? !p->routes.must_restart && wants_is_told(p->routes.wants, filter)
-                           : interest_is_told(p->interest, group, filter);
+    return p->tells_native
+               ? !p->routes.must_restart && wants_is_told(p->routes.wants, group, filter)
+               : interest_is_told(p->interest, group, filter);
 }
 
 static void tell_local(void *arg, struct bytes group, struct bytes filter)
@@ -191,6 +195,7 @@ static bool tell_native(struct peer *p, bool is_native)
     interest_destroy(p->interest);
     p->interest = p->announcer.interest = interest;
     p->tells_native = is_native;
+    p->gives_groups = p->retained.no_groups = false;
     peer_tell_all(p);
     return true;
 }
@@ -210,7 +215,8 @@ void peer_welcomed(struct peer *p, const struct native_frame *f)
 {
     bool is_other = !p->tells_native;
 
-    if (!tell_native(p, true)) {
+    if (!tell_native(p, true) ||
+        !peer_give_groups(p, f->has_groups && p->greeter.offers_groups, &is_other)) {
         channel_fail(&p->greeter.channel, "no memory");
         return;
     }
@@ -226,7 +232,7 @@ static void on_online(struct announcer *a, bool needs_all)
     struct channel channel = channel_of_dialer(&a->dialer);
     bool is_other = p->tells_native != a->is_native;
 
-    if (!tell_native(p, a->is_native)) {
+    if (!tell_native(p, a->is_native) || !peer_give_groups(p, a->has_groups, &is_other)) {
         dialer_fail(&a->dialer, "no memory");
         return;
     }
@@ -411,6 +417,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
             peer_look_left(p);
             if (p->tells_native)
                 route_stream_close(&p->routes);
+            p->greeter.offers_groups = p->link->shared_groups == SHARED_GROUPS_GLOBAL;
             greeter_open(&p->greeter, native);
         }
         peer_carry_on(p);

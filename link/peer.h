@@ -61,6 +61,7 @@ enum peer_refused {
     PEER_REFUSED_MEMORY, /* memory_limit */
     PEER_REFUSED_INVALID,
     PEER_REFUSED_EXPORT, /* nothing of it is exported */
+    PEER_REFUSED_GROUP,  /* a shared group's, and not all of it is imported or exported */
     PEER_REFUSED_COUNT
 };
 
@@ -105,6 +106,10 @@ struct peer {
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
     bool is_telling;     /* not all that is subscribed to is there yet, or what is not is */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */
+    bool grants_groups;  /* they may name their shared groups: link/peer_groups.h */
+    bool takes_groups;   /* and have: each record of ours says for whom it is */
+    bool gives_groups;   /* we name ours to them */
+    bool no_groups_said; /* that they do not want it */
     bool no_sync_said;   /* that it cannot do retained = sync */
     bool is_on;          /* enabled: we dial, what we want is told, and what they send is taken */
     bool is_begun;       /* peer_start was called */

@@ -14,9 +14,9 @@
  * queue_age allows. When it is enabled again we introduce ourselves in a new life, so nothing of
  * the last one is left over there.
  *
- * Where `export` has changed, they must introduce themselves and announce all their routes again,
- * which are then cut anew; meanwhile those they had go on, as after any new life. Where `dialect`
- * has changed, they must introduce themselves again, too, and so learn of it.
+ * Where `export` or `shared_groups` has changed, they must introduce themselves and announce all
+ * their routes again, which are then cut anew; meanwhile those they had go on, as after any new
+ * life. Where `dialect` has changed, they must introduce themselves again, too, and so learn of it.
  */
 #include <stdlib.h>
 
@@ -152,7 +152,7 @@ static enum err forget_wishes(struct peer *p)
     route_stream_fini(&p->routes);
     interest_destroy(p->interest);
     p->interest = p->announcer.interest = fresh;
-    p->tells_native = false;
+    p->tells_native = p->gives_groups = p->retained.no_groups = false;
     return OK;
 }
 
@@ -207,12 +207,13 @@ static enum err take_over(struct peer *p)
     announced_limit(p->announced, p->next->max_routes);
     p->ops.per_s = p->next->max_route_ops;
     p->bytes.per_s = p->next->max_rate;
-    if (p->is_on && differs(p, "export"))
+    if (p->is_on && (differs(p, "export") || differs(p, "shared_groups")))
         announced_doubt_all(p->announced);
-    if (p->is_on && (differs(p, "export") || differs(p, "dialect"))) {
+    if (p->is_on &&
+        (differs(p, "export") || differs(p, "dialect") || differs(p, "shared_groups"))) {
         p->must_kick = true;
         if (p->intake.channel.dialer) /* they have introduced themselves where we called */
-            channel_fail(&p->intake.channel, "export or dialect has changed");
+            channel_fail(&p->intake.channel, "export, dialect or shared_groups has changed");
     }
     if (p->next->ack != ACK_REMOTE || differs(p, "dialect"))
         release_publishers(p);

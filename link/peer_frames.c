@@ -1,4 +1,5 @@
 /* link/peer_frames.c -- frames of a broker of ours, each to the part of the peer that it is for. */
+#include "link/peer_groups.h"
 #include "link/peer_routes.h"
 
 static uint64_t now(const struct peer *p)
@@ -29,6 +30,7 @@ static void on_hello(struct peer *p, const struct channel *from, const struct na
         return;
     }
     answer.is_refused = err == ERR_PEER;
+    answer.has_groups = err == OK && peer_grant_groups(p, f->has_groups);
     if (answer.is_refused)
         answer.incarnation = announced_incarnation(p->announced, name);
     channel_say(from, &answer);

@@ -7,6 +7,10 @@
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/exported.h"
+#include "link/peer_groups.h"
+
+/* Levels of a group's name before those of its filter. */
+#define PEER_NAME_LEVELS 2u
 
 /* A change of the route index that is tried again, in order. */
 struct route_due {
@@ -28,6 +32,7 @@ static uint64_t now(const struct peer *p)
 static enum err route_now(struct peer *p, struct bytes filter, bool is_wanted)
 {
     struct shard *s = p->host->shard;
+    struct bytes group, of_group;
     enum err err;
 
     if (!is_wanted && p->has_added) {
@@ -36,6 +41,8 @@ static enum err route_now(struct peer *p, struct bytes filter, bool is_wanted)
     }
     if (!is_wanted && !shard_link_routes_in_force(s, p->added))
         return ERR_FULL;
+    if (peer_split_group(filter, &group, &of_group) == OK)
+        return shard_link_group(s, p->number, group, of_group, is_wanted);
     err = shard_link_route(s, p->number, filter, is_wanted);
     p->has_added |= is_wanted && err == OK;
     return err;
@@ -252,7 +259,7 @@ static enum err apply(struct peer *p, struct announced_actor *actor, const struc
     enum err err;
 
     if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
-        op->id.n > ANNOUNCED_ID_BYTES_MAX)
+        peer_is_group(op->filter) || op->id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
     err = exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
                          apply_part, &to);
@@ -284,8 +291,11 @@ static bool apply_native(void *arg, struct announced_actor *actor, const struct 
     struct emqx_route_op as = {.is_add = op->is_add, .filter = op->filter};
     struct peer *p = arg;
     bool is_cut = false;
-    enum err err = apply(p, actor, &as, &is_cut);
+    enum err err =
+        peer_is_group(op->filter) ? peer_apply_group(p, actor, op) : apply(p, actor, &as, &is_cut);
 
+    if (err == ERR_NONE && peer_is_group(op->filter))
+        return false; /* it has been said */
     if (err != OK && op->is_add)
         peer_route_refused(p, "link route not taken", op->filter, err);
     return err == OK && !is_cut;
@@ -296,6 +306,7 @@ static void on_ended(void *arg)
     struct peer *p = arg;
 
     p->must_sweep = true;
+    peer_groups_announced(p);
 }
 
 static const struct intake_ops intake_ops = {.apply = apply_native, .ended = on_ended};
@@ -360,9 +371,9 @@ enum err peer_routes_init(struct peer *p)
 {
     p->due_last = &p->due_first;
     p->ops.per_s = p->link->max_route_ops;
-    p->announced =
-        announced_create(PEER_ACTORS_MAX, p->link->max_routes, p->host->limits->topic_levels,
-                         &p->host->key, &announced_ops, p);
+    p->announced = announced_create(PEER_ACTORS_MAX, p->link->max_routes,
+                                    p->host->limits->topic_levels + PEER_NAME_LEVELS, &p->host->key,
+                                    &announced_ops, p);
     intake_init(&p->intake, p->host, &intake_ops, p);
     return p->announced ? OK : ERR_MEMORY;
 }

@@ -23,6 +23,7 @@
 #include "link/channel.h"
 #include "link/emqx_message.h"
 #include "link/incoming.h"
+#include "link/peer_groups.h"
 #include "link/waiting.h"
 
 /* A client that is disconnected. */
@@ -175,6 +176,7 @@ static bool answer(struct receiver *r, const struct link_packet *packet, struct 
     if (accepted) {
         c.need_bootstrap = accepted->need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
         c.native = accepted->is_native ? NATIVE_VERSION : 0;
+        c.has_groups = accepted->has_groups;
     }
     err = emqx_control_encode(&c, payload, sizeof(payload), &size);
     CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
@@ -261,6 +263,7 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
         return kick(r, packet, "no memory for its introduction");
     b->need_bootstrap = need_bootstrap;
     b->is_native = is_native;
+    b->has_groups = peer_grant_groups(peer, c->has_groups);
     b->answer_due = !answer(r, packet, c->actor, b, (struct bytes){0});
     return !b->answer_due;
 }

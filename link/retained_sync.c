@@ -88,6 +88,7 @@ static bool take_record(struct retained_sync *r, const struct native_record *rec
     }
     native_record_publish(record, now(r), &p);
     p.retain = true;
+    p.no_groups = r->no_groups;
     switch (shard_retained_put(r->host->shard, r->number, &p)) {
     case ERR_FULL:
         return false;

@@ -76,6 +76,7 @@ struct retained_sync {
     struct link_host *host;
     const struct cfg_link *link;
     uint32_t number; /* of the link */
+    bool no_groups;  /* what they retain is no message for shared groups: the owner's to say */
     struct timer pause;
     struct retained_asked asked;
     struct retained_given given;

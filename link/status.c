@@ -115,6 +115,15 @@ static void add_dialect(const struct peer *p, struct link_status *to)
         snprintf(to->dialect, sizeof(to->dialect), "emqx %d", EMQX_PROTOCOL_VERSION);
 }
 
+static const char *groups_of(const struct peer *p)
+{
+    if (p->link->shared_groups == SHARED_GROUPS_LOCAL)
+        return "local";
+    if (p->takes_groups || p->gives_groups)
+        return "global";
+    return p->no_groups_said ? "refused" : "connecting";
+}
+
 void status_of(struct peer *p, struct link_status *to)
 {
     const struct dialer *d = &p->announcer.dialer;
@@ -131,6 +140,7 @@ void status_of(struct peer *p, struct link_status *to)
         to->rtt_ms = d->pulse.rtt_ms;
     else if (p->link->server_count == 0)
         to->rtt_ms = p->routes.rtt_ms;
+    set_word(to->groups, groups_of(p));
     add_routes(p, now_ms, to);
     add_messages(p, now_ms, to);
 }

@@ -51,7 +51,8 @@
     X(routes_out, "routes/out/state")     /* connecting, introducing, up */                        \
     X(routes_in, "routes/in/state")       /* away, up */                                           \
     X(messages_out, "messages/out/state") /* connecting, up */                                     \
-    X(messages_in, "messages/in/state")   /* away, up */
+    X(messages_in, "messages/in/state")   /* away, up */                                           \
+    X(groups, "shared_groups") /* local, connecting, global, refused: it does not say global */
 
 struct link_status {
     const char *name; /* of the remote cluster */

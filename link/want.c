@@ -93,7 +93,8 @@ struct want *want_find(struct wants *w, struct bytes text, uint64_t hash)
 
 enum err want_make(struct wants *w, struct bytes text, uint64_t hash)
 {
-    bool is_wild = topic_has_wildcard(text);
+    /* The name of a group is none: it covers nothing. */
+    bool is_wild = topic_has_wildcard(text) && !bytes_begin(text, BYTES_LIT("$share/"));
     size_t size = is_wild ? sizeof(struct wild) : sizeof(struct want);
     struct want *x = malloc(size + text.n);
 

@@ -87,6 +87,7 @@ struct wants {
     struct links lingering; /* by their due */
     uint32_t lingering_count;
     uint32_t routes_max, wanted, epoch;
+    bool by_name;         /* groups are told by their names */
     uint32_t leaving;     /* while is_importing: filters that may go, beyond routes_max */
     uint32_t forgone;     /* buckets that wants_forgo has gone through, each once for the covers, */
     uint32_t forgone_max; /* and once for the others */

@@ -128,13 +128,27 @@ static enum err make_all(struct wants *w, uint32_t count)
     return OK;
 }
 
+/* The filters of a subscription into w->imports.found. */
+static enum err routes_of(struct wants *w, struct bytes group, struct bytes filter, uint32_t *count)
+{
+    return w->by_name && group.n ? imports_group(&w->imports, group, filter, count)
+                                 : imports_routes(&w->imports, filter, count);
+}
+
+void wants_by_name(struct wants *w, bool by_name)
+{
+    w->by_name = by_name;
+}
+
 enum err wants_add(struct wants *w, struct bytes group, struct bytes filter)
 {
     uint32_t count;
-    enum err e = imports_routes(&w->imports, filter, &count);
+    enum err e = routes_of(w, group, filter, &count);
 
     if (e == OK)
         e = make_all(w, count);
+    if (e == ERR_NONE)
+        return e; /* as when it is removed */
     if (e != OK) {
         refuse(w, group, filter);
         return e;
@@ -153,7 +167,7 @@ void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint
 
     w->now = now;
     if (w->is_uncounted || was_refused(w, group, filter) ||
-        imports_routes(&w->imports, filter, &count) != OK)
+        routes_of(w, group, filter, &count) != OK)
         return;
     for (uint32_t i = 0; i < count; i++) {
         struct bytes text = w->imports.found[i];
@@ -170,11 +184,11 @@ static bool is_in_force(struct wants *w, struct want *x)
     return x->is_announced && x->place == WANT_SETTLED;
 }
 
-bool wants_is_told(struct wants *w, struct bytes filter)
+bool wants_is_told(struct wants *w, struct bytes group, struct bytes filter)
 {
     uint32_t count;
 
-    if (imports_routes(&w->imports, filter, &count) != OK)
+    if (routes_of(w, group, filter, &count) != OK)
         return true; /* it is not wanted */
     for (uint32_t i = 0; i < count; i++) {
         struct bytes text = w->imports.found[i];

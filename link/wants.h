@@ -50,14 +50,20 @@ void wants_destroy(struct wants *w);
 
 /* A local subscription has appeared (the first of its kind) or gone (the last); `group` is empty
  * for a plain filter. Each is told once, since its filters are counted. ERR_FULL: `routes_max`
- * reached; ERR_MEMORY; in both cases the subscription has no part in what is wanted, and its
+ * reached; ERR_MEMORY; in all cases the subscription has no part in what is wanted, and its
  * removal will change nothing. */
 MUST_USE enum err wants_add(struct wants *w, struct bytes group, struct bytes filter);
 void wants_remove(struct wants *w, struct bytes group, struct bytes filter, uint64_t now);
 
 /* Whether the peer has said of all filters of a subscription that they are in force there, or
  * others that cover them; those that are not wanted or fit into no frame do not count. */
-bool wants_is_told(struct wants *w, struct bytes filter);
+bool wants_is_told(struct wants *w, struct bytes group, struct bytes filter);
+
+/* From now on what is added with a group is one filter, the group's name `$share/GROUP/FILTER`, if
+ * the link imports all of its filter; if it imports a part, wants_add answers ERR_NONE and nothing
+ * is wanted. Such names neither cover nor are covered. Or, as at first, a group is as a plain
+ * filter. To be followed by wants_import. */
+void wants_by_name(struct wants *w, bool by_name);
 
 /* All that is subscribed to is going to be added, as in the beginning, or anew: of what was added
  * before nothing is wanted any more. That may take many turns. First comes wants_forgo, until it

@@ -78,11 +78,16 @@ TEST(native_control_frames_are_those_bytes)
     ack.wants_all = true;
     check_control(&ack, "03 8001 00 01");
     check_control(&open, "04 fffefdfcfbfaf9f8 01");
-    check_control(&hello, "08 ac02");
+    check_control(&hello, "08 ac02 00");
+    hello.has_groups = true;
+    check_control(&hello, "08 ac02 01");
     check_control(&welcome, "09 ac02 01");
     welcome.needs_all = false;
     welcome.is_refused = true;
     check_control(&welcome, "09 ac02 02");
+    welcome.is_refused = false;
+    welcome.has_groups = true;
+    check_control(&welcome, "09 ac02 04");
     check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807");
     check_control(&end, "0c ac02 05");
     check_control(&taken, "0d 01 8001");
@@ -144,9 +149,10 @@ TEST(native_frames_that_are_not_right_are_refused)
         "0301 01 0000", /* a byte behind it */
         "0301 01 02",   /* an unknown flag */
         "0201 01 00 0000000000000000 03",
-        "04 0000000000000001 00",          /* first is 0 */
-        "08 01 00",                        /* a byte behind it */
-        "09 01 04",                        /* an unknown flag */
+        "04 0000000000000001 00", /* first is 0 */
+        "08 01 00 00",            /* a byte behind it */
+        "08 01 02",               /* an unknown flag */
+        "09 01 08",
         "01 01 01 01",                     /* an op is missing */
         "01 01 01 01 02 00 0161",          /* an unknown flag */
         "01 01 01 01 00 01 0161",          /* in common with nothing */
@@ -154,11 +160,16 @@ TEST(native_frames_that_are_not_right_are_refused)
         "01 01 01 01 00 00 0261",          /* cut short */
         "01 01 01 00 00",                  /* a byte behind it */
         "01 01 01 ffffffffffffffffff01 00 00 0161",
-        "06 01 00",                     /* no record */
-        "06 00 01 00 05 00 0161 00 00", /* first is 0 */
-        "06 01 01 03 05 00 0161 00 00", /* QoS 3 */
-        "06 01 01 40 05 00 0161 00 00", /* an unknown flag */
-        "06 01 01 80 05 00 0161 00 00",
+        "06 01 00",                                      /* no record */
+        "06 00 01 00 05 00 0161 00 00",                  /* first is 0 */
+        "06 01 01 03 05 00 0161 00 00",                  /* QoS 3 */
+        "06 01 01 40 05 00 0161 00 00",                  /* an unknown flag */
+        "06 01 01 80 05 00 0161 00 00",                  /* a group without a filter */
+        "06 01 01 80 05 00 01 61 01 0161 00 00",         /* the same, with hops */
+        "06 01 01 80 05 00 03 2f2f61 01 0161 00 00",     /* no group before its filter */
+        "06 01 01 80 05 00 02 672f 01 0161 00 00",       /* no filter behind its group */
+        "06 01 01 80 05 00 03 672f61 00 0161 00 00",     /* it has crossed no link */
+        "06 01 01 80 05 00 03 672f61 8002 0161 00 00",   /* too many */
         "06 01 01 40 05 00 0000000000000001 0161 00 00", /* a retained stamp of what is not */
         "06 01 01 44 05 00 0000000000000000 0161 00 00", /* which is none */
         "0a 01 01 01 02 0161",                           /* an unknown flag */
@@ -503,6 +514,59 @@ static uint32_t expiry_at(uint64_t expires_ms, uint64_t now_ms)
     assert_true(native_records_next(&walk, &r));
     message_release(m);
     return r.expiry_s;
+}
+
+TEST(native_records_say_for_which_groups_they_are)
+{
+    /* for none; for h with a/+, over two links; for all */
+    static const char hex[] = "06 01 03 80 05 00 00 03612f62 00 00 81 05 00 05 682f612f2b 02 "
+                              "03612f62 00 00 00 05 00 03612f62 00 00";
+    struct publish p[3] = {{.topic = BYTES_LIT("a/b"), .protocol = 5, .no_groups = true},
+                           {.topic = BYTES_LIT("a/b"),
+                            .protocol = 5,
+                            .qos = 1,
+                            .group = BYTES_LIT("h/a/+"),
+                            .group_hops = 2},
+                           {.topic = BYTES_LIT("a/b"), .protocol = 5}};
+    struct message *v[3] = {message_of(&p[0]), message_of(&p[1]), message_of(&p[2])};
+    struct native_records walk;
+    struct native_record r[3];
+    struct native_frame f;
+    struct publish again;
+
+    assert_true(bytes_eq(frame_of(v, 3, 1, 0), unhex(hex)));
+    assert_int_equal(native_frame_decode(unhex(hex), &f), OK);
+    walk = native_records_begin(&f);
+    for (int i = 0; i < 3; i++) {
+        assert_true(native_records_next(&walk, &r[i]));
+        assert_false(r[i].is_unfit);
+        native_record_publish(&r[i], 0, &again);
+        assert_int_equal(again.no_groups, i == 0);
+        assert_int_equal(again.group_hops, i == 1 ? 2 : 0);
+        publish_fini(&p[i]);
+    }
+    assert_true(r[0].no_groups && r[0].group.n == 0 && !r[2].no_groups && r[2].group.n == 0);
+    assert_true(bytes_eq(r[1].group, BYTES_LIT("h")) && bytes_eq(r[1].filter, BYTES_LIT("a/+")));
+}
+
+TEST(native_record_for_a_group_that_cannot_be_is_unfit)
+{
+    static const char *const unfit[] = {
+        "06 01 01 80 05 00 03 2b2f61 01 0161 00 00",     /* +/a: a wildcard in the group */
+        "06 01 01 80 05 00 03 ff2f61 01 0161 00 00",     /* no UTF-8 */
+        "06 01 01 80 05 00 05 672f232f61 01 0161 00 00", /* g/#/a: no filter */
+        "06 01 01 80 05 00 03 672f62 01 0161 00 00",     /* g/b: the topic is a */
+    };
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+
+    for (size_t i = 0; i < sizeof(unfit) / sizeof(*unfit); i++) {
+        assert_int_equal(decode_hex(unfit[i], &f), OK);
+        walk = native_records_begin(&f);
+        assert_true(native_records_next(&walk, &r));
+        assert_true(r.is_unfit);
+    }
 }
 
 TEST(native_expiry_travels_as_whole_seconds_left_and_at_least_one)

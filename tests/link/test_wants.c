@@ -275,7 +275,7 @@ TEST(wants_announces_each_filter_once)
 
 static bool is_told(struct end *x, const char *filter)
 {
-    return wants_is_told(x->w, bytes_str(filter));
+    return wants_is_told(x->w, (struct bytes){0}, bytes_str(filter));
 }
 
 TEST(wants_a_filter_is_told_when_it_is_acknowledged)
