@@ -236,10 +236,14 @@ static bool discard(void *owner, uint32_t from, enum mail_kind kind, void *recor
         blob_release(((struct msg_group_publish *)record)->body.blob);
     else if (*type == MSG_GROUP_LEAVES && ((struct msg_group_leaves *)record)->body.blob)
         blob_release(((struct msg_group_leaves *)record)->body.blob);
+    else if (*type == MSG_RELAY && ((struct msg_relay *)record)->body.blob)
+        blob_release(((struct msg_relay *)record)->body.blob);
     else if (*type == MSG_RETAINED && ((struct msg_retained *)record)->body.blob)
         blob_release(((struct msg_retained *)record)->body.blob);
     else if (*type == MSG_LINK_PACKET)
         free(((struct msg_link_packet *)record)->parcel);
+    else if (*type == MSG_LINK_NOTE && ((struct msg_link_note *)record)->note.drop)
+        ((struct msg_link_note *)record)->note.drop(((struct msg_link_note *)record)->note.gift);
     else if (*type == MSG_HANDOFF)
         abandon_handoff(owner, ((struct msg_pointer *)record)->p);
     else if (*type == MSG_INTEREST)

@@ -92,7 +92,8 @@ static enum err pass_to_link(struct client *c, const struct packet_publish *p, s
 {
     struct shard *s = c->stream.shard;
     struct bytes cluster = speaker_cluster(topic);
-    uint32_t worker = s->cluster->config.workers + shard_link_home(s, cluster);
+    uint32_t home = s->cluster->config.workers + shard_link_home(s, cluster);
+    uint32_t worker = s->is_link ? s->number : home; /* a link's connection is where it should be */
     struct link_packet packet = {.from = client_name(c),
                                  .client_id = session_id(c->session),
                                  .topic = topic,

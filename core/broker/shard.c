@@ -172,6 +172,12 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
         return true;
     case MSG_DISPATCH:
         return shard_on_dispatch(s, record, (const uint8_t *)((struct msg_dispatch *)record + 1));
+    case MSG_RELAY:
+        shard_on_relay(s, from, record);
+        return true;
+    case MSG_LINK_NOTE:
+        shard_on_link_note(s, from, record);
+        return true;
     case MSG_ROUTE:
         return shard_on_route(s, from, record);
     case MSG_GROUP_JOIN:
@@ -384,6 +390,11 @@ enum err shard_handoff(struct shard *s, uint32_t home, struct handoff *h)
 }
 
 /* ---- links ---- */
+
+uint32_t shard_link_workers(const struct shard *s)
+{
+    return s->cluster->config.link_workers;
+}
 
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
 {

@@ -89,10 +89,13 @@ struct log_event {
 };
 
 /* The user property of a CONNECT by which a broker of ours says that the connection is a link's;
- * its value is the name of its cluster. */
+ * its value is the name of its cluster, and "/" and the number of a stream of messages (below
+ * LINK_WORKERS_MAX), where it is there for one that is not the first: without, it is stream 0. The
+ * connection of each goes to a link worker of its own, as far as there are some. */
 #define LINK_PROPERTY "causeway-link"
 
 struct link_packet;
+struct link_note; /* core/mail/msg.h */
 struct barrier;
 struct owed;
 
@@ -176,6 +179,10 @@ struct shard_hooks {
     /* Somebody has subscribed and wants to know when all connected remote clusters have the filter
      * in force: to be answered by shard_barrier_done, now or later. The texts live until then. */
     void (*barrier)(void *link, struct barrier *b, struct bytes group, struct bytes filter);
+    /* Another link worker (0, 1, ...) has called shard_relay or shard_link_note. A gift is to be
+     * taken. */
+    void (*relayed)(void *link, uint32_t from, uint64_t links, const struct publish *p);
+    void (*link_note)(void *link, uint32_t from, const struct link_note *note);
     /* A client that lives on this link worker (shard_link_stream) is gone. */
     void (*link_gone)(void *link, struct client_name who);
 };
@@ -390,9 +397,20 @@ void shard_links_full(struct shard *s, bool is_full);
  * their way are still offered. */
 void shard_link_hold(struct shard *s, uint32_t link, bool is_held);
 
+/* How many link workers there are. */
+uint32_t shard_link_workers(const struct shard *s);
 /* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
- * packets of that cluster arrive. */
+ * packets of that cluster arrive, but for those on connections of a link that live elsewhere. */
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster);
+/* Hands a message for links (a bit for each) on to another link worker, and says a word to one; in
+ * the order of these calls they come to its hooks. ERR_FULL: not now. ERR_MEMORY. */
+MUST_USE enum err shard_relay(struct shard *s, uint32_t link_worker, uint64_t links,
+                              const struct publish *p);
+/* See shard_relay. */
+MUST_USE enum err shard_link_note(struct shard *s, uint32_t link_worker,
+                                  const struct link_note *note);
+/* Whether shard_relay of this message has room there; it stays so until the next of these calls. */
+bool shard_relay_room(struct shard *s, uint32_t link_worker, const struct publish *p);
 /* Publishes a retained text under $SYS/broker/, unless there is no $SYS. Any worker's own shard. */
 void shard_sys_say(struct shard *s, const char *topic, const char *text);
 /* Whether memory_limit is reached: what waits must not grow now. */

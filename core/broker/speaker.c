@@ -10,8 +10,9 @@
  * closed as any other topic that may not be written.
  *
  * A broker of ours says in its CONNECT which cluster it is of (LINK_PROPERTY). If we have a link to
- * that, its connection lives on the link worker of the link, and is a link's and nothing else: what
- * it sends takes no way through another thread, and what the link says to it neither.
+ * that, its connection lives on the link worker of the link, or of the stream that it is for, and
+ * is a link's and nothing else: what it sends takes no way through another thread, and what the
+ * link says to it neither.
  */
 #include <stdlib.h>
 
@@ -78,17 +79,35 @@ enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32
     return OK;
 }
 
-/* The link that a CONNECT says it is of; NULL: none, or none that we have. */
-static const struct link_rules *link_said(const struct shard *s, const struct packet_connect *p)
+/* Takes the number of a stream, behind a slash, off what a CONNECT says. UINT32_MAX: it is none. */
+static uint32_t take_stream(struct bytes *said)
+{
+    const uint8_t *slash = said->n ? memchr(said->p, '/', said->n) : NULL;
+    uint32_t at = slash ? (uint32_t)(slash - said->p) : said->n, n = said->n - at;
+    uint32_t digit = n == 2 ? slash[1] - (uint32_t)'0' : UINT32_MAX;
+
+    said->n = at;
+    if (!slash)
+        return 0;
+    return digit < LINK_WORKERS_MAX ? digit : UINT32_MAX;
+}
+_Static_assert(LINK_WORKERS_MAX <= 10, "the number of a stream is one digit");
+
+/* The link that a CONNECT says it is of, and for which stream; NULL: none, or none that we have. */
+static const struct link_rules *link_said(const struct shard *s, const struct packet_connect *p,
+                                          uint32_t *stream)
 {
     struct bytes rest = p->props.all, name, value;
 
     if (!s->cluster->config.link_workers || !(p->props.present & PROP_BIT(PROP_USER_PROPERTY)))
         return NULL;
     while (props_next_user(&rest, &name, &value)) {
-        const struct link_rules *link =
-            bytes_eq(name, BYTES_LIT(LINK_PROPERTY)) ? link_named(s, value) : NULL;
+        const struct link_rules *link;
 
+        if (!bytes_eq(name, BYTES_LIT(LINK_PROPERTY)))
+            continue;
+        *stream = take_stream(&value);
+        link = *stream < LINK_WORKERS_MAX ? link_named(s, value) : NULL;
         if (link)
             return link;
     }
@@ -97,10 +116,13 @@ static const struct link_rules *link_said(const struct shard *s, const struct pa
 
 bool speaker_home(const struct shard *s, const struct packet_connect *p, uint32_t *worker)
 {
-    const struct link_rules *link = link_said(s, p);
+    const struct cluster_config *config = &s->cluster->config;
+    uint32_t stream;
+    const struct link_rules *link = link_said(s, p, &stream);
 
     if (link)
-        *worker = s->cluster->config.workers + link_home(s->cluster, bytes_str(link->name));
+        *worker = config->workers +
+                  (link_home(s->cluster, bytes_str(link->name)) + stream) % config->link_workers;
     return link != NULL;
 }
 
@@ -132,7 +154,8 @@ bool speaker_may_be_here(struct client *c, const struct packet_connect *p)
                           .user = p->username,
                           .peer = c->peer,
                           .reason = no_right};
-    const struct link_rules *link = link_said(s, p);
+    uint32_t stream;
+    const struct link_rules *link = link_said(s, p, &stream);
 
     if (!s->is_link)
         return true;

@@ -374,6 +374,9 @@ struct index *partition_of_filter(const struct cluster_state *c, struct bytes fi
  * somebody wants it. Makes p->blob when the body must travel far. Frees what it made. */
 MUST_USE enum err route_publish(struct shard *s, struct publish *p, bool *matched);
 bool shard_on_deliver(struct shard *s, struct msg_deliver *m);
+/* What another link worker has left for this one (relay.c). */
+void shard_on_relay(struct shard *s, uint32_t from, const struct msg_relay *m);
+void shard_on_link_note(struct shard *s, uint32_t from, const struct msg_link_note *m);
 /* Publishes when there is room; takes over the message's reference. */
 void route_publish_later(struct shard *s, struct message *m, struct bytes from_id);
 /* Gives a group's message back to its home when there is room. */

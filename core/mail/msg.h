@@ -9,6 +9,8 @@
  *                  MSG_GROUP_PUBLISH a message of another cluster for one group (to its home)
  *   MAIL_GROUP     MSG_DISPATCH    a group's message for one member
  *                  MSG_GROUP_LEAVES the same for another cluster, by a link worker
+ *                  MSG_RELAY       a message that a link worker hands on to another
+ *                  MSG_LINK_NOTE   a word of one link worker to another
  *   MAIL_REQUEST   MSG_ROUTE       add or take away a destination of a filter (to its owner)
  *                  MSG_GROUP_JOIN, MSG_GROUP_LEAVE, MSG_GROUP_STATE
  *                  MSG_GROUP_LINKS which clusters have members of a group (to its home)
@@ -43,6 +45,8 @@ enum msg_type {
     MSG_GROUP_PUBLISH,
     MSG_DISPATCH,
     MSG_GROUP_LEAVES,
+    MSG_RELAY,
+    MSG_LINK_NOTE,
     MSG_ROUTE,
     MSG_GROUP_JOIN,
     MSG_GROUP_LEAVE,
@@ -160,6 +164,28 @@ struct msg_group_leaves {
     struct handle link_group; /* at the link worker */
     struct handle group;      /* at its home, who sends it */
     struct msg_body body;
+};
+
+struct msg_relay {
+    uint8_t type;
+    uint64_t links; /* a bit for each that it is for */
+    uint64_t tag;   /* struct publish's */
+    struct msg_body body;
+};
+
+/* What one link worker says to another; all but `gift` and `drop` is the link layer's to
+ * understand. */
+struct link_note {
+    uint8_t number; /* of a link */
+    uint8_t word;
+    uint64_t value;
+    void *about;              /* lent: it outlives the note */
+    void *gift;               /* given away; NULL: nothing */
+    void (*drop)(void *gift); /* for a gift that nobody takes any more */
+};
+struct msg_link_note {
+    uint8_t type;
+    struct link_note note;
 };
 
 struct msg_route {
