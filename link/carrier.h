@@ -52,8 +52,8 @@ void carrier_use(struct carrier *c, const struct cfg_link *link);
 /* A message for them; takes a reference. What happens at queue_bytes is the link's on_full to say.
  */
 void carrier_push(struct carrier *c, struct message *m);
-/* They speak our dialect no more: nothing goes until carrier_up, and the oldest message is taken out,
- * whether it was sent or not, with the reference. NULL: there is none. */
+/* They speak our dialect no more: nothing goes until carrier_up, and the oldest message is taken
+ * out, whether it was sent or not, with the reference. NULL: there is none. */
 struct message *carrier_pop(struct carrier *c);
 /* Whether what waits is at its bound, which is lower where the memory of the process is short. */
 bool carrier_is_full(struct carrier *c, bool is_memory_short);

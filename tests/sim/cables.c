@@ -134,9 +134,9 @@ static void called_end_closed(struct linked *l, const struct cable *c)
 {
     static const struct window none;
     uint32_t called = c->end[1].cluster, caller = c->end[0].cluster;
+    const struct peer *p = called < l->count ? peer_of(l, called, caller) : NULL;
 
-    if (called >= l->count || !l->cluster[called]->link[caller] ||
-        l->cluster[called]->link[caller]->server_count)
+    if (called >= l->count || (p && !peer_is_called(p) && !l->is_changed))
         return;
     l->is_exact = false;
     l->cluster[called]->telling[caller] = NEVER;
@@ -291,7 +291,7 @@ static bool is_told(struct linked *l, uint32_t from, uint32_t to)
 
 static bool is_route_healthy(struct linked *l, uint32_t from, uint32_t to)
 {
-    bool is_called = l->cluster[from]->link[to]->server_count == 0;
+    bool is_called = peer_is_called(peer_of(l, from, to));
     struct peer *caller = is_called ? peer_of(l, to, from) : peer_of(l, from, to);
 
     return caller && stream_is_healthy(l, &caller->announcer.dialer.stream);
@@ -338,7 +338,7 @@ void cables_look(struct linked *l)
 {
     for (uint32_t i = 0; i < l->count; i++)
         for (uint32_t j = 0; j < l->count; j++)
-            if (l->cluster[i]->link[j])
+            if (j != i)
                 look(l, i, j);
 }
 
@@ -390,13 +390,35 @@ static const char *wants_unrest(const struct linked *l, struct wants_state w)
     return w.pending || w.frames || w.is_announcing ? "native routes are pending" : NULL;
 }
 
+/* Nothing of a link that is off is left; one that the other side has switched off waits. */
+static const char *off_unrest(struct linked *l, uint32_t from, uint32_t to)
+{
+    struct peer *p = peer_of(l, from, to);
+
+    if (link_is_on(l, from, to))
+        return !p ? "a link is not there" : p->is_up ? "a link is up to one that is off" : NULL;
+    if (p && !l->cluster[from]->link[to])
+        return "a link that was removed is there";
+    if (p && (p->is_on || p->is_up))
+        return "a link that is disabled is on";
+    return p && announced_route_count(p->announced) ? "a link that is disabled has routes" : NULL;
+}
+
 static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
 {
     struct peer *p = peer_of(l, from, to);
     const char *why;
 
-    if (!p)
+    if (!l->cluster[from]->world)
         return "a cluster is down";
+    if (!world_has_links(l->cluster[from]->world))
+        return "changed links are not taken over";
+    if (!link_is_on(l, from, to) || !link_is_on(l, to, from))
+        return off_unrest(l, from, to);
+    if (!p)
+        return "a link is not there";
+    if (p->next || !p->is_dialing)
+        return "a changed link is not taken over";
     if (!is_told(l, from, to))
         return "routes are not online";
     if (!is_route_healthy(l, from, to))
@@ -428,11 +450,25 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
     return p->is_up ? NULL : "a link does not say that it is up";
 }
 
+static bool is_answered(const struct linked *l)
+{
+    for (uint32_t i = 0; i < l->client_count; i++)
+        if (l->clients[i]->end && l->clients[i]->is_up && l->clients[i]->ask_count)
+            return false;
+    return true;
+}
+
 bool cables_quiet(struct linked *l, const char **why)
 {
+    *why = "a SUBACK is missing";
+    if (!is_answered(l))
+        return false;
     for (uint32_t i = 0; i < l->count; i++) {
+        *why = "somebody waits for room in a link";
+        if (l->cluster[i]->world && world_is_parked(l->cluster[i]->world))
+            return false;
         for (uint32_t j = 0; j < l->count; j++) {
-            *why = l->cluster[i]->link[j] ? link_unrest(l, i, j) : NULL;
+            *why = j != i ? link_unrest(l, i, j) : NULL;
             if (*why)
                 return false;
         }

@@ -28,71 +28,6 @@ struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to)
 
 /* ---- topology ---- */
 
-static void draw_topics(struct cluster *c, struct cfg_link *link, uint32_t to)
-{
-    static const char *const choices[][4] = {
-        {"#"}, {"a/#"}, {"+/x"}, {"a/+", "b/#", "c"}, {"a/x", "+/x/z"}, {"+", "a/+/z"}, {NULL}};
-    struct sim *s = c->all->sim;
-    const char *const *from = choices[chance(s, 55) ? 0 : draw(s, 7)];
-
-    for (uint32_t i = 0; i < 4 && from[i]; i++)
-        c->topics[to][link->topic_count++] = bytes_str(from[i]);
-    link->topics = c->topics[to];
-}
-
-static void add_link(struct cluster *c, uint32_t to)
-{
-    static const struct bytes everything = {(const uint8_t *)"#", 1};
-    static const uint32_t inflights[] = {1, 2, 32, 1024};
-    static const uint64_t windows[] = {1, 200, 64u << 10, 16u << 20};
-    struct sim *s = c->all->sim;
-    struct cfg_link *link = &c->cfg.links[c->cfg.link_count++];
-    uint32_t first = chance(s, 20) ? 1 : 0; /* a server that is not there comes first */
-
-    c->servers[to][0] = (struct cfg_server){.host = "nowhere", .port = 9};
-    c->servers[to][first] =
-        (struct cfg_server){.host = names[to], .port = (uint16_t)(PORT_FIRST + to)};
-    *link = (struct cfg_link){.name = names[to],
-                              .enable = true,
-                              .servers = c->servers[to],
-                              .server_count = first + 1,
-                              .clientid = names[c->number],
-                              .dead_after_ms = DEAD_AFTER_MS,
-                              .keepalive = chance(s, 50) ? 60 : 10 + draw(s, 50),
-                              .retry_interval_ms = 1000 + draw(s, 14000),
-                              .max_inflight = inflights[draw(s, 4)],
-                              .connections = draw(s, 4),
-                              .exports = &everything,
-                              .export_count = 1,
-                              .dialect = chance(s, 30) ? DIALECT_EMQX : DIALECT_AUTO,
-                              .window_bytes = windows[draw(s, 4)],
-                              .queue_bytes = 64u << 20,
-                              .queue_age = 86400,
-                              .ack = chance(s, 40) ? ACK_REMOTE : ACK_LOCAL,
-                              .max_routes = 1u << 20,
-                              .max_route_ops = 1000000,
-                              .max_rate = 1u << 30};
-    draw_topics(c, link, to);
-    if (c->all->is_synced) {
-        link->dialect = DIALECT_AUTO;
-        link->retained = RETAINED_SYNC;
-        link->topics = &everything;
-        link->topic_count = 1;
-    }
-    c->link[to] = link;
-}
-
-/* Of two that speak natively, one may leave it to the other to dial. */
-static void draw_caller(struct linked *l, uint32_t i, uint32_t j)
-{
-    struct cfg_link *link[2] = {l->cluster[i]->link[j], l->cluster[j]->link[i]};
-
-    if (!link[0] || link[0]->dialect == DIALECT_EMQX || link[1]->dialect == DIALECT_EMQX ||
-        !chance(l->sim, 30))
-        return;
-    link[draw(l->sim, 2)]->server_count = 0;
-}
-
 static void cluster_start(struct cluster *c)
 {
     struct linked *l = c->all;
@@ -102,6 +37,7 @@ static void cluster_start(struct cluster *c)
     c->sent = c->received = c->expected_sent = c->expected_received = 0;
     for (uint32_t i = 0; i < CLUSTERS_MAX; i++)
         c->telling[i] = NEVER;
+    links_start(c);
     c->world = world_create_linked(l->sim, &listener, &links);
     note(l->sim, "%s: begins", names[c->number]);
 }
@@ -109,11 +45,10 @@ static void cluster_start(struct cluster *c)
 static void build(struct linked *l)
 {
     struct sim *s = l->sim;
-    bool is_chain, is_barred = chance(s, 40);
+    bool is_barred = chance(s, 40);
 
     l->count = chance(s, 40) ? 3 : 2;
     l->is_synced = chance(s, 25);
-    is_chain = l->count == 3 && !l->is_synced && chance(s, 25);
     for (uint32_t i = 0; i < l->count; i++) {
         l->cluster[i] = must_alloc(sizeof(struct cluster));
         l->cluster[i]->all = l;
@@ -121,13 +56,10 @@ static void build(struct linked *l)
         l->cluster[i]->cfg.cluster.name = names[i];
         if (is_barred)
             l->cluster[i]->cfg.cluster.suback = SUBACK_LINKED;
-        for (uint32_t j = 0; j < l->count; j++)
-            if (j != i && !(is_chain && i != 1 && j != 1))
-                add_link(l->cluster[i], j);
+        for (uint32_t j = 0; j < CLUSTERS_MAX; j++)
+            l->cluster[i]->off_since[j] = NEVER;
     }
-    for (uint32_t i = 0; i < l->count; i++)
-        for (uint32_t j = i + 1; j < l->count; j++)
-            draw_caller(l, i, j);
+    links_draw(l);
     for (uint32_t i = 0; i < l->count; i++)
         cluster_start(l->cluster[i]);
     for (uint32_t n = l->count * (2 + draw(s, 4)), i = 0; i < n; i++)
@@ -157,17 +89,19 @@ static void rest(struct linked *l)
         has_moved = cables_run(l);
         has_moved |= flush_clients(l, 100);
         for (uint32_t i = 0; i < l->count; i++) {
-            uint64_t before = l->sim->step;
+            uint64_t before;
 
             if (!l->cluster[i]->world)
                 continue;
+            before = world_busy(l->cluster[i]->world);
             if (!world_rest(l->cluster[i]->world) || ++rounds > 20000)
                 differ(l->sim, "%s does not come to rest", names[i]);
-            has_moved |= l->sim->step != before;
+            has_moved |= world_busy(l->cluster[i]->world) != before;
         }
     }
     l->is_calm = was_calm;
     cables_look(l);
+    links_look(l);
 }
 
 static void pass(struct linked *l, uint64_t ms)
@@ -201,6 +135,7 @@ static void quiet(struct linked *l)
 
     l->is_calm = true;
     l->is_patient |= chance(l->sim, 50);
+    links_widen(l);
     rest(l);
     while (!l->sim->failed && !cables_quiet(l, &why)) {
         uint64_t next = next_timer(l), now = l->sim->now_ms;
@@ -232,6 +167,7 @@ static void tick(struct linked *l)
                             draw(l->sim, 3) ? draw(l->sim, 20) : draw(l->sim, 100));
     (void)flush_clients(l, 60);
     cables_look(l);
+    links_look(l);
 }
 
 /* ---- phases ---- */
@@ -298,8 +234,12 @@ static void restart(struct linked *l)
 /* People come, go, subscribe; nobody publishes. */
 static void change(struct linked *l)
 {
+    bool has_reloads = chance(l->sim, 20);
+
     for (uint32_t i = 10 + draw(l->sim, 40); i > 0 && !l->sim->failed; i--) {
         churn(l, draw_client(l));
+        if (has_reloads && chance(l->sim, 10))
+            links_reload(l);
         tick(l);
     }
 }
@@ -308,6 +248,7 @@ static void change(struct linked *l)
 static void publish(struct linked *l)
 {
     bool has_cuts = chance(l->sim, 50), has_churn = chance(l->sim, 30);
+    bool has_reloads = chance(l->sim, 30);
     uint32_t acts = 20 + draw(l->sim, 150);
     uint32_t restart_at = chance(l->sim, 15) ? draw(l->sim, acts) : NONE;
 
@@ -323,6 +264,8 @@ static void publish(struct linked *l)
             client_publish(c);
         if (has_cuts && chance(l->sim, 4))
             cables_cut(l);
+        if (has_reloads && chance(l->sim, 5))
+            links_reload(l);
         if (chance(l->sim, 70))
             tick(l);
     }
@@ -358,10 +301,11 @@ static void check_no_routes(struct linked *l)
         for (uint32_t j = 0; j < l->count; j++) {
             struct peer *p = peer_of(l, i, j);
 
-            if (p && (p->tells_native ? wants_state(p->routes.wants).wanted
-                                      : interest_state(p->interest).held))
+            if (p && link_is_on(l, i, j) && link_is_on(l, j, i) &&
+                (p->tells_native ? wants_state(p->routes.wants).wanted
+                                 : interest_state(p->interest).held))
                 differ(l->sim, "%s still wants routes of %s", names[i], names[j]);
-            if (p && announced_route_count(p->announced))
+            if (p && link_is_on(l, j, i) && announced_route_count(p->announced))
                 differ(l->sim, "%s still has routes of %s", names[i], names[j]);
         }
     }
@@ -374,6 +318,8 @@ static void finish(struct linked *l)
         if (l->clients[i]->end && l->clients[i]->is_up)
             client_unsubscribe_all(l->clients[i]);
     l->is_patient = true;
+    if (chance(l->sim, 70))
+        links_enable_all(l);
     quiet(l);
     check_no_routes(l);
     for (uint32_t i = 0; i < 20 && !l->sim->failed; i++) {
@@ -416,6 +362,8 @@ void linked_run(struct sim *s)
     for (uint32_t i = 0; i < rounds && !s->failed; i++) {
         if (i && chance(s, 15))
             restart(&l);
+        if (i && chance(s, 20))
+            links_reload(&l);
         change(&l);
         if (!s->failed)
             quiet(&l);

@@ -17,8 +17,13 @@
  *            clusters began a new life; not because they could not reach each other, however long
  *   synced   in some runs all clusters retain the same at each quiet; what brings that about may
  *            come to subscribers late, as a message, but not twice
+ *   terms    which messages come by a link, as its `topics`, the `export` of the other side, and
+ *            whether both are enabled say; while that is changed, what all of it lets through must
+ *            come, and what any of it does may (linked_links.c)
+ *   off      a link that is disabled or gone gives and takes nothing: what is published after it
+ *            has ended does not come while it is so, and never if it was the publisher's
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
- *            sent and not acknowledged
+ *            sent and not acknowledged, and each time when a link is removed or changes its dialect
  */
 #ifndef TESTS_SIM_LINKED_H
 #define TESTS_SIM_LINKED_H
@@ -29,8 +34,10 @@
 #include "tests/sim/world.h"
 
 #define CLUSTERS_MAX 3
+/* Of one link since the last quiet; then it is not changed any more. */
+#define TERMS_MAX 16
 #define PORT_FIRST 1000
-/* dead_after of every link, and how much later its timer may be. */
+/* dead_after of a link, at most, and how much later its timer may be. */
 #define DEAD_AFTER_MS 3000u
 #define DEAD_LATE_MS 100u
 
@@ -55,20 +62,35 @@ struct cable {
     uint64_t answer_ms, silent_ms;
 };
 
+/* What decides which messages of one cluster come to another. */
+struct terms {
+    bool is_on; /* both have an enabled link to the other */
+    struct bytes exports[4], topics[4];
+    uint32_t export_count, topic_count;
+};
+
 struct cluster {
     struct linked *all;
     uint32_t number;
     struct world *world; /* NULL: down */
-    struct cfg cfg;
+    struct cfg cfg;      /* what it started with */
+    /* by cluster: as the configuration now has them */
+    struct cfg_link links[CLUSTERS_MAX], *link[CLUSTERS_MAX]; /* NULL: none */
+    uint32_t link_number[CLUSTERS_MAX];
     struct cfg_server servers[CLUSTERS_MAX][2];
-    struct bytes topics[CLUSTERS_MAX][4];
-    struct cfg_link *link[CLUSTERS_MAX]; /* by cluster; NULL: none */
-    uint64_t healthy_ms[CLUSTERS_MAX];   /* that one has certainly heard of our routes */
-    bool is_shaky[CLUSTERS_MAX];         /* for too long since the last quiet it has not */
-    bool is_met[CLUSTERS_MAX];           /* that one has a connection with it, as far as it knows */
-    bool is_parted[CLUSTERS_MAX];        /* cannot reach that one, nor that one it */
-    uint64_t telling[CLUSTERS_MAX];      /* since when that one is told routes; NEVER: it is not */
-    uint64_t sent, received;             /* counters at the last quiet */
+    struct bytes topics[CLUSTERS_MAX][4], exports[CLUSTERS_MAX][4];
+    /* by cluster: what comes from there, at the last quiet and after each reload since */
+    struct terms terms[CLUSTERS_MAX][TERMS_MAX];
+    uint32_t term_count[CLUSTERS_MAX];
+    uint32_t repeats[CLUSTERS_MAX];    /* how often since then all that is kept may come again */
+    bool is_loose[CLUSTERS_MAX];       /* at the last quiet the link was not on: who knows */
+    uint64_t off_since[CLUSTERS_MAX];  /* our link certainly takes and gives nothing; or NEVER */
+    uint64_t healthy_ms[CLUSTERS_MAX]; /* that one has certainly heard of our routes */
+    bool is_shaky[CLUSTERS_MAX];       /* for too long since the last quiet it has not */
+    bool is_met[CLUSTERS_MAX];         /* that one has a connection with it, as far as it knows */
+    bool is_parted[CLUSTERS_MAX];      /* cannot reach that one, nor that one it */
+    uint64_t telling[CLUSTERS_MAX];    /* since when that one is told routes; NEVER: it is not */
+    uint64_t sent, received;           /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
 };
 
@@ -125,6 +147,8 @@ struct l_message {
     uint64_t published_ms;
     uint64_t settled; /* the first quiet after it */
     bool is_doubtful[CLUSTERS_MAX];
+    bool is_late[CLUSTERS_MAX];   /* it may come at any time, when a link is enabled */
+    bool is_barred[CLUSTERS_MAX]; /* it was published while the link gave nothing */
     uint32_t again[CLUSTERS_MAX];
     uint32_t last_copy;
 };
@@ -174,6 +198,8 @@ struct linked {
     bool is_exact;   /* since the last quiet nobody subscribed, and no connection of a link ended */
     bool is_synced;  /* every cluster is linked with every other, natively, with retained = sync */
     bool is_expiring; /* messages with an expiry were published */
+    bool is_dropping; /* a reload had to lose messages */
+    bool is_changed;  /* since the last quiet a link was changed */
 };
 
 /* Runs a seed with linked clusters, and reports it if s->failed at the end. */
@@ -185,6 +211,29 @@ void linked_run(struct sim *s);
 struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to);
 /* The name of a cluster. */
 const char *cluster_name(uint32_t number);
+
+/* ---- linked_links.c ---- */
+
+/* Draws which clusters have links, and how. */
+void links_draw(struct linked *l);
+/* A cluster is about to begin, with the links it has. */
+void links_start(struct cluster *c);
+/* One cluster reads a configuration with other links. */
+void links_reload(struct linked *l);
+/* Who waits for room in a link to a cluster that has none to us waits no more. */
+void links_widen(struct linked *l);
+/* All links are enabled that are there. */
+void links_enable_all(struct linked *l);
+/* Looks which links certainly give and take nothing. */
+void links_look(struct linked *l);
+/* All is quiet: what is in force now is all that counts. */
+void links_quiet(struct linked *l);
+/* Whether a cluster has an enabled link to another. */
+bool link_is_on(const struct linked *l, uint32_t at, uint32_t to);
+/* Whether messages to a topic get from one cluster to another, by all that was in force since the
+ * last quiet; or may have, by anything that was. */
+bool links_must_let(const struct linked *l, uint32_t from, uint32_t to, const char *topic);
+bool links_may_let(const struct linked *l, uint32_t from, uint32_t to, const char *topic);
 
 /* ---- cables.c: the network between the clusters ---- */
 
@@ -238,8 +287,6 @@ uint32_t find_mark(struct bytes b);
 
 /* ---- linked_judge.c ---- */
 
-/* Whether `to` wants a topic of `from`, by the topics of its link. */
-bool link_takes(const struct linked *l, uint32_t from, uint32_t to, const char *topic);
 /* A message is on its way to its broker: doubts, and what the links must send. */
 void judge_published(struct linked *l, uint32_t message);
 /* The publisher was told. */
@@ -248,6 +295,9 @@ void judge_acked(struct linked *l, uint32_t message, uint8_t reason);
 void judge_delivery(struct l_client *c, const struct packet_publish *p);
 /* A connection for messages of a link has ended for its dialler, who has these unacknowledged. */
 void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w);
+/* What is kept between two clusters may come once more: one has forgotten what it has had, or the
+ * other sends it in another dialect. */
+void judge_repeat(struct linked *l, uint32_t a, uint32_t b);
 /* A cluster begins a new life. */
 void judge_restart(struct linked *l, uint32_t cluster);
 /* A SUBACK has come. */

@@ -5,29 +5,27 @@
 #include <inttypes.h>
 #include <string.h>
 
-bool link_takes(const struct linked *l, uint32_t from, uint32_t to, const char *topic)
-{
-    const struct cfg_link *link = l->cluster[to]->link[from];
-    char filter[NAME_BYTES];
-
-    for (uint32_t i = 0; link && i < link->topic_count; i++) {
-        memcpy(filter, link->topics[i].p, link->topics[i].n);
-        filter[link->topics[i].n] = '\0';
-        if (model_matches(filter, topic))
-            return true;
-    }
-    return false;
-}
-
 static uint32_t cluster_of(const struct linked *l, const struct l_sub *sub)
 {
     return l->clients[sub->client]->cluster;
 }
 
-/* Whether a message can get to a cluster at all. */
+/* Whether a message gets to a cluster that has a subscriber; and whether it could have. */
 static bool reaches(const struct linked *l, const struct l_message *m, uint32_t cluster)
 {
-    return m->cluster == cluster || link_takes(l, m->cluster, cluster, m->topic);
+    return m->cluster == cluster || links_must_let(l, m->cluster, cluster, m->topic);
+}
+
+static bool may_reach(const struct linked *l, const struct l_message *m, uint32_t cluster)
+{
+    return m->cluster == cluster || m->is_late[cluster] ||
+           links_may_let(l, m->cluster, cluster, m->topic);
+}
+
+/* Whether a link of `at` to another cluster gave and took nothing since a message was published. */
+static bool is_shut(const struct linked *l, const struct l_message *m, uint32_t at, uint32_t to)
+{
+    return at != to && l->cluster[at]->off_since[to] < m->published;
 }
 
 /* ---- publishing ---- */
@@ -88,6 +86,7 @@ void judge_published(struct linked *l, uint32_t message)
             continue;
         if (l->cluster[to]->is_shaky[m->cluster])
             m->is_doubtful[to] = true;
+        m->again[to] += l->cluster[to]->repeats[m->cluster];
         for (uint32_t i = 0; i < l->sub_count && !is_wanted; i++)
             is_wanted = cluster_of(l, &l->subs[i]) == to && is_certain(&l->subs[i], m);
         if (is_wanted && reaches(l, m, to)) {
@@ -244,9 +243,16 @@ static void check_flags(struct arrival *a)
 
 static void check_route(struct arrival *a)
 {
-    if (!reaches(a->client->all, a->m, a->client->cluster))
+    const struct linked *l = a->client->all;
+    uint32_t from = a->m->cluster, to = a->client->cluster;
+
+    if (!may_reach(l, a->m, to))
         WRONG(a, "no link takes it there");
-    for (uint32_t i = 0; i < a->sub_count && !is_synced(a); i++)
+    if (!is_synced(a) && is_shut(l, a->m, to, from))
+        WRONG(a, "the link takes nothing");
+    if (!is_synced(a) && (a->m->is_barred[to] || is_shut(l, a->m, from, to)))
+        WRONG(a, "the link gave nothing");
+    for (uint32_t i = 0; i < a->sub_count && !is_synced(a) && !a->m->is_late[to]; i++)
         if (a->m->settled < a->subs[i]->asked)
             WRONG(a, "long before the subscription");
 }
@@ -257,6 +263,10 @@ static void check_count(struct arrival *a)
     uint32_t group = a->subs[0]->group, to = a->client->cluster;
     uint32_t *count = copies_of(l, a->m, group != NONE, group != NONE ? group : a->client->life);
     uint32_t most = 1 + (a->m->qos && a->m->cluster != to ? a->m->again[to] : 0);
+
+    /* one by another cluster that retains it, and one that waited for a link to be enabled */
+    if (is_synced(a) && (a->m->is_late[to] || !reaches(l, a->m, to)))
+        most++;
 
     ++*count;
     if (group != NONE && l->groups[group].changed > a->m->published)
@@ -329,6 +339,23 @@ void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct
     }
 }
 
+static void repeat(struct linked *l, uint32_t from, uint32_t to)
+{
+    l->cluster[to]->repeats[from]++;
+    for (uint32_t i = 0; i < l->message_count; i++) {
+        struct l_message *m = &l->messages[i];
+
+        if (m->cluster == from && (m->settled == NEVER || m->is_late[to]))
+            m->again[to]++;
+    }
+}
+
+void judge_repeat(struct linked *l, uint32_t a, uint32_t b)
+{
+    repeat(l, a, b);
+    repeat(l, b, a);
+}
+
 void judge_restart(struct linked *l, uint32_t cluster)
 {
     for (uint32_t i = l->first_unsettled; i < l->message_count; i++)
@@ -344,6 +371,17 @@ void judge_restart(struct linked *l, uint32_t cluster)
 }
 
 /* ---- quiet ---- */
+
+/* What a link does that is off at a quiet. */
+static void judge_off(const struct linked *l, struct l_message *m)
+{
+    for (uint32_t to = 0; to < l->count; to++) {
+        if (to == m->cluster || (link_is_on(l, to, m->cluster) && link_is_on(l, m->cluster, to)))
+            continue;
+        m->is_late[to] = true;
+        m->is_barred[to] |= is_shut(l, m, m->cluster, to);
+    }
+}
 
 /* Whether the broker certainly has it. */
 static bool was_taken(const struct linked *l, const struct l_message *m)
@@ -374,19 +412,32 @@ static void judge_missing(struct linked *l, uint32_t number)
     }
 }
 
+/* Whether no cluster has a link to one that has none, and tries. */
+static bool is_mutual(const struct linked *l)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        for (uint32_t j = 0; j < l->count; j++)
+            all &= i == j || link_is_on(l, i, j) == link_is_on(l, j, i);
+    return all;
+}
+
 static void judge_counts(struct linked *l, struct cluster *c)
 {
     uint64_t sent = WORLD_STAT(c->world, link_messages_sent);
     uint64_t received = WORLD_STAT(c->world, link_messages_received);
     uint64_t dropped = WORLD_STAT(c->world, link_messages_dropped);
 
-    if (l->is_exact && !l->is_synced && sent - c->sent != c->expected_sent)
+    bool is_exact = l->is_exact && !l->is_synced && is_mutual(l);
+
+    if (is_exact && sent - c->sent != c->expected_sent)
         differ(l->sim, "%s sent %" PRIu64 " messages over links, not %" PRIu64,
                cluster_name(c->number), sent - c->sent, c->expected_sent);
-    if (l->is_exact && !l->is_synced && received - c->received != c->expected_received)
+    if (is_exact && received - c->received != c->expected_received)
         differ(l->sim, "%s got %" PRIu64 " messages over links, not %" PRIu64,
                cluster_name(c->number), received - c->received, c->expected_received);
-    if (dropped && !l->is_expiring)
+    if (dropped && !l->is_expiring && !l->is_dropping)
         differ(l->sim, "%s dropped %" PRIu64 " messages of links", cluster_name(c->number),
                dropped);
     c->sent = sent;
@@ -394,6 +445,16 @@ static void judge_counts(struct linked *l, struct cluster *c)
     c->expected_sent = c->expected_received = 0;
     for (uint32_t to = 0; to < l->count; to++)
         c->is_shaky[to] = false;
+}
+
+static bool are_all_on(const struct linked *l)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        for (uint32_t j = 0; j < l->count; j++)
+            all &= i == j || link_is_on(l, i, j);
+    return all;
 }
 
 void judge_quiet(struct linked *l)
@@ -408,6 +469,7 @@ void judge_quiet(struct linked *l)
         if (was_taken(l, m) &&
             (!m->expiry_s || m->published_ms + m->expiry_s * 1000ull > l->sim->now_ms + 1000))
             judge_missing(l, i);
+        judge_off(l, m);
         m->settled = step;
     }
     while (l->first_unsettled < l->message_count &&
@@ -415,11 +477,13 @@ void judge_quiet(struct linked *l)
         l->first_unsettled++;
     for (uint32_t i = 0; i < l->count; i++)
         judge_counts(l, l->cluster[i]);
-    if (l->is_synced)
+    if (l->is_synced && are_all_on(l))
         judge_retained(l);
+    links_quiet(l);
     for (uint32_t i = 0; i < l->sub_count; i++)
         if (l->subs[i].acked != NEVER && l->subs[i].known == NEVER)
             l->subs[i].known = step;
     l->is_exact = true;
+    l->is_changed = false;
     l->sim->step++;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cfg/change.h"
 #include "core/mqtt/frame.h"
 #include "core/policy/acl.h"
 #include "link/hub.h"
@@ -12,6 +13,9 @@
 #define SIM_WORKERS_MAX 8u
 #define LINKED_WORKERS_MAX 4u
 #define LINKED_LINK_WORKERS_MAX 3u
+/* Each of 50 steps. In one of linked worlds, nobody who is parked is tried again after so many. */
+#define REST_ROUNDS 4000u
+#define PATIENT_ROUNDS 20u
 
 enum phase {
     PHASE_BEGIN,
@@ -23,11 +27,20 @@ enum phase {
     PHASE_SLEEP
 };
 
+/* The links by number, of one reading of the configuration. */
+struct link_list {
+    struct link_list *previous;
+    struct cfg_link *links[LINKS_MAX];
+    struct link_rules rules[LINKS_MAX];
+};
+
 struct worker {
     struct world *world;
     uint32_t number;
     struct shard *shard;
-    struct hub *hub; /* of a link worker, else NULL */
+    struct hub *hub;               /* of a link worker, else NULL */
+    const struct link_list *links; /* taken over; NULL: those at the start */
+    bool must_apply;               /* and the hub has not made them all so yet */
     enum phase phase;
     bool more; /* this turn left work for another one at once */
     bool is_asleep;
@@ -46,11 +59,13 @@ struct world {
     struct cluster_state *cluster;
     struct world_links links; /* cfg NULL: none */
     struct link_rules link_rules[LINKS_MAX];
+    struct link_list *reloaded; /* the last; NULL: none since the start */
     struct worker workers[SIM_WORKERS_MAX + LINK_WORKERS_MAX];
     uint32_t worker_count; /* that serve clients */
     uint32_t all_count;    /* with the link workers, which are the last */
     bool whole_turns;      /* turns of workers do not interleave */
     bool is_resting;       /* no delays: everything goes as fast as it can */
+    bool is_patient;       /* who is parked waits, as for the link that other worlds must empty */
     struct wire **wires;   /* not gone */
     uint32_t wire_count, wire_capacity;
     struct wire **gone;
@@ -122,8 +137,10 @@ static void wire_close(struct world *w, struct wire *k, enum close_reason why)
     note(w->sim, "w%" PRIu32 " closes wire %" PRIu32 ": %s", k->worker, k->number,
          close_reason_name(why));
     tell_ending(w, k, why);
-    if (s)
+    if (s) {
         s->ops->closed(s, why);
+        worker_of(w, k)->more = true; /* no sleep now: it may be behind the shard's turn */
+    }
     wire_forget(w, k, why);
 }
 
@@ -551,7 +568,7 @@ static bool may_sleep(const struct world *w, const struct worker *at)
     for (uint32_t i = 0; i < w->wire_count; i++) {
         const struct wire *k = w->wires[i];
 
-        if (k->worker == at->number && (k->parked || k->away))
+        if (k->worker == at->number && ((k->parked && !w->is_patient) || k->away))
             return false;
     }
     return w->is_resting || chance(w->sim, 60);
@@ -568,6 +585,26 @@ static void phase_sleep(struct world *w, struct worker *at)
     at->wake_at_ms = in_ms == UINT64_MAX ? NEVER : at->now_ms + in_ms;
 }
 
+/* As net/worker.c does it. */
+static void take_links(struct world *w, struct worker *at)
+{
+    if (at->links == w->reloaded)
+        return;
+    if (shard_set_links(at->shard, w->reloaded->rules, LINKS_MAX) != OK)
+        abort();
+    at->links = w->reloaded;
+    at->must_apply = at->hub != NULL;
+}
+
+static void turn_links(struct worker *at)
+{
+    if (!at->hub)
+        return;
+    if (at->must_apply)
+        at->must_apply = hub_apply(at->hub, (const struct cfg_link *const *)at->links->links) != OK;
+    at->more |= hub_turn(at->hub);
+}
+
 static void phase_begin(struct world *w, struct worker *at)
 {
     if (at->is_asleep)
@@ -577,6 +614,7 @@ static void phase_begin(struct world *w, struct worker *at)
     at->more = false;
     at->now_ms = w->sim->now_ms;
     shard_begin_turn(at->shard, at->now_ms, w->sim->wall_ms);
+    take_links(w, at);
 }
 
 /* Runs the next phase of a worker's turn. */
@@ -598,8 +636,7 @@ static void worker_step(struct world *w, struct worker *at)
             at->more = true;
         else
             at->timers_ran_ms = at->now_ms;
-        if (at->hub)
-            at->more |= hub_turn(at->hub);
+        turn_links(at);
         break;
     case PHASE_END:
         phase_end(w, at);
@@ -621,7 +658,9 @@ static bool may_run(const struct world *w, const struct worker *at)
     if (!at->is_asleep || at->is_woken || w->sim->now_ms >= at->wake_at_ms)
         return true;
     for (uint32_t i = 0; i < w->wire_count; i++) {
-        if (w->wires[i]->worker == at->number && wire_is_ready(w->wires[i]))
+        const struct wire *k = w->wires[i];
+
+        if (k->worker == at->number && wire_is_ready(k) && !(w->is_patient && k->parked))
             return true;
     }
     return false;
@@ -657,13 +696,15 @@ bool world_rest(struct world *w)
     uint32_t rounds = 0;
 
     w->is_resting = true;
-    while (rounds < 4000 && world_run(w, 50) && !w->sim->failed)
+    while (rounds < REST_ROUNDS && world_run(w, 50) && !w->sim->failed) {
         rounds++;
-    w->is_resting = false;
-    return rounds < 4000;
+        w->is_patient = w->links.cfg && rounds > PATIENT_ROUNDS;
+    }
+    w->is_resting = w->is_patient = false;
+    return rounds < REST_ROUNDS;
 }
 
-static uint64_t all_busy(const struct world *w)
+uint64_t world_busy(const struct world *w)
 {
     uint64_t n = 0;
 
@@ -674,7 +715,7 @@ static uint64_t all_busy(const struct world *w)
 
 void world_poke(struct world *w)
 {
-    uint64_t before = all_busy(w);
+    uint64_t before = world_busy(w);
 
     w->is_resting = true;
     for (uint32_t round = 0; round < 2; round++) {
@@ -684,7 +725,7 @@ void world_poke(struct world *w)
             while (w->workers[i].phase != PHASE_BEGIN);
         }
     }
-    if (all_busy(w) != before)
+    if (world_busy(w) != before)
         differ(w->sim, "a wake-up was lost: all slept, and a look showed work");
     (void)world_run(w, 1000);
     w->is_resting = false;
@@ -699,6 +740,15 @@ uint64_t world_next_timer(const struct world *w)
             next = w->workers[i].wake_at_ms;
     }
     return next;
+}
+
+bool world_is_parked(const struct world *w)
+{
+    bool is_parked = false;
+
+    for (uint32_t i = 0; i < w->wire_count; i++)
+        is_parked |= w->wires[i]->parked;
+    return is_parked;
 }
 
 /* ---- the client's end ---- */
@@ -819,6 +869,16 @@ static void make_workers(struct world *w)
     }
 }
 
+/* What link_rules say of a link, as net/link_set.c has it. */
+static struct link_rules rules_of(const struct cfg_link *link)
+{
+    return (struct link_rules){
+        .name = link->name,
+        .identity = link->peer_identity,
+        .acks_remotely = link->ack == ACK_REMOTE,
+        .silence_s = (uint16_t)((link->dead_after_ms + 999) / 1000 + LINK_SILENCE_MORE_S)};
+}
+
 static struct world *create(struct sim *sim, const struct listener *listener,
                             const struct world_links *links)
 {
@@ -850,13 +910,8 @@ static struct world *create(struct sim *sim, const struct listener *listener,
         w->links = *links;
         w->rules.links = LISTENER_LINKS_ON;
         for (uint32_t i = 0; i < links->cfg->link_count; i++)
-            w->link_rules[i] =
-                (struct link_rules){.name = links->cfg->links[i].name,
-                                    .acks_remotely = links->cfg->links[i].ack == ACK_REMOTE};
+            w->link_rules[i] = rules_of(&links->cfg->links[i]);
         w->config.links = w->link_rules;
-        for (uint32_t i = 0; i < links->cfg->link_count; i++)
-            w->link_rules[i].silence_s =
-                (uint16_t)(links->cfg->links[i].dead_after_ms / 1000 + LINK_SILENCE_MORE_S);
         w->config.link_count = links->cfg->link_count;
         w->config.cluster_name = links->cfg->cluster.name;
         w->config.suback_linked = links->cfg->cluster.suback == SUBACK_LINKED;
@@ -942,6 +997,41 @@ void world_stop_links(struct world *w)
         hub_stop(world_hub(w, i));
 }
 
+void world_set_links(struct world *w, const struct cfg_link *const links[LINKS_MAX])
+{
+    struct link_list *list = must_alloc(sizeof(*list));
+
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        list->links[i] = links[i] ? cfg_link_copy(links[i]) : NULL;
+        if (list->links[i])
+            list->rules[i] = rules_of(list->links[i]);
+    }
+    list->previous = w->reloaded;
+    w->reloaded = list;
+    for (uint32_t i = 0; i < w->all_count; i++)
+        w->workers[i].is_woken = true;
+}
+
+bool world_has_links(const struct world *w)
+{
+    for (uint32_t i = 0; i < w->all_count; i++)
+        if (w->workers[i].links != w->reloaded || w->workers[i].must_apply)
+            return false;
+    return true;
+}
+
+static void free_links(struct link_list *list)
+{
+    while (list) {
+        struct link_list *previous = list->previous;
+
+        for (uint32_t i = 0; i < LINKS_MAX; i++)
+            cfg_link_free(list->links[i]);
+        free(list);
+        list = previous;
+    }
+}
+
 static void wire_free(struct wire *k)
 {
     free(k->in);
@@ -967,5 +1057,6 @@ void world_destroy(struct world *w)
     for (uint32_t i = 0; i < w->all_count; i++)
         hub_destroy(w->workers[i].hub);
     cluster_destroy(w->cluster);
+    free_links(w->reloaded);
     free(w);
 }

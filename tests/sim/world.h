@@ -87,6 +87,11 @@ void wire_answer(struct wire *k, bool is_accepted);
 void world_stop_links(struct world *w);
 /* The links of a link worker (0, 1, ...); NULL: there are no more link workers. */
 struct hub *world_hub(struct world *w, uint32_t number);
+/* What a reload does: from now on these are its links, by number, of which copies are kept. Each
+ * worker takes them over in a turn of its own. */
+void world_set_links(struct world *w, const struct cfg_link *const links[LINKS_MAX]);
+/* Whether all workers have, and the links are what they are to be. */
+bool world_has_links(const struct world *w);
 
 /* The ACL of all workers, in words of its file; NULL: none. */
 void world_set_acl(struct world *w, const char *text);
@@ -106,8 +111,13 @@ void wire_hang_up(struct world *w, struct wire *k, bool reset);
 bool world_run(struct world *w, uint32_t steps);
 /* Runs every worker to the end of its turn: turns are short, whatever happens between them. */
 void world_end_turns(struct world *w);
-/* Runs until nothing moves any more. false: it still moves after very many steps. */
+/* Runs until nothing moves any more, but for those who wait for room in a link: that may take other
+ * worlds. false: it still moves after very many steps. */
 bool world_rest(struct world *w);
+/* Whether somebody does. */
+bool world_is_parked(const struct world *w);
+/* A count that grows with everything that can be seen of it: bytes, connections, their ends. */
+uint64_t world_busy(const struct world *w);
 /* At rest: makes every worker look once more. Whatever moves then had been slept over. */
 void world_poke(struct world *w);
 /* The moment of the next timer of any sleeping worker; NEVER: none. */
