@@ -78,6 +78,8 @@ static bool run_load(struct load_options *o, struct load_figures *f, uint64_t cp
     pid_t pid;
     bool ok;
 
+    if (is_told_to_end)
+        return false;
     if (pipe(ends) != 0)
         return load_complain("no pipe: %s", strerror(errno));
     fflush(NULL);

@@ -286,6 +286,17 @@ static bool is_waiting(const struct run *r)
     return r->phase == RUN_CONNECT || !is_complete(&t->counts);
 }
 
+static const char *why_stuck(const struct run *r)
+{
+    const struct load_counts *c = &r->traffic->counts;
+
+    if (r->phase == RUN_CONNECT)
+        return "connecting got stuck";
+    if (c->complete < c->sent || r->options->scenario->kind == LOAD_RETAINED)
+        return "messages do not arrive";
+    return "the broker does not answer any more";
+}
+
 static void look_for_trouble(struct run *r, uint64_t now_us)
 {
     const struct load_counts *c = &r->traffic->counts;
@@ -299,7 +310,7 @@ static void look_for_trouble(struct run *r, uint64_t now_us)
         r->moved_count = count;
         r->moved_us = now_us;
     } else if (now_us - r->moved_us >= r->options->stall_us) {
-        fail(r, r->phase == RUN_CONNECT ? "connecting got stuck" : "messages do not arrive", NULL);
+        fail(r, why_stuck(r), NULL);
     }
 }
 

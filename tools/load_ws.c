@@ -17,11 +17,12 @@ enum { OP_MORE = 0, OP_BINARY = 2, OP_CLOSE = 8, OP_PING = 9, OP_PONG = 10 };
 
 uint32_t load_ws_request(char to[LOAD_WS_REQUEST_BYTES_MAX], const char *host, const char *path)
 {
+    bool is_ipv6 = strchr(host, ':') != NULL;
     int n = snprintf(to, LOAD_WS_REQUEST_BYTES_MAX,
-                     "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\n"
+                     "GET %s HTTP/1.1\r\nHost: %s%s%s\r\nUpgrade: websocket\r\n"
                      "Connection: Upgrade\r\nSec-WebSocket-Key: " KEY "\r\n"
                      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
-                     path, host);
+                     path, is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "");
 
     return n > 0 && (uint32_t)n < LOAD_WS_REQUEST_BYTES_MAX ? (uint32_t)n : 0;
 }

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 
-from broker import Broker, Failure, free_port, run, seconds_until, test
+from broker import Broker, free_port, run, seconds_until, test
 from mqtt import equal, true
 from secure import CERTS, cert, make_certs
 from wan import Clusters, Path, linked, links_of
@@ -278,16 +278,43 @@ def faults_of_retained_messages_and_routes_are_counted(t):
     true(found["doubled"] + found["strange"] > 0, f"a probe twice: {found}")
 
 
+def measured_by(path, *words):
+    """A run by a path; it is measuring when this returns."""
+    process = subprocess.Popen([LOAD, "-p", str(path.port), "--json", "--progress", *words],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until_measured(process, 1)
+    return process
+
+
+def until_measured(process, times):
+    """Until the line of progress, which comes five times a second, was written so often."""
+    line = ""
+    while line.count("measuring") < times:
+        line += process.stderr.read(1)
+
+
+@test
+def broker_that_stands_still_hides_nothing(t):
+    """With one message under way one would be late; counted are all that were due meanwhile."""
+    path = Path(t.broker.port)
+    try:
+        process = measured_by(path, "--rate", "500", "--window", "1", "-n", "1", "--seconds",
+                              "1.5", "p2p")
+        path.ask("hold")
+        until_measured(process, 3)
+        path.ask("pass")
+        said, _ = process.communicate(timeout=30)
+        equal(process.returncode, 0, said)
+        true(json.loads(said)["latency_us"]["p90"] > 50000, said)
+    finally:
+        path.end()
+
+
 @test
 def silence_is_noticed(t):
     path = Path(t.broker.port)
     try:
-        process = subprocess.Popen([LOAD, "-p", str(path.port), "--json", "--stall", "0.5",
-                                    "--progress", "--seconds", "30", "p2p"],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = ""
-        while "measuring" not in line:
-            line += process.stderr.read(1)
+        process = measured_by(path, "--stall", "0.5", "--seconds", "30", "p2p")
         path.ask("mute")
         said, _ = process.communicate(timeout=30)
         equal(process.returncode, 1)
@@ -309,6 +336,14 @@ def end_of_the_broker_is_noticed(t):
         said, _ = process.communicate(timeout=30)
         equal(process.returncode, 1, scenario)
         true(json.loads(said)["failure"], said)
+
+
+def listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
 
 
 def plan(t, *lines):
@@ -336,11 +371,7 @@ def brokers_are_compared(t):
         true(r["is_clean"] and r["cpu_us"]["median"] > 0 and r["ratio"] > 0, f"{r}")
     with open(page, encoding="utf-8") as f:
         true("the second" in f.read(), "the page")
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-        raise Failure("a broker still runs")
-    except OSError:
-        pass
+    seconds_until("the last broker has gone", lambda: not listens(port))
 
 
 @test
@@ -365,6 +396,19 @@ def floor_is_measured_where_it_can(t):
     equal([(r["run"], r["broker"]) for r in found],
           [("-n 2 p2p", "ours"), ("-n 2 p2p", "floor"), ("-n 2 shared", "ours")])
     true(found[0]["floor_ratio"] > 0 and found[2]["floor_ratio"] == 0, f"{found}")
+
+
+@test
+def comparison_that_is_told_to_end_leaves_nothing_behind(t):
+    port = free_port()
+    config = plan(t, "[listener mqtt]", f"bind = 127.0.0.1:{port}")
+    process = subprocess.Popen([LOAD, "--broker", f"it={os.environ['CAUSEWAY']} -c {config}@{port}",
+                                "--seconds", "60", "p2p"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    seconds_until("the broker listens", lambda: listens(port))
+    process.terminate()
+    equal(process.wait(30), 1)
+    seconds_until("the broker has gone", lambda: not listens(port))
 
 
 @test

@@ -76,6 +76,16 @@ TEST(load_ws_request_that_is_too_long_is_none)
     assert_int_equal(load_ws_request(request, "example", path), 0);
 }
 
+TEST(load_ws_request_names_the_host_as_http_wants_it)
+{
+    char request[LOAD_WS_REQUEST_BYTES_MAX];
+
+    assert_true(load_ws_request(request, "broker.test", "/x") > 0);
+    assert_non_null(strstr(request, "GET /x HTTP/1.1\r\nHost: broker.test\r\n"));
+    assert_true(load_ws_request(request, "::1", "/x") > 0);
+    assert_non_null(strstr(request, "\r\nHost: [::1]\r\n"));
+}
+
 TEST(load_ws_frames_of_every_size_reach_the_broker)
 {
     static const uint32_t sizes[] = {1, 125, 126, 65535, 65536, 70000};
