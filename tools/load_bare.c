@@ -8,7 +8,7 @@ enum err load_bare_next(struct bytes in, struct load_bare_frame *f, uint32_t *us
     if (in.n < LOAD_BARE_HEADER_BYTES)
         return ERR_MORE;
     n = get_be32(in.p);
-    if (n > LOAD_BARE_PAYLOAD_MAX || in.p[4] < LOAD_BARE_SUBSCRIBE || in.p[4] > LOAD_BARE_ACK)
+    if (n > LOAD_BARE_PAYLOAD_MAX || in.p[4] < LOAD_BARE_HELLO || in.p[4] > LOAD_BARE_COMP)
         return ERR_PEER;
     if (in.n < LOAD_BARE_HEADER_BYTES + n)
         return ERR_MORE;
@@ -30,15 +30,20 @@ uint8_t *load_bare_put(uint8_t *to, const struct load_bare_frame *f)
     return bytes_put(put_be32(put_be16(to, f->id), f->topic), f->payload);
 }
 
+/* FNV-1a. */
 uint32_t load_bare_topic(struct bytes topic)
 {
-    uint32_t number = 0, ten = 1;
+    uint32_t hash = 2166136261u;
 
     if (topic.n > 0 && topic.p[topic.n - 1] == '+')
         return LOAD_BARE_ALL;
-    for (uint32_t i = topic.n; i > 0 && topic.p[i - 1] >= '0' && topic.p[i - 1] <= '9'; i--) {
-        number += ten * (topic.p[i - 1] - '0');
-        ten *= 10;
-    }
-    return number;
+    for (uint32_t i = 0; i < topic.n; i++)
+        hash = (hash ^ topic.p[i]) * 16777619u;
+    return hash == LOAD_BARE_ALL ? 0 : hash;
+}
+
+bool load_bare_is_message(enum load_bare_kind kind, uint8_t *qos)
+{
+    *qos = (uint8_t)(kind - LOAD_BARE_MESSAGE);
+    return kind >= LOAD_BARE_MESSAGE && kind <= LOAD_BARE_WITH_REC;
 }

@@ -40,24 +40,24 @@ static bool send_bare(struct load_client *c, const struct load_bare_frame *f)
     return true;
 }
 
-static void begin_bare(struct load_client *c)
+static void say_bare(struct load_client *c, enum load_bare_kind kind, uint16_t id, uint32_t topic)
 {
-    struct load_bare_frame subscribe = {.kind = LOAD_BARE_SUBSCRIBE,
-                                        .topic = load_bare_topic(c->filter)};
+    struct load_bare_frame f = {.kind = kind, .id = id, .topic = topic};
 
-    c->receive_maximum = UINT16_MAX;
-    if (c->filter.n == 0) {
-        become_ready(c);
-        return;
-    }
-    c->state = LOAD_CLIENT_SUBSCRIBING;
-    if (!send_bare(c, &subscribe))
+    if (!send_bare(c, &f))
         fail(c, "out of memory");
+}
+
+static void subscribe_bare(struct load_client *c, uint16_t id, struct bytes filter)
+{
+    bool is_shared = bytes_begin(filter, BYTES_LIT("$share/"));
+
+    say_bare(c, is_shared ? LOAD_BARE_SHARE : LOAD_BARE_SUBSCRIBE, id, load_bare_topic(filter));
 }
 
 static bool publish_bare(struct load_client *c, const struct publish_out *out)
 {
-    struct load_bare_frame message = {.kind = out->qos ? LOAD_BARE_WITH_ACK : LOAD_BARE_MESSAGE,
+    struct load_bare_frame message = {.kind = LOAD_BARE_MESSAGE + out->qos,
                                       .id = out->packet_id,
                                       .topic = load_bare_topic(out->topic),
                                       .payload = out->payload};
@@ -65,23 +65,46 @@ static bool publish_bare(struct load_client *c, const struct publish_out *out)
     return send_bare(c, &message);
 }
 
+static void bare_on_granted(struct load_client *c, uint16_t id)
+{
+    if (c->state == LOAD_CLIENT_CONNECTING && c->filter.n > 0) {
+        c->state = LOAD_CLIENT_SUBSCRIBING;
+        c->receive_maximum = UINT16_MAX;
+        subscribe_bare(c, SUBSCRIBE_ID, c->filter);
+    } else if (c->state < LOAD_CLIENT_READY) {
+        c->receive_maximum = UINT16_MAX;
+        become_ready(c);
+    } else if (c->setup->calls->on_suback) {
+        c->setup->calls->on_suback(c, id);
+    }
+}
+
+static void bare_on_message(struct load_client *c, const struct load_bare_frame *f, uint8_t qos,
+                            uint64_t now_us)
+{
+    struct packet_publish message = {.qos = qos, .packet_id = f->id, .payload = f->payload};
+
+    if (qos > 0)
+        say_bare(c, qos == 1 ? LOAD_BARE_ACK : LOAD_BARE_REC, f->id, 0);
+    c->setup->calls->on_message(c, &message, now_us);
+}
+
 static void client_on_frame(struct load_client *c, const struct load_bare_frame *f, uint64_t now_us)
 {
-    struct packet_publish message = {
-        .qos = f->kind == LOAD_BARE_WITH_ACK, .packet_id = f->id, .payload = f->payload};
-    struct load_bare_frame ack = {.kind = LOAD_BARE_ACK, .id = f->id};
+    uint8_t qos;
 
-    if (f->kind == LOAD_BARE_GRANTED && c->state == LOAD_CLIENT_SUBSCRIBING) {
-        become_ready(c);
-    } else if (f->kind == LOAD_BARE_ACK) {
+    if (load_bare_is_message(f->kind, &qos))
+        bare_on_message(c, f, qos, now_us);
+    else if (f->kind == LOAD_BARE_GRANTED)
+        bare_on_granted(c, f->id);
+    else if (f->kind == LOAD_BARE_ACK || f->kind == LOAD_BARE_COMP)
         c->setup->calls->on_ack(c, f->id, false);
-    } else if (f->kind == LOAD_BARE_MESSAGE || f->kind == LOAD_BARE_WITH_ACK) {
-        if (message.qos && !send_bare(c, &ack))
-            fail(c, "out of memory");
-        c->setup->calls->on_message(c, &message, now_us);
-    } else {
+    else if (f->kind == LOAD_BARE_REC)
+        say_bare(c, LOAD_BARE_REL, f->id, 0);
+    else if (f->kind == LOAD_BARE_REL)
+        say_bare(c, LOAD_BARE_COMP, f->id, 0);
+    else
         fail(c, "a frame that a forwarder does not send");
-    }
 }
 
 /* The next frame of `in`; *used becomes its size. */
@@ -119,8 +142,13 @@ void load_client_subscribe(struct load_client *c, uint16_t packet_id, struct byt
 {
     struct filter_request request = {.filter = filter, .qos = c->setup->subscribe_qos};
     enum protocol protocol = c->setup->protocol;
-    uint8_t *p = load_wire_room(&c->wire, subscribe_size(protocol, &request, 1, 0));
+    uint8_t *p;
 
+    if (c->setup->is_bare) {
+        subscribe_bare(c, packet_id, filter);
+        return;
+    }
+    p = load_wire_room(&c->wire, subscribe_size(protocol, &request, 1, 0));
     if (!p)
         fail(c, "out of memory");
     else
@@ -169,8 +197,13 @@ void load_client_leave(struct load_client *c)
     struct bytes none = {0};
     uint8_t *p;
 
-    if (c->state != LOAD_CLIENT_READY || c->setup->is_bare)
+    if (c->state != LOAD_CLIENT_READY)
         return;
+    if (c->setup->is_bare) {
+        say_bare(c, LOAD_BARE_BYE, 0, 0);
+        c->state = LOAD_CLIENT_GONE;
+        return;
+    }
     p = load_wire_room(&c->wire, disconnect_size(REASON_SUCCESS, none));
     if (p)
         load_wire_wrote(&c->wire, disconnect_put(p, REASON_SUCCESS, none));
@@ -288,7 +321,7 @@ static void client_on_open(struct load_wire *w)
     struct load_client *c = client_of(w);
 
     if (c->setup->is_bare)
-        begin_bare(c);
+        say_bare(c, LOAD_BARE_HELLO, 0, 0);
     else
         send_connect(c);
 }

@@ -1,8 +1,8 @@
 /* tools/load_client.h -- one MQTT client of the load generator: a wire, and the protocol on it.
  *
  * Connects, subscribes to one filter if it has one, and is then ready; acknowledges by itself what
- * it receives. Sends no pings: its keep alive has to be longer than the run. A bare client knows no
- * CONNECT and no more than one subscription; topics of what it is told are empty.
+ * it receives. Sends no pings: its keep alive has to be longer than the run. What a bare client
+ * receives has no topic.
  *
  * Threads  one.
  * Memory   clients live until the loop is closed; texts they are given live longer.

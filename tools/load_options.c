@@ -352,8 +352,8 @@ bool load_options_can_be_bare(const struct load_options *o)
 {
     const struct load_scenario *s = o->scenario;
 
-    return s->kind == LOAD_MESSAGES && !s->is_shared && !s->is_answered && !s->has_no_subscriber &&
-           o->qos < 2 && !o->ws_path && !o->has_tls;
+    return s->kind != LOAD_RETAINED && s->kind != LOAD_ROUTES && !s->is_answered && !o->ws_path &&
+           !o->has_tls;
 }
 
 bool load_options_finish(struct load_options *o)
@@ -376,8 +376,8 @@ bool load_options_finish(struct load_options *o)
     if (s->kind == LOAD_SILENCE && o->rate)
         return load_complain("--rate: clients of %s are silent", s->name);
     if (o->is_bare && !load_options_can_be_bare(o))
-        return load_complain("--bare: only messages, with QoS 0 and 1, over TCP, each to all who "
-                             "subscribed");
+        return load_complain("--bare knows no TLS, no WebSocket, and none of request-response, "
+                             "retained and routes");
     if (!o->certificate_file != !o->key_file)
         return load_complain("--cert and --key belong together");
     if (o->bind_count > 1 && !o->bind_address)

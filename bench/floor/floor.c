@@ -4,8 +4,8 @@
  *
  * Takes frames of tools/load_bare.h on 127.0.0.1:PORT and sends each message on to the connections
  * that asked for its topic, with one send for each connection in each turn. One thread, io_uring by
- * way of net/uring, no MQTT: no packet is decoded, no topic matched, no session kept. What it costs
- * is the kernel's part and one copy for each receiver. SIGTERM ends it.
+ * way of net/uring, no MQTT: no packet is decoded, no topic matched, no session kept, nothing
+ * checked. What it costs is the kernel's part and one copy for each receiver. SIGTERM ends it.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,22 +19,30 @@
 #include "tools/load_bare.h"
 #include "tools/load_wire.h"
 
-#define TOPICS 65536u
+#define TOPICS (1u << 20)
 #define IN_BYTES 65536u
+
+/* One wish of a connection. */
+struct wish {
+    struct conn *conn;
+    uint32_t topic;
+    struct wish *next;         /* in the list of its topic */
+    struct wish *next_of_conn; /* of the same connection */
+};
 
 struct conn {
     struct load_wire wire;
-    uint32_t topic; /* with is_subscribed */
-    bool is_subscribed;
-    struct conn *next; /* of those that asked for the same topic */
+    struct wish *wishes;
 };
 
 static struct floor {
     struct load_loop loop;
     struct uring_op accept_op;
-    struct conn *topics[TOPICS];
-    struct conn *all; /* asked for every topic */
-} floor_;
+    struct wish *topics[TOPICS]; /* by hash; a list may have wishes for several topics */
+    struct wish *all;            /* for every topic */
+    struct wish *shared;         /* the same, of the group */
+    struct wish *turn;           /* whose turn it is in the group; NULL: the first */
+} forwarder;
 
 static struct conn *conn_of(struct load_wire *w)
 {
@@ -58,59 +66,102 @@ static void send_frame(struct conn *c, const struct load_bare_frame *f)
     load_wire_wrote(&c->wire, load_bare_put(p, f));
 }
 
-static struct conn **list_of(uint32_t topic)
+static void answer(struct conn *c, const struct load_bare_frame *f, enum load_bare_kind kind)
 {
-    return topic == LOAD_BARE_ALL ? &floor_.all : &floor_.topics[topic % TOPICS];
+    struct load_bare_frame out = {.kind = kind, .id = f->id, .topic = f->topic};
+
+    send_frame(c, &out);
 }
 
 static void forward(const struct load_bare_frame *f)
 {
-    for (struct conn *c = *list_of(f->topic); c; c = c->next)
-        send_frame(c, f);
-    for (struct conn *c = floor_.all; c; c = c->next)
-        send_frame(c, f);
+    for (struct wish *w = forwarder.topics[f->topic % TOPICS]; w; w = w->next) {
+        if (w->topic == f->topic)
+            send_frame(w->conn, f);
+    }
+    for (struct wish *w = forwarder.all; w; w = w->next)
+        send_frame(w->conn, f);
+    if (!forwarder.turn)
+        forwarder.turn = forwarder.shared;
+    if (forwarder.turn) {
+        send_frame(forwarder.turn->conn, f);
+        forwarder.turn = forwarder.turn->next;
+    }
 }
 
-static void subscribe(struct conn *c, uint32_t topic)
+static void subscribe(struct conn *c, struct wish **list, uint32_t topic)
 {
-    struct load_bare_frame granted = {.kind = LOAD_BARE_GRANTED, .topic = topic};
+    struct wish *w = malloc(sizeof(*w));
 
-    c->topic = topic;
-    c->is_subscribed = true;
-    c->next = *list_of(topic);
-    *list_of(topic) = c;
-    send_frame(c, &granted);
+    if (!w)
+        die("no memory");
+    *w = (struct wish){.conn = c, .topic = topic, .next = *list, .next_of_conn = c->wishes};
+    *list = w;
+    c->wishes = w;
 }
 
-static void unsubscribe(struct conn *c)
+static void take_out(struct wish **list, const struct wish *w)
 {
-    struct conn **at = list_of(c->topic);
+    while (*list && *list != w)
+        list = &(*list)->next;
+    if (*list)
+        *list = w->next;
+}
 
-    while (c->is_subscribed && *at != c)
-        at = &(*at)->next;
-    if (c->is_subscribed)
-        *at = c->next;
-    c->is_subscribed = false;
+static void forget(struct conn *c)
+{
+    forwarder.turn = NULL;
+    while (c->wishes) {
+        struct wish *w = c->wishes;
+
+        c->wishes = w->next_of_conn;
+        take_out(&forwarder.topics[w->topic % TOPICS], w);
+        take_out(&forwarder.all, w);
+        take_out(&forwarder.shared, w);
+        free(w);
+    }
 }
 
 static void take(struct conn *c, const struct load_bare_frame *f)
 {
-    struct load_bare_frame ack = {.kind = LOAD_BARE_ACK, .id = f->id};
+    bool is_all = f->topic == LOAD_BARE_ALL;
 
     switch (f->kind) {
-    case LOAD_BARE_SUBSCRIBE:
-        if (!c->is_subscribed)
-            subscribe(c, f->topic);
+    case LOAD_BARE_BYE:
+        forget(c);
+        load_wire_shut(&c->wire);
         return;
-    case LOAD_BARE_WITH_ACK:
-        forward(f);
-        send_frame(c, &ack);
+    case LOAD_BARE_SHARE:
+        subscribe(c, &forwarder.shared, f->topic);
+        answer(c, f, LOAD_BARE_GRANTED);
+        return;
+    case LOAD_BARE_SUBSCRIBE:
+        subscribe(c, is_all ? &forwarder.all : &forwarder.topics[f->topic % TOPICS], f->topic);
+        answer(c, f, LOAD_BARE_GRANTED);
+        return;
+    case LOAD_BARE_HELLO:
+        answer(c, f, LOAD_BARE_GRANTED);
         return;
     case LOAD_BARE_MESSAGE:
         forward(f);
         return;
+    case LOAD_BARE_WITH_ACK:
+        forward(f);
+        answer(c, f, LOAD_BARE_ACK);
+        return;
+    case LOAD_BARE_WITH_REC:
+        forward(f);
+        answer(c, f, LOAD_BARE_REC);
+        return;
+    case LOAD_BARE_REC:
+        answer(c, f, LOAD_BARE_REL);
+        return;
+    case LOAD_BARE_REL:
+        answer(c, f, LOAD_BARE_COMP);
+        return;
     case LOAD_BARE_GRANTED:
     case LOAD_BARE_ACK:
+    case LOAD_BARE_COMP:
         return;
     }
 }
@@ -129,7 +180,7 @@ static uint32_t on_bytes(struct load_wire *w, struct bytes in)
     }
     if (err == ERR_MORE)
         return done;
-    unsubscribe(conn_of(w));
+    forget(conn_of(w));
     load_wire_shut(w);
     return in.n;
 }
@@ -137,11 +188,12 @@ static uint32_t on_bytes(struct load_wire *w, struct bytes in)
 static void on_gone(struct load_wire *w, int error)
 {
     (void)error;
-    unsubscribe(conn_of(w));
+    forget(conn_of(w));
 }
 
 static void on_free(struct load_wire *w)
 {
+    forget(conn_of(w));
     load_wire_fini(w);
     free(conn_of(w));
 }
@@ -169,7 +221,7 @@ static void on_accept(struct uring_op *op, const struct uring_event *event)
     if (event->res < 0)
         return;
     c = calloc(1, sizeof(*c));
-    if (!c || load_wire_take(&c->wire, &floor_.loop, event->res) != OK)
+    if (!c || load_wire_take(&c->wire, &forwarder.loop, event->res) != OK)
         die("no memory");
 }
 
@@ -194,11 +246,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: floor PORT\n");
         return 2;
     }
-    floor_.loop = (struct load_loop){.calls = &calls, .in_bytes = IN_BYTES};
-    floor_.accept_op.done = on_accept;
-    if (load_loop_open(&floor_.loop, why, sizeof(why)) != OK)
+    forwarder.loop = (struct load_loop){.calls = &calls, .in_bytes = IN_BYTES};
+    forwarder.accept_op.done = on_accept;
+    if (load_loop_open(&forwarder.loop, why, sizeof(why)) != OK)
         die(why);
-    uring_accept(floor_.loop.uring, listen_on(argv[1]), true, &floor_.accept_op);
+    uring_accept(forwarder.loop.uring, listen_on(argv[1]), true, &forwarder.accept_op);
     for (;;)
-        load_loop_turn(&floor_.loop, URING_FOREVER);
+        load_loop_turn(&forwarder.loop, URING_FOREVER);
 }

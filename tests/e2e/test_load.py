@@ -35,6 +35,7 @@ SCENARIOS = [("point-to-point", "-n", "4"), ("fan-out", "-n", "20"), ("fan-in", 
              ("routes", "-n", "2"), ("retained", "-n", "3", "--topics", "50"),
              ("hold", "-n", "50"), ("ramp", "-n", "20"), ("reconnect", "-n", "50"),
              ("subscribe", "-n", "10", "--topics", "100")]
+NOT_BARE = ("request-response", "routes", "retained")
 
 
 def call(*words):
@@ -381,20 +382,26 @@ def floor_is_measured_where_it_can(t):
     try:
         seconds_until("the floor listens", lambda: call(
             "--bare", "-p", port, "-C", 1, *SHORT, "p2p").returncode == 0)
-        for scenario in ("p2p", "fan-out", "fan-in"):
-            for qos in (0, 1):
-                is_clean(load(port, "--bare", "-q", qos, "-n", 5, scenario), scenario)
+        side_by_side(
+            lambda scenario, qos, *small: is_clean(load(port, "--bare", "-q", qos, *small,
+                                                        scenario), scenario, qos),
+            [(name, qos, "-t", f"{name}{qos}", *small) for name, *small in SCENARIOS
+             for qos in (0, 1, 2) if name not in NOT_BARE + ("fan-in", "shared")])
+        for name, *small in SCENARIOS:
+            for qos in (0, 1, 2):  # by themselves: their subscribers hear everything
+                if name in ("fan-in", "shared"):
+                    is_clean(load(port, "--bare", "-q", qos, *small, name), name, qos)
     finally:
         process.terminate()
         process.wait()
     config = plan(t, "[listener mqtt]", f"bind = 127.0.0.1:{port}")
     done = call("--broker", f"ours={os.environ['CAUSEWAY']} -c {config}@{port}", "--floor",
-                f"floor={floor} {port}@{port}", "--run", "-n 2 p2p", "--run", "-n 2 shared",
+                f"floor={floor} {port}@{port}", "--run", "-n 2 p2p", "--run", "-n 2 retained",
                 "--rounds", 1, "--json", *SHORT)
     equal(done.returncode, 0, done.stderr)
     found = json.loads(done.stdout)["results"]
     equal([(r["run"], r["broker"]) for r in found],
-          [("-n 2 p2p", "ours"), ("-n 2 p2p", "floor"), ("-n 2 shared", "ours")])
+          [("-n 2 p2p", "ours"), ("-n 2 p2p", "floor"), ("-n 2 retained", "ours")])
     true(found[0]["floor_ratio"] > 0 and found[2]["floor_ratio"] == 0, f"{found}")
 
 

@@ -31,18 +31,32 @@ TEST(load_bare_refuses_frames_that_cannot_be)
     assert_int_equal(load_bare_next(bytes_of(bytes, sizeof(bytes)), &got, &used), OK);
     bytes[4] = 0;
     assert_int_equal(load_bare_next(bytes_of(bytes, sizeof(bytes)), &got, &used), ERR_PEER);
-    bytes[4] = LOAD_BARE_ACK + 1;
+    bytes[4] = LOAD_BARE_COMP + 1;
     assert_int_equal(load_bare_next(bytes_of(bytes, sizeof(bytes)), &got, &used), ERR_PEER);
     bytes[4] = LOAD_BARE_ACK;
     bytes[0] = 1;
     assert_int_equal(load_bare_next(bytes_of(bytes, sizeof(bytes)), &got, &used), ERR_PEER);
 }
 
-TEST(load_bare_topic_is_the_number_at_the_end)
+TEST(load_bare_topic_follows_from_the_text)
 {
-    assert_int_equal(load_bare_topic(bytes_str("load/0")), 0);
-    assert_int_equal(load_bare_topic(bytes_str("a1/b2/1203")), 1203);
+    uint32_t topic = load_bare_topic(bytes_str("load/1"));
+
+    assert_int_equal(load_bare_topic(bytes_str("load/1")), topic);
+    assert_int_not_equal(load_bare_topic(bytes_str("load/2")), topic);
+    assert_int_not_equal(topic, LOAD_BARE_ALL);
     assert_int_equal(load_bare_topic(bytes_str("load/+")), LOAD_BARE_ALL);
-    assert_int_equal(load_bare_topic(bytes_str("load/")), 0);
-    assert_int_equal(load_bare_topic((struct bytes){0}), 0);
+    assert_int_equal(load_bare_topic(bytes_str("$share/x/load/+")), LOAD_BARE_ALL);
+}
+
+TEST(load_bare_tells_messages_and_their_qos)
+{
+    uint8_t qos;
+
+    assert_true(load_bare_is_message(LOAD_BARE_MESSAGE, &qos));
+    assert_int_equal(qos, 0);
+    assert_true(load_bare_is_message(LOAD_BARE_WITH_REC, &qos));
+    assert_int_equal(qos, 2);
+    assert_false(load_bare_is_message(LOAD_BARE_GRANTED, &qos));
+    assert_false(load_bare_is_message(LOAD_BARE_ACK, &qos));
 }

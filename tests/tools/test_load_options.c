@@ -87,8 +87,9 @@ TEST(load_options_refuse_what_does_not_fit_together)
     refuses("load --cert x p2p");
     refuses("load --addresses 2 p2p");
     refuses("load --run p2p p2p");
-    refuses("load --bare -q 2 p2p");
-    refuses("load --bare shared");
+    refuses("load --bare --ws p2p");
+    refuses("load --bare --tls p2p");
+    refuses("load --bare retained");
 }
 
 TEST(load_options_refuse_values_that_are_none)

@@ -158,16 +158,23 @@ TEST(load_plan_reads_a_file_and_names_the_line)
     load_plan_fini(&plan);
 }
 
-/* A floor knows no acknowledgement of two steps, no group, no TLS. */
+/* A floor keeps no message, gives no subscription up, and knows neither TLS nor WebSocket. */
 TEST(load_plan_leaves_out_what_a_floor_cannot_do)
 {
     static const struct {
         const char *line;
         bool can;
-    } runs[] = {{"run \"x\" -q 1 p2p", true},   {"run \"x\" -q 1 fan-out", true},
-                {"run \"x\" -q 2 p2p", false},  {"run \"x\" shared", false},
-                {"run \"x\" --ws p2p", false},  {"run \"x\" hold", false},
-                {"run \"x\" --tls p2p", false}, {"run \"x\" ramp", false}};
+    } runs[] = {{"run \"x\" -q 2 p2p", true},
+                {"run \"x\" -q 1 fan-out", true},
+                {"run \"x\" shared", true},
+                {"run \"x\" ramp", true},
+                {"run \"x\" hold", true},
+                {"run \"x\" subscribe", true},
+                {"run \"x\" --ws p2p", false},
+                {"run \"x\" --tls p2p", false},
+                {"run \"x\" retained", false},
+                {"run \"x\" routes", false},
+                {"run \"x\" request-response", false}};
 
     begin();
     assert_true(takes("floor f 1 x"));

@@ -23,7 +23,7 @@ static void make_results(void)
     assert_true(load_plan_line(&plan, &base, "", "broker fast 2 x"));
     assert_true(load_plan_line(&plan, &base, "", "floor ground 3 x"));
     assert_true(load_plan_line(&plan, &base, "", "run \"p2p\" p2p"));
-    assert_true(load_plan_line(&plan, &base, "", "run \"hold\" hold"));
+    assert_true(load_plan_line(&plan, &base, "", "run \"kept\" retained"));
     memset(figures, 0, sizeof(figures));
     results = (struct load_results){.plan = &plan, .rounds = 3, .figures = figures};
     for (uint32_t i = 0; i < 2 * 3 * 3; i++) {
@@ -80,9 +80,9 @@ TEST(load_table_compares_with_the_first_and_the_floor)
                            "\"cpu_us\":{\"median\":9.0000,\"least\":8.0000,\"most\":10.0000}"));
     assert_non_null(strstr(text, "\"broker\":\"fast\",\"is_clean\":true,\"ratio\":0.33333,"
                                  "\"floor_ratio\":1.50000"));
-    assert_non_null(strstr(text, "\"run\":\"hold\",\"broker\":\"fast\",\"is_clean\":true,"
-                                 "\"ratio\":1.00000,\"floor_ratio\":0.00000"));
-    assert_null(strstr(text, "\"run\":\"hold\",\"broker\":\"ground\""));
+    assert_non_null(strstr(text, "\"run\":\"kept\",\"broker\":\"fast\",\"is_clean\":true,"
+                                 "\"ratio\":0.33333,\"floor_ratio\":0.00000"));
+    assert_null(strstr(text, "\"run\":\"kept\",\"broker\":\"ground\""));
     assert_non_null(strstr(text_of(LOAD_FORM_TEXT), "x0.333"));
 }
 
