@@ -7,8 +7,8 @@
  *     1 byte   0                              2 bytes  number of a message or SUBSCRIBE
  *     4 bytes  topic: a hash of its text, or LOAD_BARE_ALL
  *
- * There are as many frames as MQTT has packets: HELLO and GRANTED for CONNECT and CONNACK, SUBSCRIBE
- * and GRANTED, one or two round trips for a message with QoS 1 or 2, BYE for DISCONNECT.
+ * There are as many frames as MQTT has packets: HELLO and GRANTED for CONNECT and CONNACK,
+ * SUBSCRIBE and GRANTED, one or two round trips for QoS 1 and 2, BYE for DISCONNECT.
  * Numbers are big-endian.  Any thread.
  */
 #ifndef TOOLS_LOAD_BARE_H
