@@ -468,6 +468,18 @@ void hub_start(struct hub *h)
             peer_start(h->peers[i]);
 }
 
+/* Nothing is said of a link any more that is gone; unless there is one of that name again. */
+static void unsay(struct hub *h, uint32_t number)
+{
+    struct peer *p = h->peers[number];
+
+    if (!hub_peer(h, bytes_str(p->link->name))) {
+        peer_say_state(p, "");
+        status_unsay(p, &h->said[number]);
+    }
+    h->said[number] = (struct link_status){0};
+}
+
 /* What goes on with links that were changed. */
 static void tend(struct hub *h, uint32_t number)
 {
@@ -478,8 +490,8 @@ static void tend(struct hub *h, uint32_t number)
         p->must_kick = !receiver_forget(h->receiver, p);
     if (!peer_is_gone(p))
         return;
-    peer_say_state(p, "");
     shard_link_up(h->host.shard, number, false);
+    unsay(h, number);
     shard_link_hold(h->host.shard, number, false); /* another may have the number next */
     peer_destroy(p);
     h->peers[number] = NULL;

@@ -104,7 +104,7 @@ struct peer {
     struct peer_refusals refusals[PEER_SAID_COUNT];
     struct timer settle; /* while an actor has routes of an earlier life that go soon */
     bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
-    bool is_telling;     /* not all that is subscribed to is there yet, or what is not is */
+    bool is_telling;     /* not all that is subscribed to here is there yet */
     bool speaks_native;  /* they have last introduced themselves as a broker of ours */
     bool grants_groups;  /* they may name their shared groups: link/peer_groups.h */
     bool takes_groups;   /* and have: each record of ours says for whom it is */

@@ -176,3 +176,18 @@ void status_say(struct peer *p, struct link_status *said)
 #undef X
     *said = s;
 }
+
+void status_unsay(struct peer *p, struct link_status *said)
+{
+    if (!said->name)
+        return;
+#define X(field, topic) say(p, topic, "");
+    LINK_STATUS_NUMBERS(X)
+#undef X
+#define X(field, topic)                                                                            \
+    if (said->field[0])                                                                            \
+        say(p, topic, "");
+    LINK_STATUS_WORDS(X)
+#undef X
+    *said = (struct link_status){0};
+}

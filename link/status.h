@@ -70,5 +70,7 @@ void status_of(struct peer *p, struct link_status *to);
 /* Says what has changed of a link since `said`, or everything where that has no name yet; it is
  * what was said then. */
 void status_say(struct peer *p, struct link_status *said);
+/* Says nothing any more: what was said is retained no longer, and has no name. */
+void status_unsay(struct peer *p, struct link_status *said);
 
 #endif

@@ -709,3 +709,40 @@ LINK_TEST(shorter_queue_age_lets_routes_of_an_absent_cluster_go)
     assert_int_equal(announced_filters(alpha, "beta"), 0);
     worlds_end();
 }
+
+/* Reads all that is retained under a filter; returns how many. */
+static uint32_t retained_under(struct world *w, const char *id, const char *filter)
+{
+    struct wire *k = client(w, id);
+    uint32_t count = 0;
+
+    subscribe(k, filter, 0);
+    while (wire_next(k))
+        count++;
+    return count;
+}
+
+LINK_TEST(removed_link_leaves_nothing_under_sys)
+{
+    alpha = world_make("alpha", 3000);
+    beta = world_make("beta", 3001);
+    alpha->cfg.limits.sys_interval = 1;
+    world_link(alpha, "beta", 3001, "t/#");
+    world_link(beta, "alpha", 3000, "t/#");
+    world_start(alpha);
+    world_start(beta);
+    worlds_pass(3000);
+    assert_true(retained_under(alpha, "a", "$SYS/broker/links/beta/#") > 20);
+    assert_int_equal(retained_under(alpha, "b", "$SYS/broker/connection/beta/#"), 1);
+    alpha->cfg.links[0].name = "";
+    apply(alpha);
+    worlds_pass(3000);
+    assert_int_equal(retained_under(alpha, "c", "$SYS/broker/links/#"), 0);
+    assert_int_equal(retained_under(alpha, "d", "$SYS/broker/connection/#"), 0);
+    alpha->cfg.links[0].name = "other"; /* in the same place: all of it is said */
+    apply(alpha);
+    worlds_pass(3000);
+    assert_true(retained_under(alpha, "e", "$SYS/broker/links/other/#") > 20);
+    assert_int_equal(retained_under(alpha, "f", "$SYS/broker/links/beta/#"), 0);
+    worlds_end();
+}
