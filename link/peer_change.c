@@ -196,10 +196,23 @@ static void change_caller(struct peer *p)
     a->has_announced = a->is_native = g->incarnation != 0;
 }
 
+/* Other topics than were asked for with, on the connection on which we are introduced. */
+static void ask_retained(struct peer *p)
+{
+    struct channel to = channel_of_dialer(&p->announcer.dialer);
+
+    if (p->greeter.is_online)
+        to = p->greeter.channel;
+    else if (p->announcer.state != ANNOUNCER_ONLINE || !p->announcer.is_native)
+        return;
+    retained_sync_online(&p->retained, &to);
+}
+
 /* What can fail comes first, and may be done again. */
 static enum err take_over(struct peer *p)
 {
     bool was_called = peer_is_called(p);
+    bool has_new_topics = differs(p, "topics");
 
     if (use_connections(p) != OK || use_topics(p) != OK)
         return ERR_MEMORY;
@@ -225,6 +238,8 @@ static enum err take_over(struct peer *p)
         change_caller(p);
     p->hold.name = p->greeter.link = p->link->name;
     retained_sync_use(&p->retained, p->link);
+    if (has_new_topics)
+        ask_retained(p);
     peer_routes_arm(p);
     return OK;
 }

@@ -1,8 +1,9 @@
 /* link/retained_sync.h -- what is retained, between us and one broker of ours.
  *
  * Two parts that know nothing of each other. With `retained = sync` of the link we ask, each time
- * we have introduced ourselves, for what is retained there under the link's topics. Whoever asks us
- * is answered, whatever our own link says: what the link exports and the question names.
+ * we have introduced ourselves or the link's topics have changed, for what is retained there under
+ * them. Whoever asks us is answered, whatever our own link says: what the link exports and the
+ * question names.
  *
  *     asked      RETAINED_ASK -> theirs -> RETAINED ... -> shard_retained_put -> RETAINED_ACK
  *     answering  RETAINED_ASK -> filters -> a pause -> what the carrier held has arrived
@@ -90,7 +91,8 @@ void retained_sync_use(struct retained_sync *r, const struct cfg_link *link);
 /* One that was never prepared is fine. */
 void retained_sync_fini(struct retained_sync *r);
 
-/* We have introduced ourselves on this connection: asks, if the link says so. */
+/* We have introduced ourselves on this connection, or have other topics than when we did: asks, if
+ * the link says so, for all of them. */
 void retained_sync_online(struct retained_sync *r, const struct channel *to);
 /* A connection is gone. */
 void retained_sync_gone(struct retained_sync *r, const struct channel *gone);

@@ -749,3 +749,44 @@ LINK_TEST(removed_link_leaves_nothing_under_sys)
     assert_int_equal(retained_under(alpha, "f", "$SYS/broker/links/beta/#"), 0);
     worlds_end();
 }
+
+/* Retains a message, on a client of its own. */
+static void retain(struct world *w, const char *topic, const char *payload)
+{
+    struct wire *k = client(w, topic);
+
+    wire_publish(k, &(struct publish_out){
+                        .topic = bytes_str(topic), .payload = bytes_str(payload), .retain = true});
+    worlds_settle();
+    wire_drop(k);
+    worlds_settle();
+}
+
+LINK_TEST_NATIVE(changed_topics_bring_what_is_retained_under_them_at_once)
+{
+    struct wire *k;
+
+    alpha = world_make("alpha", 3000);
+    beta = world_make("beta", 3001);
+    world_link(alpha, "beta", 3001, "");
+    world_link(beta, "alpha", 3000, "t/#")->retained = RETAINED_SYNC;
+    world_start(alpha);
+    world_start(beta);
+    worlds_pass(1000);
+    retain(alpha, "t/1", "1");
+    retain(alpha, "u/1", "1");
+    worlds_pass(1000);
+    assert_int_equal(retained_under(beta, "a", "+/1"), 1);
+    wish(beta, 0, "t/#,u/#");
+    apply(beta);
+    worlds_pass(1000);
+    k = client(beta, "b");
+    subscribe(k, "+/1", 0);
+    assert_non_null(wire_next(k));
+    assert_non_null(wire_next(k));
+    retain(alpha, "u/1", "2"); /* and what follows */
+    worlds_pass(1000);
+    expect_publish(k, "u/1", "2");
+    assert_null(wire_next(k));
+    worlds_end();
+}
