@@ -117,7 +117,7 @@ static bool put_frame(struct carrier *c, const struct outstream_frame *f)
 static void pump(struct carrier *c)
 {
     struct outstream_frame f;
-    bool goes_on = true;
+    bool goes_on = !c->is_held;
 
     while (goes_on && c->out.is_open && channel_waiting(&c->to) < c->host->limits->outq_bytes &&
            outstream_next(&c->out, now(c), channel_frame_max(&c->to), &f)) {
@@ -138,14 +138,6 @@ void carrier_push(struct carrier *c, struct message *m)
     arm(c);
 }
 
-struct message *carrier_pop(struct carrier *c)
-{
-    if (c->to.host)
-        outstream_gone(&c->out);
-    c->to = (struct channel){0};
-    return outstream_pop(&c->out);
-}
-
 bool carrier_is_full(struct carrier *c, bool is_memory_short)
 {
     c->out.must_not_grow = is_memory_short;
@@ -162,14 +154,18 @@ void carrier_up(struct carrier *c, const struct channel *to)
     channel_say(&c->to, &open); /* if it is gone already, we are told */
 }
 
+void carrier_leave(struct carrier *c)
+{
+    c->to = (struct channel){0};
+    outstream_gone(&c->out);
+}
+
 void carrier_down(struct carrier *c, const struct channel *gone)
 {
     if (channel_eq(&c->from, gone))
         c->from = (struct channel){0};
-    if (!channel_eq(&c->to, gone))
-        return;
-    c->to = (struct channel){0};
-    outstream_gone(&c->out);
+    if (channel_eq(&c->to, gone))
+        carrier_leave(c);
 }
 
 bool carrier_is_up(const struct carrier *c)

@@ -31,6 +31,7 @@ struct carrier {
     const struct cfg_link *link;
     struct outstream out;
     struct instream in;
+    bool is_held;         /* ours waits behind what goes another way */
     struct channel to;    /* where ours goes; none: it waits */
     struct channel from;  /* where theirs was opened last */
     uint64_t from_boot;   /* of their process, as its OPEN said */
@@ -52,9 +53,6 @@ void carrier_use(struct carrier *c, const struct cfg_link *link);
 /* A message for them; takes a reference. What happens at queue_bytes is the link's on_full to say.
  */
 void carrier_push(struct carrier *c, struct message *m);
-/* They speak our dialect no more: nothing goes until carrier_up, and the oldest message is taken
- * out, whether it was sent or not, with the reference. NULL: there is none. */
-struct message *carrier_pop(struct carrier *c);
 /* Whether what waits is at its bound, which is lower where the memory of the process is short. */
 bool carrier_is_full(struct carrier *c, bool is_memory_short);
 
@@ -62,6 +60,8 @@ bool carrier_is_full(struct carrier *c, bool is_memory_short);
 void carrier_up(struct carrier *c, const struct channel *to);
 /* A connection is gone; if ours went there, it waits for the next. */
 void carrier_down(struct carrier *c, const struct channel *gone);
+/* Ours goes on no connection any more, though it may stand. */
+void carrier_leave(struct carrier *c);
 /* Whether ours goes: the other side has answered our OPEN. */
 bool carrier_is_up(const struct carrier *c);
 

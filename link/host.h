@@ -50,9 +50,9 @@ struct link_host {
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
     struct acks *acks;     /* publishes whose acknowledgement waits for links */
     struct locals *locals; /* what is subscribed to here */
-    void *hub;             /* first argument of the function below */
-    /* Forwards a message that was kept for a broker of ours to a link in EMQX's dialect. */
-    void (*forward)(void *hub, uint32_t number, struct message *m);
+    void *hub;             /* first argument of encode */
+    /* The record for EMQX of a message for a broker of ours, as of that moment. NULL: no memory. */
+    struct message *(*encode)(void *hub, const struct message *m, uint64_t since_ms);
 };
 
 /* Says a line about the link of that name. `peer`, `reason` and `detail` may be NULL. Levels as in

@@ -126,14 +126,15 @@ static void describe(struct hub *h, const struct publish *p, const uint8_t id[16
 }
 
 /* The record of a publish, encoded once for all links, as a message of its own: its topic and its
- * payload are those of the PUBLISH that carries it. NULL: no memory. */
-static struct message *encode(struct hub *h, const struct publish *p, uint64_t tag)
+ * payload are those of the PUBLISH that carries it. It waits since then. NULL: no memory. */
+static struct message *encode(struct hub *h, const struct publish *p, uint64_t tag,
+                              uint64_t since_ms)
 {
     struct arena *arena = shard_arena(h->host.shard);
     uint32_t room = 512 + p->topic.n + p->from_id.n + p->from_user.n + 4 * p->props.n;
     uint8_t id[16], behind[EMQX_TAIL_BYTES], topic[CFG_NAME_BYTES_MAX + 32], *to;
     struct publish out = {.expires_ms = p->expires_ms,
-                          .stamp_ms = shard_now_ms(h->host.shard), /* its age counts from here */
+                          .stamp_ms = since_ms, /* its age counts from here */
                           .qos = p->qos ? 1 : 0,
                           .tag = tag,
                           .protocol = MQTT_5};
@@ -152,6 +153,23 @@ static struct message *encode(struct hub *h, const struct publish *p, uint64_t t
     out.topic = bytes_of(topic, topic_n);
     out.payload = bytes_of(to, head + p->payload.n + tail);
     return publish_message(&out, shard_waiting(h->host.shard));
+}
+
+/* The same of a message that waited for a broker of ours. */
+static struct message *encode_again(void *hub, const struct message *m, uint64_t since_ms)
+{
+    struct publish p = {.topic = message_topic(m),
+                        .props = message_props(m),
+                        .payload = message_payload(m),
+                        .expires_ms = m->expires_ms,
+                        .stamp_ms = m->stamp_ms,
+                        .qos = m->qos,
+                        .retain = m->retain,
+                        .protocol = m->protocol,
+                        .from_id = message_from_id(m),
+                        .from_user = message_from_user(m)};
+
+    return encode(hub, &p, message_tag(m), since_ms);
 }
 
 /* Who publishes for a link that is full and blocks is kept waiting where it publishes, not by our
@@ -199,7 +217,7 @@ static uint64_t speakers(const struct hub *h, uint64_t links, bool is_native)
 
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if ((links >> i & 1) && h->peers[i] && !h->peers[i]->is_ending &&
-            h->peers[i]->speaks_native == is_native)
+            peer_takes_native(h->peers[i]) == is_native)
             found |= 1ull << i;
     return found;
 }
@@ -240,7 +258,7 @@ static void forward_native(struct hub *h, const struct publish *p, uint64_t link
 static void forward_emqx(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
 {
     uint64_t publisher = hash_bytes(&h->host.key, p->from_id);
-    struct message *record = encode(h, p, tag);
+    struct message *record = encode(h, p, tag, shard_now_ms(h->host.shard));
 
     for (; record && links; links &= links - 1)
         peer_forward(h->peers[__builtin_ctzll(links)], record, publisher);
@@ -260,15 +278,6 @@ static uint64_t keep_receipt(struct hub *h, const struct publish *p, uint64_t li
             waited_for |= 1ull << i;
     }
     return waited_for ? acks_begin(&h->acks, p->receipt, waited_for) : 0;
-}
-
-static void forward_kept(void *hub, uint32_t number, struct message *m)
-{
-    struct hub *h = hub;
-    struct publish p;
-
-    publish_of_message(&p, m);
-    forward_emqx(h, &p, 1ull << number, message_tag(m));
 }
 
 /* Links whose clusters retain what we do, and so get it without a route. */
@@ -565,7 +574,7 @@ struct hub *hub_create(const struct hub_config *config)
                                  .log = config->log,
                                  .locals = &h->locals,
                                  .hub = h,
-                                 .forward = forward_kept};
+                                 .encode = encode_again};
     h->number = config->number;
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);

@@ -198,29 +198,6 @@ void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms)
     s->waiting_bytes += cost;
 }
 
-struct message *outstream_pop(struct outstream *s)
-{
-    struct message *m = NULL;
-
-    CHECK(!s->is_open && s->live == 0);
-    while (!m && s->sent.count) {
-        struct outstream_entry *e = at(&s->sent, 0);
-
-        if (e->message) { /* who waits for it goes on waiting: it is on its way yet */
-            m = message_ref(e->message);
-            let_go(s, e);
-        }
-        pop_sent(s);
-    }
-    if (!m && s->waiting.count) {
-        m = take_first(&s->waiting).message;
-        s->waiting_bytes -= message_cost(m);
-    }
-    ring_rest(&s->sent);
-    ring_rest(&s->waiting);
-    return m;
-}
-
 /* ---- the connection ---- */
 
 void outstream_open(const struct outstream *s, struct native_frame *out)
@@ -239,6 +216,27 @@ void outstream_gone(struct outstream *s)
     for (uint32_t i = 0; i < s->sent.count; i++)
         at(&s->sent, i)->bytes = 0;
     pop_taken(s, 0);
+}
+
+struct message *outstream_pop(struct outstream *s, uint64_t *since_ms)
+{
+    struct outstream_ring *r = s->sent.count ? &s->sent : &s->waiting;
+    struct outstream_entry e;
+
+    CHECK(!s->is_open);
+    if (!r->count)
+        return NULL;
+    e = take_first(r);
+    if (r == &s->sent) { /* outstream_gone has left none without a message in front */
+        s->kept_bytes -= message_cost(e.message);
+        s->kept_count--;
+        pop_taken(s, 0);
+    } else {
+        s->waiting_bytes -= message_cost(e.message);
+        ring_rest(r);
+    }
+    *since_ms = e.since_ms;
+    return e.message;
 }
 
 static bool is_of_us(const struct outstream *s, const struct native_frame *f)

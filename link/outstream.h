@@ -97,9 +97,6 @@ void outstream_fini(struct outstream *s);
 
 /* Appends a message (takes a reference), or drops by the rule above and counts. */
 void outstream_push(struct outstream *s, struct message *m, uint64_t now_ms);
-/* Takes the oldest message out, sent or not; the reference is the caller's. NULL: there is none.
- * Only while no connection stands. */
-struct message *outstream_pop(struct outstream *s);
 /* Whether it is at its bound. */
 bool outstream_is_full(const struct outstream *s);
 
@@ -120,6 +117,11 @@ MUST_USE enum err outstream_ack(struct outstream *s, const struct native_frame *
 
 /* The connection is gone. */
 void outstream_gone(struct outstream *s);
+
+/* Takes the oldest message out, sent or not, which goes another way; the reference is the caller's,
+ * and so is who waits for it. *since_ms: when it came. NULL: there is none. Only while no
+ * connection stands. */
+struct message *outstream_pop(struct outstream *s, uint64_t *since_ms);
 
 struct outstream_record {
     struct message *message; /* one reference is the caller's now */

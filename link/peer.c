@@ -385,17 +385,6 @@ bool peer_wants_retained(const struct peer *p, const struct publish *message)
 
 /* ---- they come and go ---- */
 
-/* They are no broker of ours any more. What was on its way may come to them twice. */
-static void forward_carried(struct peer *p)
-{
-    struct message *m;
-
-    while ((m = carrier_pop(&p->carrier))) {
-        p->host->forward(p->host->hub, p->number, m);
-        message_release(m);
-    }
-}
-
 enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                     const struct channel *native, bool *need_bootstrap)
 {
@@ -405,10 +394,10 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
 
     if (err != OK)
         return err;
+    if (p->speaks_native && !native)
+        carrier_leave(&p->carrier);
     p->speaks_native = native != NULL;
     peer_routes_heard(p);
-    if (!native)
-        forward_carried(p);
     if (native) { /* its announcement has an end marker, see announced_heard for others */
         if (*need_bootstrap)
             announced_keep(announced_find(p->announced, actor, incarnation));
@@ -469,6 +458,7 @@ bool peer_run(struct peer *p)
     greeter_run(&p->greeter);
     if (p->tells_native)
         route_stream_run(&p->routes);
+    more |= peer_switch_run(p);
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
     more |= peer_routes_run(p);

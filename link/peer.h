@@ -173,10 +173,16 @@ bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter);
 bool peer_blocks(struct peer *p);
 /* A record for them, see forwarder_push; messages of one publisher have one hash. */
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
-/* A message for them, as it is: while speaks_native. */
+/* A message for them, as it is: while peer_takes_native. */
 void peer_carry(struct peer *p, struct message *m);
 /* Whether publishers wait until they have acknowledged what goes to them. */
 bool peer_acks_remotely(const struct peer *p);
+/* Whether messages for them go as they are; else as records. That is not at once what they speak:
+ * see link/peer_switch.c. */
+bool peer_takes_native(const struct peer *p);
+/* Once per turn, by peer_run: goes on where they speak another dialect than before. True: there is
+ * more. */
+bool peer_switch_run(struct peer *p);
 /* Whether a retained message goes to them, where no route of theirs wants it. */
 bool peer_wants_retained(const struct peer *p, const struct publish *message);
 
