@@ -144,6 +144,16 @@ static void want(struct wanted *w, const struct subscriber *x)
         .ids = &x->subscription_id, .id_count = x->subscription_id != 0, .options = x->options};
 }
 
+/* Whether a subscription wants nothing of its own client, and this is from it [MQTT-3.8.3-3]. A
+ * client that has published in another cluster is known by the keyed hash of its id, which a
+ * session has at hand: those of two ids are not the same. */
+static bool is_own(const struct subscriber *x, const struct publish *p)
+{
+    if (!(x->options & SUB_NO_LOCAL))
+        return false;
+    return x->session == p->from || (p->from_hash && x->session->node.hash == p->from_hash);
+}
+
 /* The common case: one filter, so no session is met twice. */
 static void deliver_filter(struct shard *s, const struct filter *f, struct publish *p)
 {
@@ -151,8 +161,8 @@ static void deliver_filter(struct shard *s, const struct filter *f, struct publi
         const struct subscriber *x = &f->v[i];
         struct wanted w;
 
-        if ((x->options & SUB_NO_LOCAL) && x->session == p->from)
-            continue; /* [MQTT-3.8.3-3] */
+        if (is_own(x, p))
+            continue;
         want(&w, x);
         deliver(s, x->session, p, &w);
     }
@@ -208,7 +218,7 @@ static void deliver_gathered(struct shard *s, struct filter *const *f, uint32_t 
         for (uint32_t at = 0; at < f[i]->count; at++) {
             const struct subscriber *x = &f[i]->v[at];
 
-            if (!((x->options & SUB_NO_LOCAL) && x->session == p->from))
+            if (!is_own(x, p))
                 gather(s, v, &n, x);
         }
     for (uint32_t i = 0; i < n; i++) {
@@ -365,7 +375,7 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     m->slot_count = w->count > DELIVER_SLOTS_MAX ? DELIVER_MATCH_AGAIN : (uint8_t)slots;
     m->done = 0;
     m->topic_hash = p->topic_hash;
-    m->from_hash = w->group_count ? hash_of(s, p->from_id) : 0;
+    m->from_hash = w->group_count ? hash_of(s, p->from_id) : p->from_hash;
     m->links = w->links;
     if (slots)
         memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
@@ -546,6 +556,7 @@ bool shard_on_deliver(struct shard *s, struct msg_deliver *m)
 
     body_get(&p, &m->body, (const uint8_t *)&m->slots[slots]);
     p.topic_hash = m->topic_hash;
+    p.from_hash = p.from_link ? m->from_hash : 0;
     if (m->slot_count == DELIVER_MATCH_AGAIN) {
         is_done = deliver_matched_again(s, &p, m->from_hash);
     } else {

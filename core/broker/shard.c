@@ -417,6 +417,7 @@ void shard_link_hold(struct shard *s, uint32_t link, bool is_held)
 enum err shard_publish(struct shard *s, struct publish *p, bool *matched)
 {
     p->from_link = true;
+    p->from_hash = p->from_id.n ? hash_of(s, p->from_id) : 0;
     return route_publish(s, p, matched);
 }
 

@@ -98,7 +98,8 @@ struct msg_deliver {
     uint8_t slot_count; /* DELIVER_MATCH_AGAIN: too many, the receiver matches itself */
     uint8_t done;       /* the receiver's: slots dealt with when it had to stop */
     uint64_t topic_hash;
-    uint64_t from_hash; /* of the publisher's client id */
+    uint64_t from_hash; /* of the publisher's client id: for groups, and where it is of another
+                         * cluster; else 0 */
     uint64_t links;     /* towards a link worker: a bit for each link that wants it */
     struct msg_body body;
     struct handle slots[];

@@ -32,6 +32,46 @@ LINK_TEST(links_come_up_and_say_so)
     worlds_end();
 }
 
+static void subscribe_no_local(struct wire *k, const char *filter)
+{
+    struct filter_request f = {.filter = bytes_str(filter), .qos = 1, .no_local = true};
+    uint8_t b[512];
+
+    wire_send(k, b, subscribe_put(b, MQTT_5, 77, &f, 1, 0));
+    worlds_settle();
+    wire_expect(k, PACKET_SUBACK);
+}
+
+LINK_TEST(no_local_holds_for_a_client_that_publishes_in_another_cluster)
+{
+    struct world *a, *b;
+    struct wire *here, *other, *there;
+
+    pair(&a, &b, "#", "#");
+    here = client(a, "moves");
+    other = client(a, "stays");
+    there = client(b, "moves");
+    subscribe_no_local(here, "t/#");
+    subscribe_no_local(other, "t/#");
+    worlds_settle();
+    for (uint8_t qos = 0; qos < 2; qos++) {
+        publish(there, "t/1", "own", qos);
+        expect_publish(other, "t/1", "own");
+        assert_null(wire_next(here)); /* [MQTT-3.8.3-3] */
+        publish(other, "t/1", "others", 0);
+        expect_publish(here, "t/1", "others");
+    }
+    subscribe_no_local(here, "t/+"); /* by two filters at once */
+    publish(there, "t/1", "own", 1);
+    expect_publish(other, "t/1", "own");
+    assert_null(wire_next(here));
+    subscribe(here, "t/1", 1); /* this one wants it */
+    publish(there, "t/1", "own", 1);
+    expect_publish(here, "t/1", "own");
+    assert_null(wire_next(here));
+    worlds_end();
+}
+
 LINK_TEST(links_carry_messages_both_ways_once)
 {
     struct world *a, *b;
