@@ -83,16 +83,16 @@ struct message {
     uint32_t payload_count;
     uint32_t props_count;
     uint16_t topic_count;
-    uint8_t qos;
-    bool retain;
-    bool from_link;
-    uint8_t protocol;
-    uint8_t source;     /* enum source */
+    uint16_t from_id_count, from_user_count, group_count;
+    uint8_t qos : 2;
+    uint8_t protocol : 6;
+    uint8_t source; /* enum source */
+    bool retain : 1;
+    bool from_link : 1;
     bool is_unsaid : 1; /* retained here, but nobody was told of it: a link will bring it */
     bool has_tag : 1;   /* it stands behind all else */
     bool no_groups : 1; /* this and the next: as the publish it came with */
     uint8_t group_hops;
-    uint16_t from_id_count, from_user_count, group_count;
     uint64_t expires_ms;
     uint64_t stamp_ms;
     uint64_t sequence; /* as the publish it came with */
