@@ -17,6 +17,7 @@
 #include "core/base/check.h"
 #include "core/base/stats.h"
 #include "net/auth.h"
+#include "net/clock.h"
 #include "net/conn_state.h"
 #include "net/guard.h"
 #include "net/listener.h"
@@ -486,6 +487,8 @@ void conn_retry_later(struct conn *c)
 
     if (c->in_retry)
         return;
+    if (!w->is_retrying)
+        pace_hurry(&w->retry);
     c->in_retry = true;
     c->retry_next = NULL;
     if (w->retry_first)
@@ -523,12 +526,16 @@ void conn_leave(struct conn *c)
     conn_drop(c, CLOSE_NONE);
 }
 
-void conn_retry_all(struct worker *w)
+/* Whether anything came of it: a packet was taken, or somebody needs no other try. */
+static bool retry_all(struct worker *w)
 {
+    const struct stats *stats = shard_count(w->shard);
+    uint64_t before = load_relaxed(&stats->packets_received);
     struct conn *c = w->retry_first;
+    uint32_t left = 0;
 
     w->retry_first = w->retry_last = NULL;
-    while (c) {
+    for (; c; left++) {
         struct conn *next = c->retry_next;
 
         c->in_retry = false;
@@ -540,6 +547,23 @@ void conn_retry_all(struct worker *w)
             conn_retry_input(c);
         c = next;
     }
+    for (c = w->retry_first; c && left; c = c->retry_next)
+        left--;
+    return left > 0 || load_relaxed(&stats->packets_received) != before;
+}
+
+void conn_retry_all(struct worker *w)
+{
+    uint64_t now_us;
+
+    if (!w->retry_first)
+        return;
+    now_us = clock_mono_us();
+    if (!pace_is_due(&w->retry, now_us))
+        return;
+    w->is_retrying = true;
+    pace_tried(&w->retry, retry_all(w), now_us);
+    w->is_retrying = false;
 }
 
 void conn_abandon_all(struct worker *w)

@@ -74,7 +74,7 @@ MUST_USE enum err conn_dial(struct worker *w, struct stream *stream, const struc
 /* Sends and closes as the stream wants; it was taken off the dirty list. */
 void conn_flush(struct stream *stream);
 
-/* Tries once more, in order, what was parked or could not be handed off. */
+/* Tries once more, in order, what was parked or could not be handed off, if it is time. */
 void conn_retry_all(struct worker *w);
 
 /* Goes on with handshakes that were delayed, as many as one turn may have; once per turn. */

@@ -26,10 +26,7 @@
 
 /* Completions of one turn: mail and timers must not starve. */
 #define COMPLETIONS_MAX 4096u
-/* While something is parked or delayed a worker looks again after this time: rings empty without
- * telling. */
-#define RETRY_US 200u
-/* And after this one for links that wait for the end of others. */
+/* A worker looks again after this time for links that wait for the end of others. */
 #define APPLY_US 10000u
 #define FLOOD_PAUSE_MS 1000u
 #define DAY_SECONDS 86400
@@ -355,8 +352,11 @@ static uint64_t sleep_us(struct worker *w, bool is_busy, uint64_t limit_us)
         else if (clock_mono_us() - w->busy_us < spin_us)
             us = 0;
     }
-    if (w->retry_first && us > RETRY_US)
-        us = RETRY_US;
+    if (w->retry_first && us) {
+        uint64_t left_us = pace_left_us(&w->retry, clock_mono_us());
+
+        us = left_us < us ? left_us : us;
+    }
     if (w->must_apply && us > APPLY_US)
         us = APPLY_US;
     if (w->handshake_first && us > conn_handshake_us(w))

@@ -23,6 +23,7 @@
 #include "core/broker/shard.h"
 #include "net/bufring.h"
 #include "net/log.h"
+#include "net/pace.h"
 #include "net/uring.h"
 #include "net/ws.h"
 
@@ -153,6 +154,8 @@ struct worker {
     struct passwd *passwd;                         /* the users by which clients are judged */
     uint32_t rules_version;                        /* of net->rules_version: what was taken over */
     struct conn *retry_first, *retry_last;         /* parked or waiting for a hand-off, in order */
+    struct pace retry;                             /* of those */
+    bool is_retrying;                              /* them, at this moment */
     struct conn *handshake_first, *handshake_last; /* handshakes that wait for their turn */
     uint64_t handshake_ms;                         /* when the credit was last counted */
     uint64_t handshake_credit;  /* by max_handshake_rate, in thousandths of a handshake */
