@@ -518,3 +518,51 @@ TEST(outstream_notes_no_more_than_it_may_whatever_the_peer_grants)
     expect(&s, OUTSTREAM_SENT_MAX + 1, OUTSTREAM_SENT_MAX, 5);
     end(&s);
 }
+
+/* The ring can grow no more: as large as any ever gets, which nobody has the memory for. */
+TEST(outstream_counts_what_there_is_no_memory_for_and_goes_on)
+{
+    struct outstream s;
+    struct outstream_ring waiting;
+
+    start(&s, 1u << 20, OUTSTREAM_DROP_OLDEST);
+    push(&s, 1, 1);
+    waiting = s.waiting;
+    s.waiting.count = s.waiting.capacity = 1u << 31;
+    push(&s, 2, 1);
+    assert_int_equal(s.lost.memory, 1);
+    assert_int_equal(s.waiting_bytes, cost());
+    s.waiting = waiting;
+    push(&s, 3, 1);
+    assert_int_equal(outstream_lost_sum(&s), 1);
+    assert_int_equal(s.waiting.count, 2);
+    outstream_fini(&s);
+}
+
+TEST(outstream_gives_out_what_goes_another_way_in_order)
+{
+    struct outstream s;
+    struct message *m;
+    uint64_t since_ms;
+
+    start(&s, 1u << 20, OUTSTREAM_DROP_OLDEST);
+    push_at(&s, 1, 1, 10);
+    push_at(&s, 2, 0, 20);
+    push_at(&s, 3, 2, 30);
+    opened(&s, 0);
+    expect_at(&s, 40, UINT32_MAX, 1, 1, 3);
+    push_at(&s, 4, 0, 40);
+    outstream_gone(&s);
+    for (uint64_t i = 1; i <= 4; i++) {
+        if (i == 2)
+            continue; /* nobody knows whether it arrived */
+        m = outstream_pop(&s, &since_ms);
+        assert_non_null(m);
+        assert_int_equal(since_ms, 10 * i);
+        message_release(m);
+    }
+    assert_null(outstream_pop(&s, &since_ms));
+    assert_int_equal(s.waiting_bytes + s.kept_bytes + s.kept_count, 0);
+    assert_int_equal(outstream_lost_sum(&s), 0);
+    outstream_fini(&s);
+}
