@@ -428,11 +428,21 @@ static void raise_incarnation(struct announcer *a)
              text);
 }
 
+/* The answer that is lost may have said that all must be announced; it is not said twice. */
+static void doubt_answer(struct announcer *a)
+{
+    if (a->state != ANNOUNCER_INTRODUCING || !a->has_announced)
+        return;
+    a->incarnation++;
+    a->has_announced = false;
+}
+
 static void on_down(struct dialer *d, bool was_up)
 {
     struct announcer *a = announcer_of(d);
     bool was_online = a->state == ANNOUNCER_ONLINE;
 
+    doubt_answer(a);
     (void)was_up;
     timer_cancel(shard_timers(host_of(a)->shard), &a->timer);
     if (a->waits_for && was_online && !a->is_native)
