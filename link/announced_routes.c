@@ -14,7 +14,7 @@
 #include "link/announced_state.h"
 
 /* Buckets that a sweep looks at, for each route that it may remove and besides. */
-#define SWEEP_STEPS 16u
+#define SWEEP_STEPS 2u
 #define SWEEP_STEPS_MIN 4096u
 /* Routes that may be held beyond `routes_max` while what is old is looked for: more than it takes
  * adds to look through tables for millions of routes. */
