@@ -48,6 +48,7 @@ enum err announced_renew(struct announced_actor *actor, uint64_t generation,
         return OK;
     announced_begin_generation(actor);
     actor->stream = generation;
+    actor->is_asked = false;
     actor->digest_key = *digest_key;
     actor->has_digest = actor->is_kept = true;
     return OK;
@@ -56,6 +57,7 @@ enum err announced_renew(struct announced_actor *actor, uint64_t generation,
 void announced_keep(struct announced_actor *actor)
 {
     actor->is_kept = true;
+    actor->is_asked = true; /* again, should it not hear of it */
 }
 
 void announced_end(struct announced_actor *actor)
@@ -127,8 +129,8 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
         return ERR_PEER;
     if (actor && !actor->is_gone && incarnation < actor->incarnation)
         return ERR_PEER;
-    *need_bootstrap =
-        !actor || actor->is_gone || actor->is_doubtful || incarnation > actor->incarnation;
+    *need_bootstrap = !actor || actor->is_gone || actor->is_doubtful || actor->is_asked ||
+                      incarnation > actor->incarnation;
     if (!actor) {
         if (a->actor_count + a->gone_count >= a->actors_max)
             return ERR_FULL;

@@ -142,8 +142,10 @@ uint64_t announced_next_settled(const struct announced *a);
 
 /* ---- the stream of a native peer ---- */
 
-/* Nothing of the actor is swept until announced_end. To be said right after announced_hello when
- * the peer is native and must announce: its first frame may take its time. */
+/* Nothing of the actor is swept until announced_end, and until a new generation begins
+ * announced_hello says again that it must announce: it may not have heard of it. To be said right
+ * after announced_hello when the peer is native and must announce: its first frame may take its
+ * time. */
 void announced_keep(struct announced_actor *actor);
 
 /* Comes before each element of the stream, with native_digest_key of its generation. A higher one

@@ -54,6 +54,7 @@ struct announced_actor {
     bool is_swept;          /* now, by announced_sweep_actor and announced_sweep_all */
     bool is_refused;        /* something of the present generation was not taken */
     bool is_doubtful;       /* see announced_doubt */
+    bool is_asked;          /* to announce all, and no new generation has come since */
     bool has_beaten;        /* in this incarnation: see announced_heard */
     bool has_digest;        /* count and digest are kept */
     uint64_t count, digest; /* of the present generation */

@@ -517,6 +517,24 @@ static bool differs(const struct announced_actor *actor, uint64_t generation, co
     return announced_differs(actor, 2, digest);
 }
 
+/* The answer that says so may be lost. */
+TEST(announced_native_peer_must_announce_until_it_begins)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 2, 10);
+    struct hash_key k = digest_key(1);
+
+    announced_keep(hello(a, "n1", 1, 100, true));
+    announced_keep(hello(a, "n1", 1, 100, true));
+    assert_int_equal(announced_renew(hello(a, "n1", 1, 100, true), 1, &k), OK);
+    announced_doubt(hello(a, "n1", 1, 100, false));
+    announced_keep(hello(a, "n1", 1, 100, true));
+    assert_int_equal(announced_renew(hello(a, "n1", 1, 100, true), 1, &k), OK); /* not begun */
+    assert_int_equal(announced_renew(hello(a, "n1", 1, 100, true), 2, &k), OK);
+    (void)hello(a, "n1", 1, 100, false);
+    announced_destroy(a);
+}
+
 TEST(announced_only_the_end_of_the_newest_generation_sweeps)
 {
     struct index x = {.count = 0};
