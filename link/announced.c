@@ -313,7 +313,7 @@ struct announced *announced_create(uint32_t actors_max, uint32_t routes_max, uin
     if (!a)
         return NULL;
     *a = (struct announced){.key = *key,
-                            .numbered = calloc(actors_max + 1u, sizeof(*a->numbered)),
+                            .numbered = calloc(actors_max + 1u, sizeof(struct announced_actor *)),
                             .actors_max = actors_max,
                             .routes_max = routes_max,
                             .levels_max = levels_max,

@@ -90,16 +90,6 @@ static bool is_held(const struct filter *f)
     return f->own.actor || f->more_count;
 }
 
-/* A route of it has come or gone: reports its first and its last one, which frees it. */
-static void filter_changed(struct announced *a, struct filter *f, bool was_held)
-{
-    if (is_held(f) == was_held)
-        return;
-    a->ops->report(a->arg, text_of(f), !was_held);
-    if (was_held)
-        filter_free(a, f);
-}
-
 /* -------------------------------------------------------------------------------- routes --- */
 
 /* A route: in its filter, or beside it. */
@@ -196,7 +186,10 @@ static void forget(struct announced *a, struct place p)
     } else {
         h->actor = 0;
     }
-    filter_changed(a, p.filter, true);
+    if (is_held(p.filter))
+        return;
+    a->ops->report(a->arg, text_of(p.filter), false);
+    filter_free(a, p.filter);
 }
 
 /* A route outside of its filter. */
@@ -242,7 +235,8 @@ static enum err route_add(struct announced *a, struct announced_actor *actor, st
     actor->route_count++;
     a->route_count++;
     count_in(actor, f, true);
-    filter_changed(a, f, was_held);
+    if (!was_held)
+        a->ops->report(a->arg, text_of(f), true);
     return OK;
 }
 

@@ -76,7 +76,7 @@ static uint32_t bucket_of(const struct table *t, uint64_t hash)
 static bool enlarge(struct table *t)
 {
     uint32_t capacity = t->capacity ? t->capacity * 2 : BUCKETS_FIRST;
-    struct table_node **b = realloc(t->buckets, capacity * sizeof(*b));
+    struct table_node **b = realloc(t->buckets, capacity * sizeof(struct table_node *));
     uint16_t *tags;
 
     if (!b)
@@ -88,7 +88,7 @@ static bool enlarge(struct table *t)
     t->tags = tags;
     t->capacity = capacity;
     if (t->bucket_count == 0) {
-        memset(b, 0, capacity * sizeof(*b));
+        memset(b, 0, capacity * sizeof(struct table_node *));
         memset(tags, 0, capacity * sizeof(*tags));
         t->bucket_count = capacity;
         t->mask = capacity - 1;
