@@ -199,7 +199,7 @@ static bool publish_record(struct carrier *c, const struct native_record *r)
     struct publish p;
 
     native_record_publish(r, now(c), &p);
-    return r->group.n ? incoming_publish_group(s, r->group, r->filter, &p)
+    return r->group.n ? incoming_publish_group(s, c->out.acks.link, r->group, r->filter, &p)
                       : incoming_publish(s, c->link, &p);
 }
 

@@ -35,9 +35,9 @@ bool incoming_publish(struct shard *s, const struct cfg_link *link, struct publi
     return was_taken(s, shard_publish(s, p, &matched));
 }
 
-bool incoming_publish_group(struct shard *s, struct bytes group, struct bytes filter,
+bool incoming_publish_group(struct shard *s, uint32_t link, struct bytes group, struct bytes filter,
                             struct publish *p)
 {
     p->sequence = 0;
-    return was_taken(s, shard_publish_group(s, group, filter, p));
+    return was_taken(s, shard_publish_group(s, link, group, filter, p));
 }

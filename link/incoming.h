@@ -16,7 +16,7 @@ bool incoming_may_come(const struct link_host *host, const struct cfg_link *link
  * with; 0: none), and counts what became of it. false: no room now, and nothing happened. */
 bool incoming_publish(struct shard *s, const struct cfg_link *link, struct publish *p);
 /* The same for a message that came for one shared group alone. */
-bool incoming_publish_group(struct shard *s, struct bytes group, struct bytes filter,
+bool incoming_publish_group(struct shard *s, uint32_t link, struct bytes group, struct bytes filter,
                             struct publish *p);
 
 #endif

@@ -59,7 +59,8 @@
  *   an empty group      for all but shared groups: these are served where it was published
  *   GROUP/FILTER        for that one group alone, and not to be retained. `hops` counts the links
  *                       it has crossed for it, this one included. Whoever has no member of the
- *                       group any more hands it on to a cluster that has.
+ *                       group any more hands it on to a cluster that has, or, if it knows of
+ *                       none, back.
  *
  * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
  * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.

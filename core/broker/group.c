@@ -251,20 +251,22 @@ void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_
     pump_later(s, g);
 }
 
-bool shard_on_group_publish(struct shard *s, struct msg_group_publish *m)
+bool shard_on_group_publish(struct shard *s, uint32_t from, const struct msg_group_publish *m)
 {
     struct group *g = find_named(s, m->hash);
     struct publish p;
-    enum err err = OK;
+    enum err err;
 
-    body_get(&p, &m->body, (const uint8_t *)(m + 1));
+    body_get(&p, &m->body, (const uint8_t *)(m + 1) + m->group_count + m->filter_count);
     if (g && topic_matches(group_filter(g), p.topic))
         err = publish_to(s, g, &p, m->from_hash);
     else
-        STAT_INC(&s->stats, dropped_session_end); /* its last member has left meanwhile */
+        err = group_returns(s, from, m, &p);
     publish_fini(&p);
     if (err == ERR_FULL)
         return false;
+    if (err == ERR_MEMORY)
+        STAT_INC(&s->stats, dropped_memory);
     body_done(s, &m->body);
     return true;
 }

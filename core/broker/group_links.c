@@ -92,6 +92,35 @@ enum err group_leaves(struct shard *s, struct group *g, struct publish *p)
     return err;
 }
 
+enum err group_returns(struct shard *s, uint32_t from, const struct msg_group_publish *m,
+                       struct publish *p)
+{
+    uint32_t name = (uint32_t)m->group_count + m->filter_count;
+    struct publish copy = *p;
+    struct msg_group_leaves *to;
+
+    if (!name || p->group_hops >= GROUP_HOPS_MAX) {
+        STAT_INC(&s->stats, dropped_session_end); /* its last member has left meanwhile */
+        return OK;
+    }
+    if (!body_share(s, &copy))
+        return ERR_MEMORY;
+    to = mail_post(s->cluster->mail, s->number, from, MAIL_GROUP,
+                   (uint32_t)sizeof *to + name + body_bytes(&copy, true));
+    if (to) {
+        uint8_t *at = bytes_put((uint8_t *)(to + 1), bytes_of(m + 1, name));
+
+        *to = (struct msg_group_leaves){.type = MSG_GROUP_LEAVES,
+                                        .link = m->link,
+                                        .group_count = m->group_count,
+                                        .filter_count = m->filter_count};
+        body_put(s, from, &to->body, at, &copy, true);
+    }
+    if (copy.blob != p->blob)
+        blob_release(copy.blob);
+    return to ? OK : ERR_FULL;
+}
+
 /* ---- a link worker speaks ---- */
 
 static struct group_links *find_worker(const struct group *g, uint32_t worker)

@@ -212,11 +212,13 @@ void shard_link_up(struct shard *s, uint32_t link, bool is_up)
         }
 }
 
-enum err shard_publish_group(struct shard *s, struct bytes group, struct bytes filter,
-                             struct publish *p)
+enum err shard_publish_group(struct shard *s, uint32_t link, struct bytes group,
+                             struct bytes filter, struct publish *p)
 {
     uint32_t home = owner_of_filter(s->cluster, filter, hash_of(s, filter));
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
+    bool has_name = group.n + filter.n <= INLINE_NAME_BYTES_MAX;
+    uint32_t name = has_name ? group.n + filter.n : 0;
     struct publish copy = *p;
     struct msg_group_publish *m;
 
@@ -227,12 +229,19 @@ enum err shard_publish_group(struct shard *s, struct bytes group, struct bytes f
     if (!body_share(s, &copy))
         return ERR_MEMORY;
     m = mail_post(s->cluster->mail, s->number, home, MAIL_PUBLISH,
-                  (uint32_t)sizeof *m + body_bytes(&copy, true));
+                  (uint32_t)sizeof *m + name + body_bytes(&copy, true));
     if (m) {
+        uint8_t *at = (uint8_t *)(m + 1);
+
         *m = (struct msg_group_publish){.type = MSG_GROUP_PUBLISH,
+                                        .link = (uint8_t)link,
+                                        .group_count = has_name ? (uint16_t)group.n : 0,
+                                        .filter_count = has_name ? (uint16_t)filter.n : 0,
                                         .hash = hash_of_share(s, group, filter),
                                         .from_hash = hash_of(s, p->from_id)};
-        body_put(s, home, &m->body, (uint8_t *)(m + 1), &copy, true);
+        if (has_name)
+            at = bytes_put(bytes_put(at, group), filter);
+        body_put(s, home, &m->body, at, &copy, true);
     }
     if (copy.blob != p->blob)
         blob_release(copy.blob);
@@ -244,26 +253,42 @@ enum err shard_publish_group(struct shard *s, struct bytes group, struct bytes f
 static bool forward(struct shard *s, const struct msg_group_leaves *m, const struct publish *p)
 {
     const struct link_group *g = slab_at(&s->link_groups, m->link_group);
+    const uint8_t *name = (const uint8_t *)(m + 1);
+    struct bytes group = bytes_of(name, m->group_count);
+    struct bytes filter = bytes_of(name + m->group_count, m->filter_count);
 
-    return g && s->hooks.forward_group &&
-           s->hooks.forward_group(s->hooks.link, m->link, group_of(g), filter_of(g), p);
+    if (g) {
+        group = group_of(g);
+        filter = filter_of(g);
+    }
+    return group.n && s->hooks.forward_group &&
+           s->hooks.forward_group(s->hooks.link, m->link, group, filter, p);
+}
+
+/* Nobody can take it there: its home is to find another. */
+static void give_back(struct shard *s, uint32_t home, struct handle group, struct publish *p)
+{
+    struct delivery d = {.group = group, .group_home = (uint16_t)home};
+
+    if (!group.generation) {
+        STAT_INC(&s->stats, dropped_session_end); /* it came from a link that is gone */
+        return;
+    }
+    if (!publish_message(p, &s->waiting_bytes)) {
+        STAT_INC(&s->stats, dropped_memory);
+        return;
+    }
+    d.message = message_ref(p->message);
+    group_take_back(s, &d);
 }
 
 void shard_on_group_leaves(struct shard *s, uint32_t from, const struct msg_group_leaves *m)
 {
     struct publish p;
 
-    body_get(&p, &m->body, (const uint8_t *)(m + 1));
-    if (!forward(s, m, &p)) {
-        if (publish_message(&p, &s->waiting_bytes)) {
-            struct delivery d = {
-                .message = message_ref(p.message), .group = m->group, .group_home = (uint16_t)from};
-
-            group_take_back(s, &d);
-        } else {
-            STAT_INC(&s->stats, dropped_memory);
-        }
-    }
+    body_get(&p, &m->body, (const uint8_t *)(m + 1) + m->group_count + m->filter_count);
+    if (!forward(s, m, &p))
+        give_back(s, from, m->group, &p);
     publish_fini(&p);
     body_done(s, &m->body);
 }

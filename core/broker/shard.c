@@ -166,7 +166,7 @@ static bool on_mail(void *owner, uint32_t from, enum mail_kind kind, void *recor
     case MSG_LINK_PACKET:
         return on_link_packet(s, record);
     case MSG_GROUP_PUBLISH:
-        return shard_on_group_publish(s, record);
+        return shard_on_group_publish(s, from, record);
     case MSG_GROUP_LEAVES:
         shard_on_group_leaves(s, from, record);
         return true;

@@ -349,11 +349,11 @@ void shard_receipt_done(struct shard *s, struct receipt *r, uint8_t reason);
  * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:
  * somebody here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
-/* Gives a message that came over a link for one shared group to that group alone; p->group_hops
+/* Gives a message that came over link `link` for one shared group to that group alone; p->group_hops
  * counts the links it has crossed. What becomes of it, core/broker/group.h says. ERR_FULL: not now.
  * ERR_MEMORY. */
-MUST_USE enum err shard_publish_group(struct shard *s, struct bytes group, struct bytes filter,
-                                      struct publish *p);
+MUST_USE enum err shard_publish_group(struct shard *s, uint32_t link, struct bytes group,
+                                      struct bytes filter, struct publish *p);
 /* Answers a client's `$LINK/` request: a PUBLISH QoS 1 to `topic` with correlation data, only for
  * its subscribers here. ERR_FULL: not now. */
 MUST_USE enum err shard_link_reply(struct shard *s, struct bytes topic, struct bytes correlation,

@@ -513,7 +513,7 @@ static inline uint64_t hash_of_share(const struct shard *s, struct bytes group, 
 
 /* ---- shared groups of remote clusters (group_links.c at their home, link_groups.c at the link
  * worker) ---- */
-bool shard_on_group_publish(struct shard *s, struct msg_group_publish *m);
+bool shard_on_group_publish(struct shard *s, uint32_t from, const struct msg_group_publish *m);
 bool shard_on_group_links(struct shard *s, uint32_t from, const struct msg_group_links *m);
 void shard_on_group_links_done(struct shard *s, const struct msg_group_links_done *m);
 void shard_on_group_leaves(struct shard *s, uint32_t from, const struct msg_group_leaves *m);

@@ -152,16 +152,24 @@ struct msg_dispatch {
     struct msg_body body;
 };
 
-/* For the group of this name (struct share's hash), from a link worker. */
+/* Names of groups in records, group and then filter, are at most so long. */
+#define INLINE_NAME_BYTES_MAX 512u
+/* For the group of this name (struct share's hash), from a link worker. The name itself stands
+ * before the body, if it is not too long. */
 struct msg_group_publish {
     uint8_t type;
+    uint8_t link;
+    uint16_t group_count, filter_count;
     uint64_t hash;
     uint64_t from_hash; /* of the publisher's client id */
     struct msg_body body;
 };
+/* Of the group `link_group`, or, if the counts are not 0, of the name before the body, which is to
+ * go back to where it came from. */
 struct msg_group_leaves {
     uint8_t type;
     uint8_t link;
+    uint16_t group_count, filter_count;
     struct handle link_group; /* at the link worker */
     struct handle group;      /* at its home, who sends it */
     struct msg_body body;

@@ -394,6 +394,46 @@ TEST(what_came_for_members_that_are_gone_is_handed_on)
     worlds_end();
 }
 
+/* Hands a message to a group of a cluster as if it had come over its first link. */
+static void hand_to(struct world *w, uint8_t hops)
+{
+    struct publish p = {.topic = BYTES_LIT("t"),
+                        .payload = BYTES_LIT("m"),
+                        .qos = 1,
+                        .protocol = MQTT_5,
+                        .group_hops = hops};
+
+    shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
+    assert_int_equal(
+        shard_publish_group(shard_of(w, WORLD_LINKS), 0, BYTES_LIT("g"), BYTES_LIT("t"), &p), OK);
+    worlds_settle();
+}
+
+/* Gamma, which is linked with beta only, knows of no such group, as after a new start. */
+TEST(what_came_for_a_group_that_is_not_known_goes_back)
+{
+    struct three t = three(false);
+
+    subscribe(t.at[0], "$share/g/t", 1);
+    hand_to(t.w[2], 1);
+    assert_int_equal(came(t.at[0]), 1);
+    hand_to(t.w[2], 8); /* it has been about for long enough */
+    assert_int_equal(came(t.at[0]), 0);
+    assert_int_equal(WORLD_COUNT(t.w[2], dropped_session_end), 1);
+    worlds_end();
+}
+
+/* Nobody has it anywhere: it does not go to and fro for ever. */
+TEST(what_is_for_a_group_that_nobody_has_is_dropped)
+{
+    struct two t = two();
+
+    hand_to(t.a, 1);
+    assert_int_equal(WORLD_COUNT(t.a, dropped_session_end) + WORLD_COUNT(t.b, dropped_session_end),
+                     1);
+    worlds_end();
+}
+
 /* The members of a cluster that is asked are away: it keeps what comes for them. */
 TEST(a_cluster_keeps_what_it_was_given_for_members_that_are_away)
 {
