@@ -49,6 +49,7 @@ static void build(struct linked *l)
 
     l->count = chance(s, 40) ? 3 : 2;
     l->is_synced = chance(s, 25);
+    l->is_global = chance(s, 30);
     for (uint32_t i = 0; i < l->count; i++) {
         l->cluster[i] = must_alloc(sizeof(struct cluster));
         l->cluster[i]->all = l;

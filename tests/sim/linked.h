@@ -22,6 +22,8 @@
  *            come, and what any of it does may (linked_links.c)
  *   off      a link that is disabled or gone gives and takes nothing: what is published after it
  *            has ended does not come while it is so, and never if it was the publisher's
+ *   global   in some runs all links are native, of everything, with shared_groups = global: a group
+ *            is one over all clusters, and its members where a message was published come first
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
  *            sent and not acknowledged, and each time when a link is removed or changes its dialect
  */
@@ -149,6 +151,7 @@ struct l_message {
     bool is_doubtful[CLUSTERS_MAX];
     bool is_late[CLUSTERS_MAX];   /* it may come at any time, when a link is enabled */
     bool is_barred[CLUSTERS_MAX]; /* it was published while the link gave nothing */
+    bool is_shaken;               /* a global group may have lost it, wherever it was */
     uint32_t again[CLUSTERS_MAX];
     uint32_t last_copy;
 };
@@ -162,7 +165,7 @@ struct l_sub {
     uint64_t told[CLUSTERS_MAX]; /* that one has certainly known since */
 };
 
-/* A shared subscription of one cluster. */
+/* A shared subscription of one cluster; in a run that is_global, of all. */
 struct l_group {
     uint32_t cluster;
     char group[NAME_BYTES], filter[NAME_BYTES];
@@ -197,6 +200,7 @@ struct linked {
     bool is_patient; /* a quiet waits for covers that linger: nobody gets what nobody wants */
     bool is_exact;   /* since the last quiet nobody subscribed, and no connection of a link ended */
     bool is_synced;  /* every cluster is linked with every other, natively, with retained = sync */
+    bool is_global;  /* and every shared group is one over all clusters */
     bool is_expiring; /* messages with an expiry were published */
     bool is_dropping; /* a reload had to lose messages */
     bool is_changed;  /* since the last quiet a link was changed */

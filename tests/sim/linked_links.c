@@ -133,6 +133,12 @@ static void note_filters(const struct cluster *c, uint32_t to, const char *key,
          text);
 }
 
+/* Whether all links are native, of everything, between every pair. */
+static bool is_mesh(const struct linked *l)
+{
+    return l->is_synced || l->is_global;
+}
+
 static void draw_topics(struct cluster *c, uint32_t to)
 {
     draw_filters(c->all->sim, c->topics[to], &c->links[to].topic_count, 55);
@@ -216,6 +222,12 @@ static void add_link(struct cluster *c, uint32_t to)
         link->topics = link->exports = &everything;
         link->topic_count = link->export_count = 1;
     }
+    if (c->all->is_global) {
+        link->dialect = DIALECT_AUTO;
+        link->shared_groups = SHARED_GROUPS_GLOBAL;
+        link->topics = link->exports = &everything;
+        link->topic_count = link->export_count = 1;
+    }
     c->link[to] = link;
 }
 
@@ -241,7 +253,7 @@ static void draw_caller(struct linked *l, uint32_t a, uint32_t b)
 
 void links_draw(struct linked *l)
 {
-    bool is_chain = l->count == 3 && !l->is_synced && chance(l->sim, 25);
+    bool is_chain = l->count == 3 && !is_mesh(l) && chance(l->sim, 25);
 
     for (uint32_t i = 0; i < l->count; i++)
         for (uint32_t j = 0; j < l->count; j++)
@@ -321,7 +333,7 @@ static const char *change_in_place(struct cluster *c, uint32_t to)
     struct cfg_link *link = c->link[to];
     struct sim *s = c->all->sim;
 
-    switch (draw(s, c->all->is_synced ? 3 : 6)) {
+    switch (draw(s, is_mesh(c->all) ? 3 : 6)) {
     case 0:
         link->window_bytes = draw_window(s);
         return "window_bytes";
@@ -364,7 +376,7 @@ static const char *change_anew(struct cluster *c, uint32_t to)
     struct cfg_link *link = c->link[to];
     struct linked *l = c->all;
 
-    switch (draw(l->sim, l->is_synced ? 6 : 7)) {
+    switch (draw(l->sim, is_mesh(l) ? 6 : 7)) {
     case 0:
         link->dead_after_ms = 1000 + draw(l->sim, DEAD_AFTER_MS - 1000 + 1);
         return "dead_after";
@@ -404,7 +416,7 @@ static void change(struct cluster *c, uint32_t to)
 
     if (!has_room(l, c->number, to))
         return;
-    if (!c->link[to] || kind < 30)
+    if (!l->is_global && (!c->link[to] || kind < 30))
         what = toggle(c, to);
     else if (kind < 65)
         what = change_in_place(c, to);
