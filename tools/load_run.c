@@ -19,6 +19,8 @@
 #define LINGER_FAR_US 500000u
 /* Longest sleep: so soon a stall or the end of a phase is noticed. */
 #define NAP_US 50000u
+/* After a failure, how long removing what was left behind may take. */
+#define CLEAN_US 2000000u
 /* Descriptors for all but connections. */
 #define SPARE_FDS 32u
 /* Room to receive, of one connection, with few and with many of them. */
@@ -353,6 +355,20 @@ static void run_all(struct run *r)
     }
 }
 
+/* A run that failed before it was cleaned up after leaves nothing at the broker either, if that
+ * still answers. */
+static void clean_up(struct load_traffic *t, const struct load_result *result)
+{
+    uint64_t now_us = clock_mono_us(), until = now_us + CLEAN_US;
+
+    if (!result->failure || !t->act->clean || t->counts.gone > 0 ||
+        t->counts.ready < t->party_count)
+        return;
+    t->act->clean(t, now_us);
+    while (t->counts.chores > 0 && clock_mono_us() < until)
+        load_loop_turn(t->loop, NAP_US);
+}
+
 /* Clients that leave say so, for at most a nap. */
 static void leave(struct load_traffic *t)
 {
@@ -457,6 +473,7 @@ bool load_run(struct load_traffic *t, const struct load_options *o, struct load_
             t->act->write_off(t);
         result->counts = t->counts;
         result->window = window_of(t);
+        clean_up(t, result);
         leave(t);
         ok = true;
     } else {

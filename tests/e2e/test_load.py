@@ -273,8 +273,10 @@ def faults_are_counted(t):
 @test
 def faults_of_retained_messages_and_routes_are_counted(t):
     for fault, key in (("lose", "lost"), ("double", "doubled"), ("shorten", "strange")):
-        found = spoilt(t, fault, "retained", "--topics", 30)
+        found = spoilt(t, fault, "-t", "kept", "retained", "--topics", 30)
         true(found[key] > 0, f"{fault}: {found}")
+        sub = t.subscriber("kept/+")
+        t.nothing(sub, t.connect())  # the messages are removed, although it failed
     found = spoilt(t, "double", "routes")
     true(found["doubled"] + found["strange"] > 0, f"a probe twice: {found}")
 
