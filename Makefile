@@ -115,6 +115,9 @@ libs_cfg  := -linih
 libs_net  := -l:liburing.a $(wolfssl_libs) -largon2 -ljansson \
     -Wl,--as-needed -lcurl-gnutls -Wl,--no-as-needed $(jemalloc) $(libs_cfg)
 libs_link := -lz $(libs_net)
+# A test of a program needs what programs need, and the program's files (files_of).
+upto_tools := $(upto_link)
+libs_tools  = $(libs_link)
 
 # tools/x.c is a program; tools/x_*.c belong to it. causeway.c keeps its name, ctl.c is
 # causewayctl, the others are causeway-x.
@@ -123,7 +126,7 @@ program_name  = $(if $(filter causeway,$1),causeway,$(if $(filter ctl,$1),causew
 programs     := $(foreach t,$(tool_names),$B/$(call program_name,$t))
 
 # The layer a test outside the mirrored folders needs: the topmost one it includes.
-layer_of = $(or $(shell for l in link net cfg; do \
+layer_of = $(or $(shell for l in tools link net cfg; do \
     if grep -q "^\#include \"$$l/" $1; then echo $$l; break; fi; done),core)
 
 unit_src_core := $(sort $(wildcard tests/core/test_*.c tests/core/*/test_*.c))
@@ -210,7 +213,7 @@ $(foreach s,$(unit_src_tools),$(eval $(call link_rule,$(s:%.c=$B/%),\
 $(foreach s,$(race_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
     $s,$B/libsupport.a $(upto_$(call layer_of,$s)),$(no_lto) -lcmocka $(libs_$(call layer_of,$s)))))
 $(foreach s,$(fuzz_src),$(eval $(call link_rule,$(s:%.c=$B/%),\
-    $s,$(upto_$(call layer_of,$s)),$(libs_$(call layer_of,$s)))))
+    $s $(call files_of,$s),$(upto_$(call layer_of,$s)),$(libs_$(call layer_of,$s)))))
 $(if $(sim),$(eval $(call link_rule,$(sim),$(sim_src),\
     $B/liblink.a $B/libcfg.a $B/libcore.a,-lz -linih)))
 $(eval $(call link_rule,$(path),tests/path/path.c,,))
