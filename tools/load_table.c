@@ -201,8 +201,23 @@ static void text_row(FILE *to, const struct load_results *r, const struct row *r
     fprintf(to, " %6.2f%s\n", row->cores.median, row->is_clean ? "" : " FAILED");
 }
 
+/* " 0 1 3" for a set of processors. */
+static const char *cpus_text(char to[4 * LOAD_CPUS_MAX], uint64_t cpus)
+{
+    uint32_t n = 0;
+
+    to[0] = '\0';
+    for (uint32_t i = 0; i < LOAD_CPUS_MAX; i++) {
+        if (cpus & (1ull << i))
+            n += (uint32_t)snprintf(to + n, 4, " %u", (unsigned)i);
+    }
+    return to;
+}
+
 static void text_table(FILE *to, const struct load_results *r)
 {
+    char brokers[4 * LOAD_CPUS_MAX], load[4 * LOAD_CPUS_MAX];
+
     fprintf(to, "%-38s %-14s %9s %19s %8s", "run", "broker", "CPU us", "(least..most)", "ratio");
     if (has_floor(r))
         fprintf(to, " %8s", "floor");
@@ -215,8 +230,8 @@ static void text_table(FILE *to, const struct load_results *r)
             "resident memory for each of many connections.\n",
             r->rounds);
     if (r->pin.broker)
-        fprintf(to, "Brokers on processors %" PRIx64 ", load on %" PRIx64 " (masks).\n",
-                r->pin.broker, r->pin.load);
+        fprintf(to, "Brokers on processors%s, load on%s.\n", cpus_text(brokers, r->pin.broker),
+                cpus_text(load, r->pin.load));
     else
         fprintf(to, "Brokers and load share the processors.\n");
 }

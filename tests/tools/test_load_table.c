@@ -86,6 +86,14 @@ TEST(load_table_compares_with_the_first_and_the_floor)
     assert_non_null(strstr(text_of(LOAD_FORM_TEXT), "x0.333"));
 }
 
+TEST(load_table_tells_which_processors_were_used)
+{
+    make_results();
+    assert_non_null(strstr(text_of(LOAD_FORM_TEXT), "Brokers and load share the processors."));
+    results.pin = (struct load_pin){.is_wanted = true, .broker = 0xb, .load = 1ull << 63};
+    assert_non_null(strstr(text_of(LOAD_FORM_TEXT), "Brokers on processors 0 1 3, load on 63.\n"));
+}
+
 TEST(load_table_of_csv_has_a_line_for_each_that_was_run)
 {
     const char *text;
