@@ -6,13 +6,15 @@
 #   -s  seconds that one run measures (1)
 #   -n  samples of route propagation (300)
 #   -f  routes of the bootstrap (1000000)
-#   -t  only the parts with this word in their name: messages, routes, bootstrap
+#   -t  only the parts with this word in their name: messages, compression, routes, bootstrap
 #   --tiny  everything once, in small, to see that it still works
 #
 # Messages: causeway-load publishes at one broker and receives at another; between them is a link,
 # or a bridge of mosquitto (`topic # out 1`), and a proxy of ours (tests/path) where a round trip
 # takes 100 ms. Nothing may be lost, doubled or out of order. The processor time is that of both
 # brokers together; each of ours has one worker and one link worker. Ratios are to mosquitto's.
+# Compression: readings of sensors as JSON, many in a frame, with `compression = off` and `on`: the
+# processor time of both brokers, and which part of the bytes of the frames was saved.
 # Routes: the time from a SUBACK at one broker to the first message published at the other that
 # comes, idle and while another client subscribes to 10,000 filters a second.
 # Bootstrap: a broker comes up beside one that has a million filters; until all are routes there.
@@ -51,6 +53,7 @@ SCENARIOS = [(0, 100, 0, 100), (1, 100, 0, 100), (0, 4096, 0, 100), (1, 4096, 0,
 CAUSEWAY = """
 [broker]
 workers = 1
+sys_interval = {sys_interval}
 [cluster]
 name = {name}
 [listener clients]
@@ -66,6 +69,7 @@ max_subscriptions = 2000000
 server = 127.0.0.1:{server}
 topics = {topics}
 dialect = {dialect}
+compression = {compression}
 """
 MOSQUITTO = """
 listener {port} 127.0.0.1
@@ -91,7 +95,7 @@ class Pair:
 
     kind = "causeway"
 
-    def __init__(self, delay_ms=0, dialect="auto", start_here=True):
+    def __init__(self, delay_ms=0, dialect="auto", start_here=True, compression="off"):
         self.ports = [free_port(), free_port()]
         self.paths = []
         servers = list(self.ports)
@@ -99,7 +103,9 @@ class Pair:
             self.paths = [Path(p, "--delay", delay_ms) for p in self.ports]
             servers = [p.port for p in self.paths]
         self.texts = [CAUSEWAY.format(name=a, peer=b, port=self.ports[i], server=servers[1 - i],
-                                      topics="#" if i else "", dialect=dialect)
+                                      topics="#" if i else "", dialect=dialect,
+                                      compression=compression,
+                                      sys_interval="10s" if compression == "off" else "1s")
                       for i, (a, b) in enumerate((("here", "there"), ("there", "here")))]
         self.there = Broker(text=self.texts[1], ports=self.ports[1:])
         self.here = None
@@ -221,6 +227,64 @@ def print_messages(found):
             f"{base / median:.1f}" if base else "-",
             f"{statistics.median(r['delivered_per_second'] for r in runs):,.0f}",
             f"{statistics.median(r['latency_us']['p99'] for r in runs):,.0f}"), flush=True)
+
+
+# ---- compression ----
+
+READINGS = 50000
+RECORD_BYTES = 16  # around topic and payload
+READING = ('{{"device":"pump-{0:04d}","time":"2026-11-23T04:{1:02d}:{2:02d}Z","temperature":{3:.2f},'
+           '"pressure":{4:.3f},"state":"running","unit":{{"temperature":"C","pressure":"bar"}}}}')
+
+
+def readings(count):
+    draw = random.Random(7)
+    for i in range(count):
+        yield (f"plant/hall-3/pump-{i % 50:04d}/reading",
+               READING.format(i % 50, i // 60 % 60, i % 60, draw.uniform(20, 90),
+                              draw.uniform(1, 16)).encode())
+
+
+def send_readings(pair, count):
+    """Microseconds of processor time for each, and which part of the bytes was saved."""
+    clients = [mqtt.Client(b.address, 5) for b in (pair.here, pair.there)]
+    pub, sub = [c.login(name) for c, name in zip(clients, ("pub", "sub"))]
+    sub.subscribe("plant/#")
+    seconds_until("the route", lambda: pub.publish("plant/first", b"", 1) == 0)
+    sub.message()
+    before = pair.here.cpu_seconds() + pair.there.cpu_seconds()
+    sent, packets, plain = 0, [], 0
+    for topic, payload in readings(count):
+        packets.append(mqtt.publish(5, topic, payload))
+        plain += len(topic) + len(payload) + RECORD_BYTES
+        if len(packets) == 500:
+            pub.send(*packets)
+            sent += len(packets)
+            packets = []
+            sub.messages(500)
+    cpu = pair.here.cpu_seconds() + pair.there.cpu_seconds() - before
+    time.sleep(1.5)  # until the status has been said again
+    pub.subscribe("$SYS/broker/links/there/messages/out/saved_bytes")
+    saved = int(pub.message().payload)
+    for c in clients:
+        c.close()
+    return cpu * 1e6 / sent, saved / plain
+
+
+def compression(o):
+    print(f"{'readings as JSON, 150 bytes':<34} {'CPU us':>8} {'(least..most)':>17} {'saved':>7}")
+    for kind in ("off", "on"):
+        found = []
+        for _ in range(o.r):
+            pair = Pair(compression=kind)
+            try:
+                found.append(send_readings(pair, READINGS // 50 if o.tiny else READINGS))
+            finally:
+                pair.end()
+        cpu = [f[0] for f in found]
+        print(f"{'compression = ' + kind:<34} {statistics.median(cpu):>8.3f} "
+              f"({min(cpu):>6.3f}..{max(cpu):>6.3f}) "
+              f"{statistics.median(f[1] for f in found):>7.0%}", flush=True)
 
 
 # ---- routes ----
@@ -374,7 +438,7 @@ def main():
     o = options.parse_args(arguments)
     if o.tiny:
         o.r, o.s, o.n, o.f = 1, 0.2, 20, 5000
-    for part in (messages, routes, bootstrap):
+    for part in (messages, compression, routes, bootstrap):
         if o.t in part.__name__:
             part(o)
 

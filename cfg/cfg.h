@@ -225,6 +225,7 @@ struct cfg_link {
     uint32_t queue_age;         /* seconds a message may wait */
     enum cfg_on_full on_full;
     enum cfg_ack ack;
+    bool compression; /* of messages, where a Causeway cluster takes it */
     enum cfg_retained retained;
     enum cfg_shared_groups shared_groups;
     uint32_t max_routes;    /* of the peer, and of ours over there */

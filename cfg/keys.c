@@ -531,6 +531,11 @@ const struct key keys[] = {
              "gets an acknowledgement, and counters/link_acks_failed counts both. A link that is "
              "disabled, removed, set to local or given another dialect releases who waits for "
              "it."},
+    {LINK(compression), .name = "compression", .type = KEY_BOOL, .preset = "false",
+     .help = "Whether messages to and from a Causeway cluster may go compressed, if its link says "
+             "so too. Each side tries it on a few frames of many messages, compresses while they "
+             "become smaller by a quarter, and looks again from time to time. For paths that are "
+             "narrow: it costs CPU time at both ends."},
     {LINK(retained), .name = "retained", .type = KEY_CHOICE, .choices = retained_choices,
      .preset = "off",
      .help =

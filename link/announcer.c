@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/check.h"
-#include "link/inflate.h"
+#include "link/deflate.h"
 
 static struct announcer *announcer_of(struct dialer *d)
 {
@@ -109,6 +109,7 @@ static void introduce(struct announcer *a)
                              .version = EMQX_PROTOCOL_VERSION,
                              .native = native_offer(a->dialer.link),
                              .has_groups = groups_offer(a->dialer.link),
+                             .deflates = a->dialer.link->compression,
                              .target = bytes_str(a->dialer.link->name)};
     uint8_t payload[1024], topic[TOPIC_ROOM], props[TOPIC_ROOM + 32];
     struct bytes response = topic_of(a, EMQX_TOPIC_RESP, topic);
@@ -193,6 +194,7 @@ static void on_accepted(struct announcer *a, const struct emqx_control *c)
         dialer_fail(&a->dialer, "it speaks EMQX's dialect only, and dialect = native");
         return;
     }
+    a->deflates = c->deflates && a->dialer.link->compression;
     a->is_refused = false;
     if (a->has_announced && a->is_native != was_native) {
         begin_anew(a, "it speaks another dialect than before; it is told all in a new life");

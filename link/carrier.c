@@ -89,11 +89,40 @@ static uint32_t put_run(struct carrier *c, const struct outstream_frame *f, uint
     return to ? end : 0;
 }
 
+/* false: the frame is not sent, it goes as it is. */
+static bool put_packed(struct carrier *c, const struct outstream_frame *f, enum err *err)
+{
+    struct packing *packing = c->host->packing;
+    uint8_t *room, *to;
+    struct bytes packed;
+
+    if (!c->packs || !packer_wants(&c->packer, f->bytes))
+        return false;
+    room = packing_room(packing);
+    if (!room)
+        return false;
+    to = native_messages_put_head(room, f->first, f->count);
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct message *m = f->records[i].message;
+
+        to = bytes_put(native_record_put_head(to, m, now(c)), message_payload(m));
+    }
+    CHECK((uint32_t)(to - room) == f->bytes);
+    packed = packing_pack(packing, &c->packer, f->bytes);
+    if (packed.n == 0)
+        return false;
+    *err = channel_send(&c->to, packed);
+    return true;
+}
+
 static bool put_frame(struct carrier *c, const struct outstream_frame *f)
 {
     uint8_t *to;
     uint32_t at = 0;
+    enum err err;
 
+    if (put_packed(c, f, &err))
+        return err == OK;
     if (channel_begin(&c->to, f->bytes) != OK)
         return false;
     to = channel_room(&c->to, native_messages_head_bytes(f->first, f->count));
@@ -241,6 +270,31 @@ static bool on_messages(struct carrier *c, const struct channel *from, const str
         return false;
     }
     return true;
+}
+
+void carrier_agree(struct carrier *c, bool may_pack)
+{
+    c->packs = may_pack;
+    c->unpacks |= may_pack;
+}
+
+enum err carrier_unpack(struct carrier *c, struct native_frame *f, const char **fault)
+{
+    struct native_frame packed = *f;
+    enum err err;
+
+    if (!c->unpacks) {
+        *fault = "a compressed frame, which was not agreed on";
+        return ERR_PEER;
+    }
+    err = packing_take(c->host->packing, &packed, f);
+    if (err == OK)
+        return OK;
+    if (err == ERR_PEER)
+        STAT_INC(shard_count(c->host->shard), link_unpack_faults);
+    *fault = err == ERR_PEER ? "a compressed frame that is broken, or not of the size it claims"
+                             : "no memory for a compressed frame";
+    return err;
 }
 
 bool carrier_take(struct carrier *c, const struct channel *from, const struct native_frame *f,

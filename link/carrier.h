@@ -7,6 +7,8 @@
  * has is not sent again, what it has not is, in order. So each message is published there once,
  * as long as both processes live.
  *
+ * Where both sides have agreed on it, frames go compressed while that pays (link/packing.h).
+ *
  * Threads  the link worker.
  * Memory   what link/outstream.h takes, bounded by the link's queue_bytes.
  */
@@ -16,6 +18,7 @@
 #include "link/channel.h"
 #include "link/instream.h"
 #include "link/outstream.h"
+#include "link/packing.h"
 
 /* Messages that may be in flight to us, beside the link's window_bytes. */
 #define CARRIER_WINDOW_MESSAGES 65536u
@@ -39,6 +42,9 @@ struct carrier {
     uint64_t taken_below; /* and what was dealt with before there was none; 0: no such frame */
     struct timer aging;   /* while something waits */
     uint64_t lost_told, say_ms;
+    struct packer packer;
+    bool packs;                  /* it has been agreed on: ours may go compressed */
+    bool unpacks;                /* it was, at any time: theirs may come so */
     uint64_t received, unwanted; /* of theirs: published here; of topics not asked for */
 };
 
@@ -65,6 +71,11 @@ void carrier_leave(struct carrier *c);
 /* Whether ours goes: the other side has answered our OPEN. */
 bool carrier_is_up(const struct carrier *c);
 
+/* Whether it is agreed that frames may go compressed, either way. */
+void carrier_agree(struct carrier *c, bool may_pack);
+/* Makes a DEFLATED frame the one that is in it; that lives until the next one is taken. ERR_PEER:
+ * *fault says why the connection must be given up. */
+MUST_USE enum err carrier_unpack(struct carrier *c, struct native_frame *f, const char **fault);
 /* Takes an OPEN, OPENED, MESSAGES or ACK that came on a connection. false: no room now, offer it
  * again, whole. *fault: NULL, or why the connection must be given up. */
 bool carrier_take(struct carrier *c, const struct channel *from, const struct native_frame *f,

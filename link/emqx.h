@@ -1,7 +1,7 @@
 /* link/emqx.h -- the EMQX dialect: topics, client ids and control payloads <-> structs.
  * Forwarded messages: link/emqx_message.h.
  *
- * Decoding takes a plain payload (131, term; link/inflate.h made it plain), checks all of it,
+ * Decoding takes a plain payload (131, term; link/deflate.h made it plain), checks all of it,
  * copies nothing and allocates nothing: views point into the payload. What is not understood and
  * not needed is passed over (keys of later versions, headers of plugins); what is needed and not
  * right is ERR_PEER. Encoding writes into the caller's buffer; ERR_FULL says how much it would
@@ -74,6 +74,7 @@ struct emqx_control {
     /* with it: whether "groups" => 1 stands there too, the ability to serve shared groups once over
      * clusters, see link/native.h */
     bool has_groups;
+    bool deflates; /* with native: it takes DEFLATED frames, by "deflate" => 1 in the same map */
     /* actor_init: the name by which the sender knows the receiver */
     struct bytes target;
     /* actor_init_ack */

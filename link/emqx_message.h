@@ -1,6 +1,6 @@
 /* link/emqx_message.h -- the EMQX dialect: forwarded messages <-> structs.
  *
- * Decoding takes a plain payload (131, term; link/inflate.h made it plain), checks all of it,
+ * Decoding takes a plain payload (131, term; link/deflate.h made it plain), checks all of it,
  * copies nothing and allocates nothing: views point into the payload. Headers and properties that
  * we do not know are passed over; what is needed and not right is ERR_PEER. Encoding writes into
  * the caller's buffer.

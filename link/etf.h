@@ -54,7 +54,7 @@ struct etf_reader {
 };
 
 /* Starts at the term of an uncompressed payload (131, term). ERR_PEER: something else; a compressed
- * one goes through link/inflate.h first. Bytes behind the term are nobody's business. */
+ * one goes through link/deflate.h first. Bytes behind the term are nobody's business. */
 MUST_USE enum err etf_open(struct etf_reader *r, struct bytes payload);
 
 /* Starts at a term without the version byte, as etf_view gives it. */

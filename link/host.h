@@ -14,6 +14,7 @@
 #include "link/acks.h"
 #include "link/emqx.h"
 #include "link/locals.h"
+#include "link/packing.h"
 #include "link/pulse.h"
 
 /* Room for one route batch, kept for all links of a worker: one operation always fits, its filter
@@ -48,9 +49,10 @@ struct link_host {
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
-    struct acks *acks;     /* publishes whose acknowledgement waits for links */
-    struct locals *locals; /* what is subscribed to here */
-    void *hub;             /* first argument of encode */
+    struct packing *packing; /* for compressed frames */
+    struct acks *acks;       /* publishes whose acknowledgement waits for links */
+    struct locals *locals;   /* what is subscribed to here */
+    void *hub;               /* first argument of encode */
     /* The record for EMQX of a message for a broker of ours, as of that moment. NULL: no memory. */
     struct message *(*encode)(void *hub, const struct message *m, uint64_t since_ms);
 };

@@ -18,6 +18,7 @@ struct hub {
     struct locals locals;
     struct barriers barriers;
     struct acks acks;
+    struct packing packing;
     struct timer teller;      /* says how the links are doing */
     struct link_status *said; /* by number of the link */
     bool is_full;             /* a link blocks: no publish for links finds room */
@@ -583,6 +584,8 @@ struct hub *hub_create(const struct hub_config *config)
     barriers_init(&h->barriers, &h->host, is_told, h);
     acks_init(&h->acks, config->shard);
     h->host.acks = &h->acks;
+    packing_init(&h->packing);
+    h->host.packing = &h->packing;
     if (!make_parts(h, config)) {
         hub_destroy(h);
         return NULL;
@@ -599,6 +602,7 @@ void hub_destroy(struct hub *h)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);
     barriers_fini(&h->barriers);
+    packing_fini(&h->packing);
     locals_fini(&h->locals);
     timer_cancel(shard_timers(h->host.shard), &h->teller);
     free(h->said);

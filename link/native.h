@@ -30,6 +30,7 @@
  *  11 RETAINED      question, number, count, records as in MESSAGES
  *  12 RETAINED_END  question, number
  *  13 RETAINED_ACK  question, number
+ *  14 DEFLATED      size, a zlib stream of as many bytes: a MESSAGES frame
  *
  * ROUTES and BEAT are one stream, numbered 1, 2, ... within a generation. Count and digest of a
  * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
@@ -62,6 +63,10 @@
  *                       group any more hands it on to a cluster that has, or, if it knows of
  *                       none, back.
  *
+ * DEFLATED stands for the frame in it, of at most NATIVE_FRAME_BYTES. It is sent only to who has
+ * said in its introduction, or in its ack of ours, that it takes it: by a further key, "deflate" =>
+ * 1, beside "native". Windows and bounds count the bytes of the frame in it.
+ *
  * Decoding checks all of a frame, copies nothing and allocates nothing: views point into it. A kind
  * of a later version is NATIVE_LATER and to be passed over; anything else not right is ERR_PEER.
  *
@@ -88,6 +93,8 @@
 #define NATIVE_TEXT_BYTES_MAX 65535u
 /* Bytes of a frame of any kind without operations, records or filters. */
 #define NATIVE_CONTROL_BYTES_MAX 48u
+/* Bytes of the head of a DEFLATED frame at most. */
+#define NATIVE_DEFLATED_HEAD_BYTES 6u
 /* RETAINED frames that were sent and are not acknowledged. */
 #define NATIVE_RETAINED_WINDOW 4u
 
@@ -106,6 +113,7 @@ enum native_kind {
     NATIVE_RETAINED,
     NATIVE_RETAINED_END,
     NATIVE_RETAINED_ACK,
+    NATIVE_DEFLATED,
     NATIVE_KIND_COUNT
 };
 
@@ -118,7 +126,8 @@ struct native_frame {
     enum native_kind kind;
     uint64_t generation, number; /* routes, beat, routes ack */
     uint64_t question;           /* retained...; `number` counts its parts, or frames answered */
-    uint64_t count;              /* of ops in routes, filters in beat and retained ask, records */
+    uint64_t count;              /* of ops in routes, filters in beat and retained ask, records;
+                                  * bytes in deflated */
     uint64_t digest;             /* beat */
     bool is_end;                 /* beat: of the announcement; retained ask: the last part */
     bool wants_all;              /* routes ack */
@@ -129,7 +138,8 @@ struct native_frame {
     uint64_t first;              /* open, messages; from 1 */
     uint64_t last;               /* opened, ack; 0: none */
     struct native_window window; /* opened, ack */
-    struct bytes body;           /* decode: ops or records; walk them with the functions below */
+    struct bytes body;           /* decode: ops or records, to be walked with the functions
+                                  * below; of deflated the stream */
 };
 
 /* Decodes a frame of any kind. */
@@ -231,6 +241,9 @@ uint32_t native_messages_head_bytes(uint64_t first, uint32_t count);
 uint8_t *native_messages_put_head(uint8_t *to, uint64_t first, uint32_t count);
 uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms);
 uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t now_ms);
+
+/* The head of a DEFLATED frame of `size` plain bytes, before its stream. */
+uint8_t *native_deflated_put_head(uint8_t *to, uint32_t size);
 
 /* ---- retained messages ---- */
 

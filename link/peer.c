@@ -237,6 +237,8 @@ static void on_online(struct announcer *a, bool needs_all)
         return;
     }
     if (a->is_native)
+        carrier_agree(&p->carrier, a->deflates);
+    if (a->is_native)
         retained_sync_online(&p->retained, &channel);
     else if (p->link->retained == RETAINED_SYNC)
         say_no_sync(p);

@@ -222,8 +222,8 @@ static enum err take_over(struct peer *p)
     p->bytes.per_s = p->next->max_rate;
     if (p->is_on && (differs(p, "export") || differs(p, "shared_groups")))
         announced_doubt_all(p->announced);
-    if (p->is_on &&
-        (differs(p, "export") || differs(p, "dialect") || differs(p, "shared_groups"))) {
+    if (p->is_on && (differs(p, "export") || differs(p, "dialect") || differs(p, "shared_groups") ||
+                     differs(p, "compression"))) {
         p->must_kick = true;
         if (p->intake.channel.dialer) /* they have introduced themselves where we called */
             channel_fail(&p->intake.channel, "export, dialect or shared_groups has changed");

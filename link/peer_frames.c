@@ -39,12 +39,18 @@ static void on_hello(struct peer *p, const struct channel *from, const struct na
 bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
                      struct bytes payload, const char **fault)
 {
+    uint32_t plain = 0;
     struct native_frame f;
 
     *fault = NULL;
     if (native_frame_decode(payload, &f) != OK) {
         *fault = "a frame that cannot be understood";
         return true;
+    }
+    if (f.kind == NATIVE_DEFLATED) {
+        plain = (uint32_t)f.count;
+        if (carrier_unpack(&p->carrier, &f, fault) != OK)
+            return true;
     }
     switch (f.kind) {
     case NATIVE_ROUTES:
@@ -73,6 +79,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     case NATIVE_ACK:
         if (!carrier_take(&p->carrier, from, &f, fault))
             return false;
+        if (plain > payload.n) /* max_rate counts what it is, too */
+            peer_received(p, plain - payload.n);
         if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
             retained_sync_carried(&p->retained);
         if (peer_is_called(p))

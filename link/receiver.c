@@ -177,6 +177,7 @@ static bool answer(struct receiver *r, const struct link_packet *packet, struct 
         c.need_bootstrap = accepted->need_bootstrap ? EMQX_NEED_TRUE : EMQX_NEED_FALSE;
         c.native = accepted->is_native ? NATIVE_VERSION : 0;
         c.has_groups = accepted->has_groups;
+        c.deflates = accepted->deflates;
     }
     err = emqx_control_encode(&c, payload, sizeof(payload), &size);
     CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
@@ -264,6 +265,9 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
     b->need_bootstrap = need_bootstrap;
     b->is_native = is_native;
     b->has_groups = peer_grant_groups(peer, c->has_groups);
+    b->deflates = is_native && c->deflates && peer->link->compression;
+    if (is_native)
+        carrier_agree(&peer->carrier, b->deflates);
     b->answer_due = !answer(r, packet, c->actor, b, (struct bytes){0});
     return !b->answer_due;
 }

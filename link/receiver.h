@@ -23,7 +23,7 @@
 #ifndef LINK_RECEIVER_H
 #define LINK_RECEIVER_H
 
-#include "link/inflate.h"
+#include "link/deflate.h"
 #include "link/peer.h"
 
 /* Clients that were disconnected last: what of theirs is still on its way is dropped unread. */

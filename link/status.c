@@ -84,6 +84,7 @@ static void add_carrier(const struct carrier *c, uint64_t now_ms, struct link_st
     to->lost_memory += out->lost.memory;
     to->received += c->received;
     to->doubles += c->in.doubles;
+    to->saved_bytes += c->packer.saved;
     to->unwanted += c->unwanted;
 }
 

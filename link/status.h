@@ -31,6 +31,7 @@
     X(waiting, "messages/out/waiting")      /* not sent, or not on this connection */              \
     X(held_bytes, "messages/out/bytes")     /* of all that wait or are in flight */                \
     X(acks_waiting, "messages/out/acks_waiting") /* for ack = remote */                            \
+    X(saved_bytes, "messages/out/saved_bytes")   /* by compression */                              \
     X(oldest_ms, "messages/out/oldest_ms")       /* how long the oldest of these is here */        \
     X(received, "messages/in/received")          /* and published here */                          \
     X(doubles, "messages/in/doubles")            /* that had come before, removed */               \

@@ -34,7 +34,7 @@ ONLY_IN = [
     (r"argon2\.h$", {"net/crypt.c"}),
     (r"curl/", {"net/http.c"}),
     (r"jansson\.h$", {"net/jwt.c", "net/jwt_keys.c", "net/jwt_acl.h"}),
-    (r"zlib\.h$", {"link/inflate.c"}),
+    (r"zlib\.h$", {"link/deflate.c"}),
     (r"stdatomic\.h$", {"core/base/atomic.h"}),
     (r"benchmark/", {"bench/shim.cc"}),
     (r"cmocka\.h$", {"tests/support/test.h"}),

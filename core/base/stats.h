@@ -35,7 +35,7 @@
     X(link_packets_refused) X(link_impostors) X(link_clients_over_limit)                           \
     X(link_routes_over_limit) X(link_routes_memory) X(link_routes_invalid)                         \
     X(link_routes_not_exported) X(link_blocks) X(link_holds) X(link_subacks_late)                  \
-    X(link_acks_failed)                                                                            \
+    X(link_acks_failed) X(link_unpack_faults)                                                      \
     /* gauges: a difference of ups and downs */                                                    \
     X(clients_connected) X(sessions) X(sessions_offline) X(subscriptions) X(shared_subscriptions)  \
     X(input_bytes_held) X(filter_bytes_held) X(message_bytes_held) X(queued_messages)              \

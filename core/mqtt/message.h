@@ -66,7 +66,7 @@ struct publish {
     struct session *from; /* publisher, if its session lives on this worker; else NULL */
     struct bytes from_id; /* publisher's client id and user name, for links and for `source` */
     struct bytes from_user;
-    uint64_t from_hash; /* with from_link, of that client id; 0: it has none */
+    uint64_t from_hash;      /* with from_link, of that client id; 0: it has none */
     uint8_t source;          /* enum source: what publish_message keeps of these two */
     struct owed **owed;      /* where to leave what its acknowledgement waits for, if links are to
                               * have it first; NULL: it does not wait */

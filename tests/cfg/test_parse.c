@@ -852,6 +852,7 @@ TEST(parse_gives_a_link_its_defaults)
     assert_int_equal(link->queue_age, 86400);
     assert_int_equal(link->on_full, ON_FULL_DROP_OLDEST);
     assert_int_equal(link->ack, ACK_LOCAL);
+    assert_false(link->compression);
     assert_int_equal(link->retained, RETAINED_OFF);
     assert_int_equal(link->max_routes, 4u << 20);
     assert_int_equal(link->max_route_ops, 1000000);
@@ -861,12 +862,11 @@ TEST(parse_gives_a_link_its_defaults)
 
 TEST(parse_reads_the_bounds_of_a_link)
 {
-    struct cfg *cfg = load(
-        LINK
-        "topics =\nexport = a/#, $SYS/broker/#\ndialect = native\n"
-        "window_bytes = 4MB\nqueue_bytes = 1GB\nqueue_age = 90s\n"
-        "on_full = block\nack = remote\nretained = sync\nmax_routes = 7\nmax_route_ops = 5000\n"
-        "max_rate = 1MB\n[limits]\nmemory_limit = 2GB\n");
+    struct cfg *cfg = load(LINK "topics =\nexport = a/#, $SYS/broker/#\ndialect = native\n"
+                                "window_bytes = 4MB\nqueue_bytes = 1GB\nqueue_age = 90s\n"
+                                "on_full = block\nack = remote\ncompression = on\nretained = "
+                                "sync\nmax_routes = 7\nmax_route_ops = 5000\n"
+                                "max_rate = 1MB\n[limits]\nmemory_limit = 2GB\n");
     const struct cfg_link *link = &cfg->links[0];
 
     assert_int_equal(link->export_count, 2);
@@ -877,6 +877,7 @@ TEST(parse_reads_the_bounds_of_a_link)
     assert_int_equal(link->queue_age, 90);
     assert_int_equal(link->on_full, ON_FULL_BLOCK);
     assert_int_equal(link->ack, ACK_REMOTE);
+    assert_true(link->compression);
     assert_int_equal(link->retained, RETAINED_SYNC);
     assert_int_equal(link->max_routes, 7);
     assert_int_equal(link->max_route_ops, 5000);

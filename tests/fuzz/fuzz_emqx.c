@@ -4,7 +4,7 @@
 #include "core/base/check.h"
 #include "link/emqx.h"
 #include "link/emqx_message.h"
-#include "link/inflate.h"
+#include "link/deflate.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

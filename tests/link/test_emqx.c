@@ -270,6 +270,40 @@ TEST(emqx_native_is_encoded_as_the_last_key_but_one_or_not_at_all)
     free_bytes(b);
 }
 
+TEST(emqx_abilities_of_our_dialect_stand_beside_it)
+{
+    static const char both[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
+                               "6164740000000"
+                               "26d000000066e617469766561016d000000076465666c6174656101";
+    struct emqx_control init = {.op = EMQX_ACTOR_INIT,
+                                .actor = BYTES_LIT("a"),
+                                .incarnation = 7,
+                                .target = BYTES_LIT("b"),
+                                .version = 1,
+                                .native = 1,
+                                .deflates = true},
+                        same;
+    struct bytes b = unhex(both);
+    uint8_t to[256];
+    uint32_t size;
+
+    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
+    assert_true(size > b.n);
+    assert_memory_equal(to, b.p, b.n);
+    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
+    assert_true(same.deflates);
+    init.deflates = false;
+    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
+    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
+    assert_false(same.deflates);
+    init.deflates = true; /* alone it is nothing */
+    init.native = 0;
+    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
+    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
+    assert_false(same.deflates);
+    free_bytes(b);
+}
+
 TEST(emqx_native_is_granted_and_reported)
 {
     struct emqx_control ack = {.op = EMQX_ACTOR_INIT_ACK,

@@ -111,9 +111,26 @@ TEST(native_largest_control_frames_fit_their_bound)
 
     for (int k = NATIVE_BEAT; k < NATIVE_KIND_COUNT; k++) {
         f.kind = (enum native_kind)k;
-        if (f.kind < NATIVE_MESSAGES || f.kind == NATIVE_ACK || f.kind > NATIVE_RETAINED)
+        if (f.kind < NATIVE_MESSAGES || f.kind == NATIVE_ACK ||
+            (f.kind > NATIVE_RETAINED && f.kind != NATIVE_DEFLATED))
             assert_int_equal(native_frame_encode(&f, b, sizeof(b), &size), OK);
     }
+}
+
+TEST(native_deflated_frames_are_a_size_and_a_stream)
+{
+    uint8_t b[NATIVE_DEFLATED_HEAD_BYTES];
+    struct native_frame f;
+
+    assert_int_equal(decode_hex("0e 8202 789c", &f), OK);
+    assert_int_equal(f.kind, NATIVE_DEFLATED);
+    assert_int_equal(f.count, 258);
+    assert_true(bytes_eq(f.body, BYTES_LIT("\x78\x9c")));
+    assert_int_equal(native_deflated_put_head(b, 258) - b, 3);
+    assert_memory_equal(b, "\x0e\x82\x02", 3);
+    assert_true(native_deflated_put_head(b, UINT32_MAX) - b <= NATIVE_DEFLATED_HEAD_BYTES);
+    assert_int_equal(decode_hex("0e", &f), ERR_PEER);
+    assert_int_equal(decode_hex("0e 80", &f), ERR_PEER);
 }
 
 TEST(native_numbers_need_not_be_short_but_must_fit)
@@ -134,7 +151,7 @@ TEST(native_frames_of_later_versions_are_passed_over)
 {
     struct native_frame f;
 
-    assert_int_equal(decode_hex("0e", &f), OK);
+    assert_int_equal(decode_hex("7f", &f), OK);
     assert_int_equal(f.kind, NATIVE_LATER);
     assert_int_equal(decode_hex("ffdeadbeef", &f), OK);
     assert_int_equal(f.kind, NATIVE_LATER);

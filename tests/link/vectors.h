@@ -17,7 +17,7 @@
 #include "core/base/bytes.h"
 #include "link/emqx.h"
 #include "link/emqx_message.h"
-#include "link/inflate.h"
+#include "link/deflate.h"
 
 #define COLUMNS_MAX 8
 

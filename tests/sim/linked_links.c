@@ -208,6 +208,7 @@ static void add_link(struct cluster *c, uint32_t to)
                               .dialect = chance(s, 30) ? DIALECT_EMQX : DIALECT_AUTO,
                               .window_bytes = draw_window(s),
                               .queue_age = 86400,
+                              .compression = chance(s, 60),
                               .ack = chance(s, 40) ? ACK_REMOTE : ACK_LOCAL,
                               .max_routes = 1u << 20,
                               .max_route_ops = 1000000,

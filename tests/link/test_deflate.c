@@ -1,5 +1,5 @@
-/* tests/link/test_inflate.c -- compressed payloads, honest, broken and lying. */
-#include "link/inflate.h"
+/* tests/link/test_deflate.c -- compressed payloads, honest, broken and lying. */
+#include "link/deflate.h"
 
 #include "tests/link/vectors.h"
 
