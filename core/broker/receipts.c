@@ -11,11 +11,13 @@
  * Other connections are not held up. PUBCOMP and SUBACK are not either.
  *
  * Bound: as any that is not answered, one that waits takes a place of the receive window. Who knows
- * no window (MQTT 3) is not read any more when receive_maximum wait.
+ * no window (MQTT 3) is not read any more when receive_maximum wait, and nobody of whom one waits
+ * while memory_limit is reached.
  *
- * When the connection ends, what waits stays with the session until the next connection ends too. A
- * client that sends the message again there, with DUP, gets the answer to what was published
- * before, and it is not published again.
+ * When the connection ends, what waits stays with the session. A client that sends the message
+ * again on a later one, with DUP, gets the answer to what was published before, and it is not
+ * published again. Of what clients never send again, receive_maximum are kept; beyond that the
+ * oldest is forgotten, as if it had not come.
  *
  * Fails: a link has let the message go. MQTT 5 hears the reason, and PUBREC ends the flow with it;
  * MQTT 3 has no word for it. It is counted (link_acks_failed).
@@ -105,6 +107,12 @@ static struct owed *take_left(struct owing *w, uint16_t packet_id)
 
 /* ---- making and freeing ---- */
 
+/* What it holds of the memory of the process. */
+static int64_t owed_bytes(const struct owed *o)
+{
+    return (int64_t)(sizeof *o + o->count * sizeof o->receipts[0]);
+}
+
 struct owed *owed_make(struct shard *s, const struct session *x, uint32_t receipts)
 {
     struct owed *o =
@@ -114,7 +122,14 @@ struct owed *owed_make(struct shard *s, const struct session *x, uint32_t receip
         return NULL;
     *o = (struct owed){.count = receipts};
     STAT_INC(&s->stats, link_acks_waiting);
+    STAT_ADD(&s->stats, filter_bytes_held, owed_bytes(o));
     return o;
+}
+
+static void owed_free(struct shard *s, struct owed *o)
+{
+    STAT_ADD(&s->stats, filter_bytes_held, -owed_bytes(o));
+    free(o);
 }
 
 /* Nobody is to be answered any more: it goes when its last receipt is back. */
@@ -123,7 +138,7 @@ static void let_go(struct shard *s, struct owed *o)
     STAT_ADD(&s->stats, link_acks_waiting, -1);
     o->session = (struct handle){0, 0};
     if (o->open == 0)
-        free(o);
+        owed_free(s, o);
 }
 
 static void let_go_all(struct shard *s, struct owed *o)
@@ -149,14 +164,33 @@ struct receipt *receipt_next(const struct shard *s, const struct publish *p, uin
     return r;
 }
 
-void owed_leave(struct shard *s, const struct session *x)
+/* The oldest that an earlier connection left was never published, as far as we know any more. */
+static void forget_oldest(struct shard *s, struct session *x, struct owing *w)
+{
+    struct owed *o = w->left;
+    bool is_old;
+
+    w->left = o->next;
+    if (o->type == PACKET_PUBREC)
+        (void)idset_remove(&x->received, o->packet_id, &is_old);
+    let_go(s, o);
+}
+
+void owed_leave(struct shard *s, struct session *x)
 {
     struct owing *w = owing_of(s, x);
+    struct owed **at;
+    uint32_t count;
 
     if (!w)
         return;
-    let_go_all(s, w->left);
-    *w = (struct owing){.left = w->first};
+    count = w->count;
+    for (at = &w->left; *at; at = &(*at)->next)
+        count++;
+    *at = w->first;
+    *w = (struct owing){.left = w->left};
+    for (; count > s->limits->receive_maximum; count--)
+        forget_oldest(s, x, w);
 }
 
 void owed_drop(struct shard *s, const struct session *x)
@@ -232,10 +266,12 @@ void owed_put(struct client *c, struct owed *o, const struct pending_ack *a)
 
 bool owed_is_full(const struct client *c)
 {
-    const struct shard *s = c->stream.shard;
+    struct shard *s = c->stream.shard;
     const struct owing *w = owing_of(s, c->session);
 
-    return w && w->count >= s->limits->receive_maximum && c->protocol != MQTT_5;
+    if (!w || !w->first)
+        return false;
+    return (w->count >= s->limits->receive_maximum && c->protocol != MQTT_5) || memory_is_full(s);
 }
 
 bool owed_again(struct client *c, const struct packet_publish *p, bool is_known)
@@ -269,7 +305,7 @@ static void back(struct shard *s, const struct receipt *r)
     if (--o->open)
         return;
     if (o->session.generation == 0) {
-        free(o);
+        owed_free(s, o);
         return;
     }
     x = slab_at(&s->sessions, o->session);

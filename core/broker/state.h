@@ -86,7 +86,7 @@ struct owed {
 /* What waits of one session. */
 struct owing {
     struct owed *first, *last; /* of this connection, as they were published */
-    struct owed *left;         /* that the connection before this one left */
+    struct owed *left;         /* that earlier connections left */
     uint32_t count;            /* of this connection */
 };
 
@@ -471,7 +471,7 @@ bool owed_is_full(const struct client *c);
  * (`is_known`). What an earlier connection left under its packet id is gone otherwise. */
 bool owed_again(struct client *c, const struct packet_publish *p, bool is_known);
 /* The session's connection has ended; the session ends. */
-void owed_leave(struct shard *s, const struct session *x);
+void owed_leave(struct shard *s, struct session *x);
 void owed_drop(struct shard *s, const struct session *x);
 void shard_on_receipt(struct shard *s, const struct msg_pointer *m);
 /* Posts what goes back; true: some waits for room. */

@@ -476,24 +476,59 @@ LINK_TEST_DIALLED(answer_that_came_while_the_client_was_away_is_kept_for_it)
     worlds_end();
 }
 
-LINK_TEST_DIALLED(what_was_not_sent_again_is_forgotten_with_the_next_connection)
+LINK_TEST_DIALLED(what_is_not_sent_again_at_once_waits_for_later_connections)
 {
     struct pair p = pair();
     struct wire *k = durable(p.a, "durable", false);
 
     shut(p.b);
     push(k, "t/1", 1, 1);
+    push(k, "t/2", 2, 2);
     worlds_settle();
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(waiting(p.a), 1);
+    for (uint16_t i = 0; i < 3; i++) {
         k = durable(p.a, "durable", true); /* takes over */
+        push(k, "t/3", 1, (uint16_t)(10 + i));
+        worlds_settle();
+        assert_int_equal(waiting(p.a), 3u + i);
     }
-    assert_int_equal(waiting(p.a), 0);
+    push_again(k, "t/2", 2, 2);
     push_again(k, "t/1", 1, 1);
+    worlds_settle();
+    assert_null(wire_next(k));
     p.b->port = 1002;
     worlds_pass(20000);
+    expect_ack(k, PACKET_PUBACK, 12, 0);
+    expect_ack(k, PACKET_PUBREC, 2, 0);
     expect_ack(k, PACKET_PUBACK, 1, 0);
-    assert_int_equal(came(p.reader), 2);
+    assert_int_equal(came(p.reader), 5);
+    assert_int_equal(waiting(p.a), 2);
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(oldest_that_is_never_sent_again_is_forgotten_at_receive_maximum)
+{
+    struct pair p = pair_made();
+    struct wire *k;
+
+    p.a->cfg.limits.receive_maximum = 3;
+    pair_start(&p);
+    k = durable(p.a, "durable", false);
+    shut(p.b);
+    push(k, "t/1", 2, 1);
+    worlds_settle();
+    for (uint16_t i = 2; i <= 4; i++) {
+        k = durable(p.a, "durable", true);
+        push(k, "t/1", 1, i);
+        worlds_settle();
+    }
+    assert_int_equal(waiting(p.a), 4);
+    k = durable(p.a, "durable", true);
+    assert_int_equal(waiting(p.a), 3);
+    push_again(k, "t/1", 2, 1); /* as if it had not come */
+    p.b->port = 1002;
+    worlds_pass(20000);
+    expect_ack(k, PACKET_PUBREC, 1, 0);
+    assert_int_equal(came(p.reader), 5);
     worlds_end();
 }
 

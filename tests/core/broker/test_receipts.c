@@ -242,6 +242,46 @@ BROKER_TEST(receipts_find_no_room_and_wait_for_it)
     broker_stop(&l.b);
 }
 
+/* All workers, for a while, whatever waits. */
+static void run(struct links *l)
+{
+    for (uint32_t i = 0; i < 40; i++)
+        for (uint32_t worker = 0; worker < l->b.worker_count; worker++)
+            broker_turn(&l->b, worker);
+}
+
+BROKER_TEST(client_of_whom_one_waits_is_not_read_while_memory_is_full)
+{
+    struct links l;
+    struct peer *p, *other;
+    uint64_t before;
+
+    start(&l, workers, 1);
+    p = broker_client(&l.b, broker_id_at(&l.b, workers - 1, 0));
+    other = broker_client(&l.b, broker_id_at(&l.b, workers - 1, 1));
+    before = BROKER_SUM(&l.b, filter_bytes_held);
+    peer_publish(p, "t/1", "x", 1);
+    run(&l);
+    assert_true(BROKER_SUM(&l.b, filter_bytes_held) > before);
+    l.b.cluster->config.limits.memory_bytes = 1;
+    run(&l);
+    peer_publish(p, "t/1", "x", 1);
+    peer_publish(other, "t/1", "x", 1);
+    run(&l);
+    assert_int_equal(l.at[0].came, 2);
+    assert_true(p->is_parked);
+    l.b.cluster->config.limits.memory_bytes = 1u << 30;
+    run(&l);
+    assert_int_equal(l.at[0].came, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        give_back(&l, 0, i, 0);
+    expect_ack(p, PACKET_PUBACK, 1, 0);
+    expect_ack(p, PACKET_PUBACK, 2, 0);
+    expect_ack(other, PACKET_PUBACK, 1, 0);
+    assert_int_equal(BROKER_SUM(&l.b, filter_bytes_held), before);
+    broker_stop(&l.b);
+}
+
 BROKER_TEST(process_can_end_with_receipts_anywhere)
 {
     struct links l;
