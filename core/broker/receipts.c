@@ -189,7 +189,7 @@ void owed_leave(struct shard *s, struct session *x)
         count++;
     *at = w->first;
     *w = (struct owing){.left = w->left};
-    for (; count > s->limits->receive_maximum; count--)
+    for (; w->left && count > s->limits->receive_maximum; count--)
         forget_oldest(s, x, w);
 }
 

@@ -23,6 +23,9 @@ struct gathered {
 
 /* ---- bodies in records ---- */
 
+/* Of a receipt, in a record. */
+#define RECEIPT_BYTES ((uint32_t)sizeof(void *))
+
 /* Towards links the publisher's names travel along; one that is longer than this is left out, so
  * that every record fits into every ring. */
 #define FAR_NAME_BYTES_MAX 256u
@@ -36,7 +39,7 @@ static uint32_t far_bytes(const struct publish *p, bool far)
 {
     return far_name(p->from_id, far).n + far_name(p->from_user, far).n +
            (far && p->retain ? (uint32_t)sizeof p->sequence : 0) +
-           (far && p->owed ? (uint32_t)sizeof p->receipt : 0);
+           (far && p->owed ? RECEIPT_BYTES : 0);
 }
 
 uint32_t body_bytes(const struct publish *p, bool far)
@@ -80,7 +83,7 @@ void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *t
     if (b->has_receipt) {
         struct receipt *r = receipt_next(s, p, receiver);
 
-        memcpy(to, &r, sizeof r);
+        memcpy(to, &r, RECEIPT_BYTES);
     }
 }
 
@@ -112,7 +115,7 @@ void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at)
         at += sizeof p->sequence;
     }
     if (b->has_receipt)
-        memcpy(&p->receipt, at, sizeof p->receipt);
+        memcpy(&p->receipt, at, RECEIPT_BYTES);
 }
 
 bool body_share(struct shard *s, struct publish *p)

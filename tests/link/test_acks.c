@@ -383,9 +383,11 @@ LINK_TEST_DIALLED(publisher_hears_that_it_waited_too_long_and_may_use_the_id_ane
     assert_int_equal(WORLD_COUNT(p.a, link_acks_failed), 4);
     p.b->port = 1002;
     worlds_pass(20000);
-    push(p.writer, "t/1", 2, 2); /* the flow had ended: another message */
+    push(p.writer, "t/1", 2, 2);  /* the flow had ended: another message */
+    push_again(old, "t/1", 2, 2); /* it goes on there: the same */
     worlds_settle();
     expect_ack(p.writer, PACKET_PUBREC, 2, 0);
+    expect_ack(old, PACKET_PUBREC, 2, 0);
     release(p.writer, 2);
     assert_int_equal(came(p.reader), 1);
     worlds_end();
