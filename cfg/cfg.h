@@ -228,6 +228,7 @@ struct cfg_link {
     bool compression; /* of messages, where a Causeway cluster takes it */
     enum cfg_retained retained;
     enum cfg_shared_groups shared_groups;
+    bool transit;           /* what comes over it may leave over others of these, and the reverse */
     uint32_t max_routes;    /* of the peer, and of ours over there */
     uint32_t max_route_ops; /* of the peer, in a second */
     uint64_t max_rate;      /* bytes of the peer's packets, in a second */

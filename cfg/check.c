@@ -430,6 +430,21 @@ static void check_workers(struct draft *draft)
                     cfg->broker.workers, cfg->cluster.link_workers, WORKERS_MAX);
 }
 
+/* Clusters that are reached by way of others take numbers of links. */
+static void check_transits(struct draft *draft)
+{
+    const struct cfg *cfg = draft->cfg;
+    uint32_t line = 0;
+
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        line = cfg->links[i].transit ? cfg->links[i].line : line;
+    if (line && cfg->link_count > LINKS_MAX - TRANSIT_CLUSTERS_MAX)
+        draft_error(draft, line,
+                    "transit = true is possible with at most %u links, and these are %u; right "
+                    "would be fewer, or no transit",
+                    LINKS_MAX - TRANSIT_CLUSTERS_MAX, cfg->link_count);
+}
+
 /* Local tools, and balancers on this machine, are not banned unless somebody asks for it. */
 static void finish_bans(struct draft *draft)
 {
@@ -448,6 +463,7 @@ void check_draft(struct draft *draft)
     finish_bans(draft);
     check_limits(draft, section_of(draft, SECTION_LIMITS));
     check_workers(draft);
+    check_transits(draft);
     for (uint32_t i = 0; i < draft->section_count; i++) {
         struct draft_section *s = &draft->sections[i];
 

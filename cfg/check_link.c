@@ -171,6 +171,21 @@ static void check_caller(struct draft *draft, const struct draft_section *s,
                 s->name);
 }
 
+/* What an EMQX cluster gets it does not pass on, nor say how it is reached. */
+static void check_transit(struct draft *draft, const struct draft_section *s,
+                          const struct cfg_link *link)
+{
+    if (link->transit && link->dialect == DIALECT_EMQX)
+        draft_error(draft, draft_line(s, "transit"),
+                    "transit = true is for brokers of this kind; right would be dialect = auto, or "
+                    "no transit");
+    if (link->transit && link->shared_groups == SHARED_GROUPS_GLOBAL)
+        draft_error(draft, draft_line(s, "transit"),
+                    "transit = true cannot stand beside shared_groups = global (line %u); keep one "
+                    "of them",
+                    draft_line(s, "shared_groups"));
+}
+
 void check_link(struct draft *draft, struct draft_section *s)
 {
     const char *cluster = draft->cfg->cluster.name;
@@ -194,6 +209,7 @@ void check_link(struct draft *draft, struct draft_section *s)
     finish_servers(draft, s, link);
     check_caller(draft, s, link);
     check_queue(draft, s, link);
+    check_transit(draft, s, link);
     finish_topics(draft, "topics", &s->topics, &link->topics, &link->topic_count);
     finish_topics(draft, "export", &s->exports, &link->exports, &link->export_count);
 }

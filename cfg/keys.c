@@ -562,6 +562,14 @@ const struct key keys[] = {
          "global over a link only if all of its filter is in topics on its members' side and in "
          "export on the other; else it gets nothing over that link, which is said in the log. Link "
          "every pair of clusters that shall serve groups together."},
+    {LINK(transit), .name = "transit", .type = KEY_BOOL, .preset = "false",
+     .help = "Whether clusters that are linked with this one, but not with each other, get what "
+             "they want of each other through it: with true on at least two links, what comes "
+             "over one of them leaves over the others for the clusters there that want it, at any "
+             "number of links, up to 8 clusters away, without loops and without doubles. Both "
+             "sides of a link must have it, and be brokers of this kind; else messages cross this "
+             "link and no other. topics and export of each link on the way apply. What begins "
+             "with $ does not pass."},
     {LINK(max_routes), .name = "max_routes", .type = KEY_NUMBER, .min = 1, .max = 16777216,
      .flags = KEY_ZERO_PRESETS, .preset = "4194304",
      .help = "Routes of this link in each direction: what the remote cluster asks of us, and what "
@@ -881,7 +889,6 @@ static const struct unavailable unavailables[] = {
     {SECTION_COUNT, "log_timestamp_format", "does not exist; times are always ISO 8601 in UTC"},
     {SECTION_LISTENER, "http_dir", "does not exist; the broker serves no files"},
     {SECTION_LINK, "topic", "does not exist; write 'topics = FILTER, FILTER' without directions"},
-    {SECTION_CLUSTER, "transit", NOT_YET "messages cross one link"},
     {SECTION_CLUSTER, "shared_groups", "is a key of [link NAME]"},
 };
 

@@ -13,7 +13,8 @@
  * A native peer (link/native.h) announces in a stream with generations. announced_renew begins a
  * higher one; what the actor had stays until it is announced again, withdrawn, or swept after
  * announced_end, the end marker. Count and digest of what it announced in the present generation
- * are kept, to be compared with what the peer believes. Its routes have empty ids.
+ * are kept, to be compared with what the peer believes. Its routes have empty ids. In place of a
+ * filter it may announce the text of a passing route (link/path.h), which is another one.
  *
  * Threads  the worker that made it; pure: no I/O, no clock: times are given in, in milliseconds.
  * Memory   a piece for each distinct filter, 28 bytes and its text, and 8 to 16 bytes of hash

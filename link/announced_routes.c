@@ -12,6 +12,7 @@
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/announced_state.h"
+#include "link/path.h"
 
 /* Buckets that a sweep looks at, for each route that it may remove and besides. */
 #define SWEEP_STEPS 2u
@@ -266,6 +267,16 @@ static bool has_room(struct announced *a, struct announced_actor *actor)
            (more && a->route_count == before && before - a->routes_max < BEYOND_MAX);
 }
 
+static bool is_route(const struct announced *a, struct bytes text)
+{
+    struct route_text r;
+
+    if (!route_is_passing(text))
+        return topic_filter_valid(text, a->levels_max);
+    return route_split(text, &r) && path_valid(r.path, PATH_NAMES_MAX) &&
+           topic_filter_valid(r.filter, a->levels_max);
+}
+
 static enum err add(struct announced *a, struct announced_actor *actor, struct bytes filter,
                     struct bytes id)
 {
@@ -274,7 +285,7 @@ static enum err add(struct announced *a, struct announced_actor *actor, struct b
     struct place p;
     enum err e;
 
-    if (!topic_filter_valid(filter, a->levels_max) || id.n > ANNOUNCED_ID_BYTES_MAX)
+    if (!is_route(a, filter) || id.n > ANNOUNCED_ID_BYTES_MAX)
         return ERR_PEER;
     f = filter_find(a, filter, hash);
     if (f && find(a, actor, f, id, &p)) {

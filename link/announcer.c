@@ -110,6 +110,7 @@ static void introduce(struct announcer *a)
                              .native = native_offer(a->dialer.link),
                              .has_groups = groups_offer(a->dialer.link),
                              .deflates = a->dialer.link->compression,
+                             .transits = a->dialer.link->transit,
                              .target = bytes_str(a->dialer.link->name)};
     uint8_t payload[1024], topic[TOPIC_ROOM], props[TOPIC_ROOM + 32];
     struct bytes response = topic_of(a, EMQX_TOPIC_RESP, topic);
@@ -190,6 +191,7 @@ static void on_accepted(struct announcer *a, const struct emqx_control *c)
 
     a->is_native = c->native > 0 && native_offer(a->dialer.link) > 0;
     a->has_groups = a->is_native && c->has_groups && groups_offer(a->dialer.link);
+    a->transits = a->is_native && c->transits && a->dialer.link->transit;
     if (!a->is_native && a->dialer.link->dialect == DIALECT_NATIVE) {
         dialer_fail(&a->dialer, "it speaks EMQX's dialect only, and dialect = native");
         return;

@@ -78,6 +78,7 @@ struct announcer {
     bool has_groups;    /* with it: we name our shared groups, see link/native.h */
     bool is_native;     /* since it was accepted: it speaks our dialect */
     bool deflates;      /* and both of us take compressed frames */
+    bool transits;      /* and both sides let pass what comes over links */
     bool is_introduced; /* actor_init has left on this connection */
     bool has_announced; /* all routes have been offered in this life */
     bool is_raised;     /* it is known whether an earlier life had our incarnation */

@@ -35,7 +35,7 @@ struct binding {
     struct client_name client;
     struct peer *peer;
     uint64_t incarnation;
-    bool answer_due, need_bootstrap, is_native, has_groups, deflates;
+    bool answer_due, need_bootstrap, is_native, has_groups, deflates, transits;
     uint32_t actor_n;
     uint8_t actor[];
 };

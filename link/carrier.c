@@ -5,6 +5,7 @@
 
 #include "core/base/check.h"
 #include "link/incoming.h"
+#include "link/transit.h"
 
 static uint64_t now(const struct carrier *c)
 {
@@ -226,10 +227,24 @@ static bool publish_record(struct carrier *c, const struct native_record *r)
 {
     struct shard *s = c->host->shard;
     struct publish p;
+    bool is_taken;
 
+    if (r->way.n && !transit_is_ours(c->host, r->way))
+        return true;
     native_record_publish(r, now(c), &p);
-    return r->group.n ? incoming_publish_group(s, c->out.acks.link, r->group, r->filter, &p)
-                      : incoming_publish(s, c->link, &p);
+    is_taken = r->group.n ? incoming_publish_group(s, c->out.acks.link, r->group, r->filter, &p)
+                          : incoming_publish(s, c->link, &p);
+    c->received += is_taken;
+    return is_taken;
+}
+
+static void pass_on(struct carrier *c, const struct native_record *r)
+{
+    uint32_t dropped;
+
+    c->passed += transit_pass(c->host->transit, r, &dropped);
+    c->unwanted += dropped;
+    STAT_ADD(shard_count(c->host->shard), link_messages_dropped, dropped);
 }
 
 /* false: no room now. */
@@ -243,7 +258,8 @@ static bool take_record(struct carrier *c, const struct native_record *r)
     } else {
         if (!publish_record(c, r))
             return false;
-        c->received++;
+        if (r->way.n && c->transits)
+            pass_on(c, r);
     }
     instream_take(&c->in, c->from_boot, r->sequence);
     return true;

@@ -46,6 +46,8 @@ struct carrier {
     bool packs;                  /* it has been agreed on: ours may go compressed */
     bool unpacks;                /* it was, at any time: theirs may come so */
     uint64_t received, unwanted; /* of theirs: published here; of topics not asked for */
+    bool transits;               /* what is not for us alone goes on */
+    uint64_t passed;             /* copies that went on */
 };
 
 /* Prepares both streams of a link. */

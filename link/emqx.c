@@ -216,6 +216,7 @@ static void read_capabilities(struct bytes field, struct emqx_control *c)
     c->native = capability_of(field, BYTES_LIT("native"));
     c->has_groups = c->native && capability_of(field, BYTES_LIT("groups")) == 1;
     c->deflates = c->native && capability_of(field, BYTES_LIT("deflate")) > 0;
+    c->transits = c->native && capability_of(field, BYTES_LIT("transit")) == 1;
 }
 
 /* One op: {filter, id} or {100, filter, id}. */
@@ -371,22 +372,26 @@ static void put_incarnation(struct etf_writer *w, uint64_t incarnation)
     etf_put_uint(w, incarnation);
 }
 
+static void put_ability(struct etf_writer *w, struct bytes name)
+{
+    etf_put_binary(w, name);
+    etf_put_uint(w, 1);
+}
+
 static void put_capability(struct etf_writer *w, const struct emqx_control *c)
 {
     if (!c->native)
         return;
     etf_put_uint(w, KEY_CAPABILITY);
-    etf_put_map(w, 1u + c->has_groups + c->deflates);
+    etf_put_map(w, 1u + c->has_groups + c->deflates + c->transits);
     etf_put_binary(w, BYTES_LIT("native"));
     etf_put_uint(w, c->native);
-    if (c->has_groups) {
-        etf_put_binary(w, BYTES_LIT("groups"));
-        etf_put_uint(w, 1);
-    }
-    if (c->deflates) {
-        etf_put_binary(w, BYTES_LIT("deflate"));
-        etf_put_uint(w, 1);
-    }
+    if (c->has_groups)
+        put_ability(w, BYTES_LIT("groups"));
+    if (c->deflates)
+        put_ability(w, BYTES_LIT("deflate"));
+    if (c->transits)
+        put_ability(w, BYTES_LIT("transit"));
 }
 
 static void put_actor_init(struct etf_writer *w, const struct emqx_control *c)

@@ -74,7 +74,8 @@ struct emqx_control {
     /* with it: whether "groups" => 1 stands there too, the ability to serve shared groups once over
      * clusters, see link/native.h */
     bool has_groups;
-    bool deflates; /* with native: it takes DEFLATED frames, by "deflate" => 1 in the same map */
+    bool deflates; /* it takes DEFLATED frames: "deflate" => 1 beside it */
+    bool transits; /* and "transit" => 1 beside it: messages may pass, see link/native.h */
     /* actor_init: the name by which the sender knows the receiver */
     struct bytes target;
     /* actor_init_ack */

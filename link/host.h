@@ -33,6 +33,8 @@ struct link_target {
     uint32_t timeout_ms;
 };
 
+struct transit;
+
 struct link_host {
     struct shard *shard;
     const struct limits *limits;
@@ -48,6 +50,7 @@ struct link_host {
     void (*log)(void *net, const struct log_event *e); /* may be NULL */
     uint8_t *scratch;                                  /* HOST_SCRATCH_BYTES */
     uint8_t *filter;                                   /* HOST_FILTER_BYTES */
+    struct transit *transit;                           /* what passes: link/transit.h */
     bool has_news; /* of routes: who waits for remote clusters may look again (link/barriers.h) */
     struct packing *packing; /* for compressed frames */
     struct acks *acks;       /* publishes whose acknowledgement waits for links */

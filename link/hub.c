@@ -8,6 +8,7 @@
 #include "link/barriers.h"
 #include "link/emqx_message.h"
 #include "link/receiver.h"
+#include "link/transit.h"
 
 struct hub {
     struct link_host host;
@@ -198,16 +199,24 @@ static void look_whether_full(struct hub *h)
              "on_full = block: who publishes for links of its worker waits for room");
 }
 
-/* The message itself, with its publisher's names, for brokers of ours; where shared groups are
- * served once over clusters, it is for all others only. NULL: no memory. */
-static struct message *keep(struct hub *h, const struct publish *p, bool no_groups, uint64_t tag)
+/* A publish that keeps its publisher's names. */
+static struct publish with_names(const struct publish *p, uint64_t tag)
 {
     struct publish own = *p;
 
-    own.no_groups = no_groups;
     own.tag = tag;
     own.source = p->from_user.n ? SOURCE_USER : p->from_id.n ? SOURCE_NAMELESS : SOURCE_UNKNOWN;
     own.message = NULL;
+    return own;
+}
+
+/* The message itself, for brokers of ours; where shared groups are served once over clusters, it is
+ * for all others only. NULL: no memory. */
+static struct message *keep(struct hub *h, const struct publish *p, bool no_groups, uint64_t tag)
+{
+    struct publish own = with_names(p, tag);
+
+    own.no_groups = no_groups;
     return publish_message(&own, shard_waiting(h->host.shard));
 }
 
@@ -232,6 +241,16 @@ static void lose(struct hub *h, uint64_t links, uint64_t tag)
 
         acks_settle(&of, tag, REASON_UNSPECIFIED_ERROR);
     }
+}
+
+/* The copies that were planned. */
+static void forward_far(struct hub *h, const struct publish *p, uint64_t tag)
+{
+    struct publish own = with_names(p, tag);
+    uint64_t lost = transit_send(h->host.transit, &own);
+
+    if (lost)
+        lose(h, lost, tag);
 }
 
 static void carry(struct hub *h, const struct publish *p, uint64_t links, bool no_groups,
@@ -295,13 +314,18 @@ static uint64_t retainers(const struct hub *h, const struct publish *p)
 static bool on_forward(void *link, const struct publish *p, uint64_t links)
 {
     struct hub *h = link;
-    uint64_t native, emqx, tag;
+    uint64_t native, emqx, hops, tag;
 
     if (p->from_link)
-        return true; /* one hop: what came over a link leaves over none */
+        return true; /* what came over a link, and passes, does so by link/transit.h */
     native = speakers(h, links, true) | retainers(h, p);
     emqx = speakers(h, links, false);
-    tag = keep_receipt(h, p, native | emqx);
+    hops = links & transit_numbers(h->host.transit)
+               ? transit_plan(h->host.transit, p, links, &native)
+               : 0;
+    tag = keep_receipt(h, p, native | hops | emqx);
+    if (hops)
+        forward_far(h, p, tag);
     if (native)
         forward_native(h, p, native, tag);
     if (emqx)
@@ -451,6 +475,8 @@ static enum err apply(struct hub *h, const struct cfg_link *link, uint32_t numbe
         peer_remove(p);
     if (!link)
         return OK;
+    if (!p && transit_numbers(h->host.transit) >> number & 1)
+        return ERR_FULL; /* that of a cluster beyond others */
     if (!p)
         return add_peer(h, link, number);
     return p->is_ending ? ERR_FULL : peer_change(p, link);
@@ -460,6 +486,10 @@ enum err hub_apply(struct hub *h, const struct cfg_link *const links[LINKS_MAX])
 {
     enum err answer = OK;
 
+    for (uint32_t i = 0; i < LINKS_MAX; i++) {
+        if (transit_link(h->host.transit, i, links[i]) != OK)
+            answer = ERR_MEMORY;
+    }
     for (uint32_t i = 0; i < LINKS_MAX; i++) {
         enum err err = apply(h, links[i] && is_mine(h, links[i]) ? links[i] : NULL, i);
 
@@ -516,6 +546,7 @@ bool hub_turn(struct hub *h)
             more |= peer_run(h->peers[i]);
             tend(h, i);
         }
+    more |= transit_run(h->host.transit);
     more |= receiver_turn(h->receiver);
     barriers_run(&h->barriers);
     look_whether_full(h);
@@ -548,9 +579,13 @@ static bool make_parts(struct hub *h, const struct hub_config *config)
     h->host.scratch = malloc(HOST_SCRATCH_BYTES);
     h->host.filter = malloc(HOST_FILTER_BYTES);
     h->receiver = receiver_create(&h->host, find_peer, h);
+    h->host.transit = transit_create(&h->host, h->peers);
     h->said = calloc(LINKS_MAX, sizeof(*h->said));
-    if (!h->host.scratch || !h->host.filter || !h->receiver || !h->said)
+    if (!h->host.scratch || !h->host.filter || !h->receiver || !h->host.transit || !h->said)
         return false;
+    for (uint32_t i = 0; i < cfg->link_count; i++)
+        if (transit_link(h->host.transit, i, &cfg->links[i]) != OK)
+            return false;
     for (uint32_t i = 0; i < cfg->link_count; i++)
         if (is_mine(h, &cfg->links[i]) && add_peer(h, &cfg->links[i], i) != OK)
             return false;
@@ -601,6 +636,7 @@ void hub_destroy(struct hub *h)
     receiver_destroy(h->receiver); /* what waits there is counted by the peers */
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);
+    transit_destroy(h->host.transit);
     barriers_fini(&h->barriers);
     packing_fini(&h->packing);
     locals_fini(&h->locals);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "link/algebra.h"
+#include "link/path.h"
 
 /* Of a route. */
 #define NAME_BYTES_MAX 65535u
@@ -25,7 +26,7 @@ bool imports_room(uint8_t **p, uint32_t *have, uint64_t need)
 }
 
 /* A new text for every topic would be the most. */
-enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count)
+static enum err plain_routes(struct imports *im, struct bytes filter, uint32_t *count)
 {
     enum err e = algebra_routes(filter, im->topics, im->topic_count, im->text, im->text_bytes,
                                 im->found, count);
@@ -39,6 +40,40 @@ enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count
         return ERR_MEMORY;
     return algebra_routes(filter, im->topics, im->topic_count, im->text, im->text_bytes, im->found,
                           count);
+}
+
+/* Those of what passes us are of the same path. */
+static enum err passing_routes(struct imports *im, struct bytes text, uint32_t *count)
+{
+    struct route_text r;
+    uint64_t most = 0;
+    uint8_t *to;
+    enum err e;
+
+    if (!route_split(text, &r))
+        return ERR_PEER;
+    e = plain_routes(im, r.filter, count);
+    for (uint32_t i = 0; e == OK && i < *count; i++) {
+        most += route_head_bytes(&r) + im->found[i].n;
+        if (route_head_bytes(&r) + im->found[i].n > IMPORTS_TEXT_BYTES_MAX)
+            e = ERR_FULL;
+    }
+    if (e == OK && !imports_room(&im->passing, &im->passing_bytes, most))
+        e = ERR_MEMORY;
+    to = im->passing;
+    for (uint32_t i = 0; e == OK && i < *count; i++) {
+        uint8_t *at = to;
+
+        to = bytes_put(route_put_head(to, &r), im->found[i]);
+        im->found[i] = bytes_of(at, (size_t)(to - at));
+    }
+    return e;
+}
+
+enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count)
+{
+    return route_is_passing(filter) ? passing_routes(im, filter, count)
+                                    : plain_routes(im, filter, count);
 }
 
 enum err imports_group(struct imports *im, struct bytes group, struct bytes filter, uint32_t *count)
@@ -92,5 +127,6 @@ void imports_fini(struct imports *im)
     free(im->found);
     free(im->text);
     free(im->name);
+    free(im->passing);
     *im = (struct imports){0};
 }

@@ -18,14 +18,20 @@ struct imports {
     uint32_t text_bytes;
     uint8_t *name; /* of one group */
     uint32_t name_bytes;
+    uint8_t *passing; /* texts of passing routes */
+    uint32_t passing_bytes;
 };
+
+/* Bytes of the text of a route. */
+#define IMPORTS_TEXT_BYTES_MAX 65535u
 
 /* Copies the topics of a link. ERR_MEMORY; imports_fini is in order then too. */
 MUST_USE enum err imports_init(struct imports *im, const struct bytes *topics, uint32_t count);
 void imports_fini(struct imports *im);
 
-/* The routes of a subscription into `found`, valid until the next call. ERR_FULL: one of them would
- * be longer than a filter may be. ERR_MEMORY; never for a filter that was asked for before. */
+/* The routes of a subscription, or of a passing route (link/path.h), into `found`, valid until the
+ * next call. ERR_FULL: one of them would be longer than a filter may be. ERR_MEMORY; never for a
+ * filter that was asked for before. */
 MUST_USE enum err imports_routes(struct imports *im, struct bytes filter, uint32_t *count);
 
 /* The name of a shared group, `$share/GROUP/FILTER`, as the only route, if all of its filter is

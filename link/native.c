@@ -10,9 +10,11 @@
 #include "core/base/limits.h"
 #include "core/mqtt/packet.h"
 #include "core/mqtt/topic.h"
+#include "link/path.h"
 
 enum {
     FLAG_DELETE = 1,    /* op */
+    FLAG_PASSING = 2,   /* op */
     FLAG_END = 1,       /* beat */
     FLAG_WANT_ALL = 1,  /* routes ack */
     FLAG_NEEDS_ALL = 1, /* welcome */
@@ -27,7 +29,8 @@ enum {
     RECORD_STAMP = 64,
     RECORD_GROUP = 128,
     RECORD_FLAGS = 255,
-    FLAG_LAST = 1, /* retained ask */
+    PROTOCOL_WAY = 128, /* in the byte of the protocol */
+    FLAG_LAST = 1,      /* retained ask */
 };
 
 /* Bytes of a number at most. */
@@ -129,17 +132,18 @@ static struct bytes take_text(struct cursor *c, uint32_t max)
 
 /* Takes one op. `before` is the size of the filter before it, the result the size of this one;
  * `filter` (NULL: only look) has the one before and gets this one. */
-static uint32_t take_op(struct cursor *c, uint32_t before, uint8_t *filter, bool *is_add)
+static uint32_t take_op(struct cursor *c, uint32_t before, uint8_t *filter, uint8_t *flags)
 {
-    uint8_t flags = take_flags(c, FLAG_DELETE);
-    uint32_t common = (uint32_t)take_number_in(c, 0, before);
-    struct bytes rest = take_text(c, NATIVE_TEXT_BYTES_MAX);
+    uint32_t common;
+    struct bytes rest;
 
+    *flags = take_flags(c, FLAG_DELETE | FLAG_PASSING);
+    common = (uint32_t)take_number_in(c, 0, before);
+    rest = take_text(c, NATIVE_TEXT_BYTES_MAX);
     if (c->is_bad || common + rest.n > NATIVE_TEXT_BYTES_MAX) {
         c->is_bad = true;
         return 0;
     }
-    *is_add = !(flags & FLAG_DELETE);
     if (filter)
         bytes_put(filter + common, rest);
     return common + rest.n;
@@ -149,12 +153,12 @@ static void check_ops(struct cursor *c, uint64_t count)
 {
     uint32_t filter_bytes = 0;
     uint64_t sum = 0;
-    bool is_add;
+    uint8_t flags;
 
     if (count > NATIVE_OPS_MAX)
         c->is_bad = true;
     while (count-- > 0 && !c->is_bad) {
-        filter_bytes = take_op(c, filter_bytes, NULL, &is_add);
+        filter_bytes = take_op(c, filter_bytes, NULL, &flags);
         sum += filter_bytes;
         c->is_bad |= sum > NATIVE_FILTERS_BYTES;
     }
@@ -169,12 +173,15 @@ struct native_ops native_ops_begin(const struct native_frame *routes, uint8_t *f
 bool native_ops_next(struct native_ops *ops, struct native_op *op)
 {
     struct cursor c = cursor_of(ops->rest);
+    uint8_t flags;
 
     if (ops->left == 0)
         return false;
     ops->left--;
-    ops->filter_bytes = take_op(&c, ops->filter_bytes, ops->filter, &op->is_add);
+    ops->filter_bytes = take_op(&c, ops->filter_bytes, ops->filter, &flags);
     CHECK(!c.is_bad); /* native_frame_decode saw it */
+    op->is_add = !(flags & FLAG_DELETE);
+    op->is_passing = flags & FLAG_PASSING;
     ops->rest = rest_of(&c);
     op->filter = bytes_of(ops->filter, ops->filter_bytes);
     return true;
@@ -211,10 +218,11 @@ static void take_group(struct cursor *c, struct native_record *out)
 
 static void take_record(struct cursor *c, struct native_record *out)
 {
-    uint8_t flags = take_flags(c, RECORD_FLAGS);
+    uint8_t flags = take_flags(c, RECORD_FLAGS), protocol;
 
     *out = (struct native_record){.qos = flags & RECORD_QOS, .retain = flags & RECORD_RETAIN};
-    out->protocol = take_byte(c);
+    protocol = take_byte(c);
+    out->protocol = (uint8_t)(protocol & (PROTOCOL_WAY - 1));
     if (out->qos > 2 || out->protocol < MQTT_31 || out->protocol > MQTT_5)
         c->is_bad = true;
     out->stamp_ms = take_number(c);
@@ -235,6 +243,9 @@ static void take_record(struct cursor *c, struct native_record *out)
         out->from_user = take_text(c, NATIVE_TEXT_BYTES_MAX);
         out->source = SOURCE_USER;
     }
+    if (protocol & PROTOCOL_WAY)
+        out->way = take_text(c, NATIVE_TEXT_BYTES_MAX);
+    c->is_bad |= (protocol & PROTOCOL_WAY) && out->way.n == 0;
     out->props = take_text(c, UINT32_MAX);
     out->payload = take_text(c, UINT32_MAX);
 }
@@ -267,6 +278,10 @@ static bool has_fit_group(const struct native_record *record)
 
 static bool is_fit(const struct native_record *record)
 {
+    struct bytes targets, passed;
+
+    if (record->way.n && !way_split(record->way, &targets, &passed))
+        return false;
     return topic_name_valid(record->topic, TOPIC_LEVELS_MAX) && has_fit_group(record) &&
            props_travel(record->props) && utf8_valid(record->from_id) &&
            utf8_valid(record->from_user);
@@ -545,7 +560,7 @@ enum err native_batch_add(struct native_batch *b, const struct native_op *op)
         1 + number_bytes(common) + text_bytes(rest) > b->room - b->size)
         return ERR_FULL;
     at = b->to + b->size;
-    *at++ = op->is_add ? 0 : FLAG_DELETE;
+    *at++ = (uint8_t)((op->is_add ? 0 : FLAG_DELETE) | (op->is_passing ? FLAG_PASSING : 0));
     at = put_text(put_number(at, common), rest);
     bytes_put(b->filter + common, rest);
     b->filter_bytes = op->filter.n;
@@ -602,12 +617,14 @@ uint32_t native_record_head_bytes(const struct message *m, uint64_t now_ms)
         n += number_bytes(seconds_left(m, now_ms));
     if (has_retained_stamp(m))
         n += 8;
-    if (m->no_groups || m->group_count)
-        n += text_bytes(message_group(m)) + (m->group_count ? number_bytes(m->group_hops) : 0);
+    if (m->no_groups || message_group(m).n)
+        n += text_bytes(message_group(m)) + (message_group(m).n ? number_bytes(m->group_hops) : 0);
     if (m->source != SOURCE_UNKNOWN)
         n += text_bytes(message_from_id(m));
     if (m->source == SOURCE_USER)
         n += text_bytes(message_from_user(m));
+    if (m->has_way)
+        n += text_bytes(message_way(m));
     return n;
 }
 
@@ -621,22 +638,25 @@ uint8_t *native_record_put_head(uint8_t *to, const struct message *m, uint64_t n
                   (m->source != SOURCE_UNKNOWN ? RECORD_PUBLISHER : 0) |
                   (m->source == SOURCE_USER ? RECORD_USER : 0) |
                   (has_retained_stamp(m) ? RECORD_STAMP : 0) |
-                  (m->no_groups || m->group_count ? RECORD_GROUP : 0));
-    *to++ = has_protocol ? m->protocol : MQTT_5; /* what no client of ours sent */
+                  (m->no_groups || message_group(m).n ? RECORD_GROUP : 0));
+    *to++ = (uint8_t)((has_protocol ? m->protocol : MQTT_5) | /* what no client of ours sent: 5 */
+                      (m->has_way ? PROTOCOL_WAY : 0));
     to = put_number(to, m->stamp_ms);
     if (m->expires_ms)
         to = put_number(to, seconds_left(m, now_ms));
     if (has_retained_stamp(m))
         to = put_id8(to, m->sequence);
-    if (m->no_groups || m->group_count)
+    if (m->no_groups || message_group(m).n)
         to = put_text(to, message_group(m));
-    if (m->group_count)
+    if (message_group(m).n)
         to = put_number(to, m->group_hops);
     to = put_text(to, message_topic(m));
     if (m->source != SOURCE_UNKNOWN)
         to = put_text(to, message_from_id(m));
     if (m->source == SOURCE_USER)
         to = put_text(to, message_from_user(m));
+    if (m->has_way)
+        to = put_text(to, message_way(m));
     to = put_text(to, message_props(m));
     return put_number(to, m->payload_count);
 }

@@ -9,18 +9,19 @@
  * 7 bits a byte, up to 64 bits in at most 10 bytes, and need not be the shortest; `id8` is 8 bytes,
  * big-endian; `text` is a number and as many bytes; flags are one byte.
  *
- *   1 ROUTES      generation, number, count, ops: flags (1: delete), bytes in common with the
- *                 filter before it in this frame (first: 0), text: the rest of the filter
+ *   1 ROUTES      generation, number, count, ops: flags (1: delete, 2: a passing route), bytes in
+ *                 common with the filter before it in this frame (first: 0), text: the rest of the
+ *                 filter
  *   2 BEAT        generation, number, count, digest id8, flags (1: all of this generation has been
  *                 announced: what was not heard again in it goes)
  *   3 ROUTES_ACK  generation, number, flags (1: announce all anew in a higher generation)
  *   4 OPEN        boot id8, first
  *   5 OPENED      boot id8, last, window bytes, window messages
  *   6 MESSAGES    first, count, records: flags (3: QoS, 4: retain, 8: expiry, 16: user, 32:
- *                 publisher, 64: retained stamp, 128: group), protocol (a byte), stamp, [expiry],
- *                 [retained stamp id8], [text: group, if that is not empty: hops], text: topic,
- *                 [text: publisher's client id], [text: its user name], text: properties, text:
- *                 payload
+ *                 publisher, 64: retained stamp, 128: group), protocol (a byte; 128: way), stamp,
+ *                 [expiry], [retained stamp id8], [text: group, if that is not empty: hops], text:
+ *                 topic, [text: publisher's client id], [text: its user name], [text: way], text:
+ *                 properties, text: payload
  *   7 ACK         as OPENED
  *   8 HELLO       incarnation, flags (1: groups): introduces who was called, as actor_init does who
  *                 calls
@@ -40,6 +41,32 @@
  * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
  * `last`, at most the window of records may be in flight, but always one. link/outstream.h and
  * link/instream.h are the two sides.
+ *
+ * Transit: what one neighbour wants may be told to another, and messages for it pass. It is
+ * offered and granted by "transit" => 1 beside "native" in the map of key 100, by who has
+ * `transit = on` for that link; without it there is no passing route and no way. Names are those of
+ * clusters.
+ *
+ *   A passing route stands in ROUTES in place of a filter: `$`, perhaps `!`, names each with a NUL
+ *   behind it, `/`, and the filter. It says: the cluster of the last name wants this, and is
+ *   reached from the sender past the clusters before it, in this order, so the first is a
+ *   neighbour of the sender; with `!` one of these links is down. It counts in BEAT as any route
+ *   does, by the hash of this text. For each filter of each cluster a sender tells one path, of
+ *   those it has: one without `!` before one with it, and a shorter one before a longer; not to a
+ *   cluster that is in the path; and none of more than PATH_NAMES_MAX names. A receiver takes none
+ *   that has its own name or the sender's. A path that changes is told as a new route, before the
+ *   old one is deleted. Filters that begin with `$` are not told on. Routes of one path have their
+ *   beginning in common, and cost little.
+ *   A way stands in a record that is not for its receiver alone: the clusters that this copy is
+ *   for, each with a NUL behind it, a NUL, and the clusters that it has passed, likewise, the
+ *   first of which published it and the last of which sends it. Who receives it publishes it if it
+ *   is named, and sends it on, in copies that name each of the others once, with its own name
+ *   behind those that were passed; for one that is the next cluster itself, and alone, without a
+ *   way. So a message comes to each cluster by one copy only, whatever routes are or were. Of the
+ *   ways to a cluster, one that avoids those that were passed is taken; if there is none, any,
+ *   until PATH_PASSED_MAX were passed.
+ *
+ * link/path.h has both texts, link/transit.h the rules at work.
  *
  * RETAINED_ASK asks for what is retained under filters, in parts numbered 1, 2, ...; a question
  * takes the place of the one before. It is answered, where MESSAGES go, by RETAINED frames numbered
@@ -158,7 +185,8 @@ uint32_t native_frame_max(uint32_t packet_max, uint32_t topic_bytes);
 
 struct native_op {
     bool is_add;
-    struct bytes filter; /* any bytes: its syntax is the caller's */
+    bool is_passing;
+    struct bytes filter; /* any bytes: its syntax is the caller's; or a passing route's text */
 };
 
 /* Fields are native.c's. */
@@ -209,6 +237,7 @@ struct native_record {
     uint8_t protocol; /* of the publisher: 3, 4, 5 */
     uint8_t source;   /* enum source: which of these two there are */
     struct bytes from_id, from_user;
+    struct bytes way; /* empty: for the receiver alone */
     struct bytes topic, props, payload;
     bool no_groups;             /* an empty group */
     struct bytes group, filter; /* of the one group that it is for; empty: there is none */

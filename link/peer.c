@@ -8,6 +8,7 @@
 #include "core/base/check.h"
 #include "link/peer_groups.h"
 #include "link/peer_routes.h"
+#include "link/transit.h"
 
 static uint64_t now(const struct peer *p)
 {
@@ -46,6 +47,27 @@ static bool is_up(const struct peer *p)
     return true;
 }
 
+static void on_away(struct timer *t, void *owner, uint64_t now_ms)
+{
+    struct peer *p = (struct peer *)(void *)((char *)t - offsetof(struct peer, away));
+
+    (void)owner;
+    (void)now_ms;
+    transit_away(p->host->transit, p, true);
+}
+
+/* From now on it is up, or is not. */
+static void be_up(struct peer *p, bool is_up)
+{
+    p->is_up = is_up;
+    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    timer_cancel(shard_timers(p->host->shard), &p->away);
+    if (is_up)
+        transit_away(p->host->transit, p, false);
+    else
+        timer_arm(shard_timers(p->host->shard), &p->away, now(p) + TRANSIT_AWAY_MS, on_away);
+}
+
 void peer_look_up(struct peer *p)
 {
     char peer[300], detail[128];
@@ -53,8 +75,7 @@ void peer_look_up(struct peer *p)
 
     if (p->is_up || !is_up(p))
         return;
-    p->is_up = true;
-    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    be_up(p, true);
     p->last_why[0] = '\0';
     dialer_peer_text(&p->announcer.dialer, peer);
     wanted =
@@ -82,10 +103,9 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
              d->must_stop ? NULL : "it is tried again");
     memcpy(p->last_why, d->why, sizeof(p->last_why));
     memcpy(p->error, d->why, sizeof(p->error));
-    p->is_up = false;
     if (!was_up)
         return;
-    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    be_up(p, false);
     peer_say_state(p, "0");
 }
 
@@ -94,8 +114,7 @@ void peer_look_left(struct peer *p)
 {
     if (!p->is_up)
         return;
-    p->is_up = false;
-    p->since_s = shard_wall_ms(p->host->shard) / 1000;
+    be_up(p, false);
     snprintf(p->error, sizeof(p->error), "a connection that the other side had opened is gone");
     host_log(p->host, 4, "link down", p->link->name, NULL, p->error, "we wait to be called");
     peer_say_state(p, "0");
@@ -138,6 +157,20 @@ static void tell_local(void *arg, struct bytes group, struct bytes filter)
     peer_interest(arg, group, filter, true);
 }
 
+static bool must_tell_others(const struct peer *p)
+{
+    return p->transits && p->tells_native && p->is_on;
+}
+
+/* What other clusters want, too, if they may be told. */
+static void tell_others(struct peer *p)
+{
+    if (p->is_told || !must_tell_others(p))
+        return;
+    p->is_told = true;
+    transit_tell_all(p->host->transit, p, true);
+}
+
 /* Goes on with that. True: there is more. */
 static bool tell_on(struct peer *p)
 {
@@ -148,6 +181,7 @@ static bool tell_on(struct peer *p)
     if (p->tells_native ? !wants_forgo(p->routes.wants, now(p), &budget)
                         : !interest_forgo(p->interest, &budget))
         return true;
+    tell_others(p);
     if (!locals_walk_on(p->host->locals, &p->telling, &budget, tell_local, p))
         return true;
     if (p->tells_native)
@@ -161,6 +195,7 @@ static bool tell_on(struct peer *p)
 
 void peer_tell_all(struct peer *p)
 {
+    p->is_told = false;
     if (p->tells_native)
         wants_refill(p->routes.wants);
     else
@@ -174,6 +209,39 @@ void peer_tell_stop(struct peer *p)
 {
     locals_walk_end(&p->telling);
     p->is_telling = false;
+}
+
+/* Once until that changes. */
+static void say_transit(struct peer *p, bool transits)
+{
+    bool is_missed = !transits && (p->next ? p->next : p->link)->transit;
+
+    if (is_missed && !p->no_transit_said)
+        host_log(p->host, 5, "link without transit", p->link->name, NULL,
+                 p->speaks_native || p->announcer.is_native
+                     ? "the other side has transit = off for its link to us"
+                     : "it does not speak our dialect",
+                 "messages cross this link and no other");
+    p->no_transit_said = is_missed;
+}
+
+void peer_transits(struct peer *p, bool transits)
+{
+    const void *cursor = NULL;
+    struct bytes text;
+
+    say_transit(p, transits);
+    if (p->transits != transits) {
+        p->transits = p->carrier.transits = transits;
+        while (announced_next_filter(p->announced, &cursor, &text))
+            transit_route(p->host->transit, p, text, transits);
+    }
+    if (!p->is_telling)
+        tell_others(p);
+    if (!p->is_told || must_tell_others(p))
+        return;
+    p->is_told = false;
+    transit_tell_all(p->host->transit, p, false);
 }
 
 /* Keeps what we want in the form in which the other side is told it. false: no memory. */
@@ -236,6 +304,7 @@ static void on_online(struct announcer *a, bool needs_all)
         dialer_fail(&a->dialer, "no memory");
         return;
     }
+    peer_transits(p, a->transits);
     if (a->is_native)
         carrier_agree(&p->carrier, a->deflates);
     if (a->is_native)
@@ -464,7 +533,7 @@ bool peer_run(struct peer *p)
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
     more |= peer_routes_run(p);
-    intake_run(&p->intake, p->due_first != NULL);
+    intake_run(&p->intake, p->due_first || transit_is_behind(p->host->transit));
     return more;
 }
 
@@ -538,6 +607,7 @@ void peer_destroy(struct peer *p)
     if (!p)
         return;
     acks_release(p->host->acks, p->number);
+    timer_cancel(shard_timers(p->host->shard), &p->away);
     hold_fini(&p->hold);
     peer_tell_stop(p);
     announcer_fini(&p->announcer);

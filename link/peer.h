@@ -102,23 +102,28 @@ struct peer {
     struct hold hold;                            /* whether we read what they send */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals[PEER_SAID_COUNT];
-    struct timer settle; /* while an actor has routes of an earlier life that go soon */
-    bool tells_native;   /* our routes are in `routes`, and `interest` is empty; or the reverse */
-    bool is_telling;     /* not all that is subscribed to here is there yet */
-    bool speaks_native;  /* they have last introduced themselves as a broker of ours */
-    bool grants_groups;  /* they may name their shared groups: link/peer_groups.h */
-    bool takes_groups;   /* and have: each record of ours says for whom it is */
-    bool gives_groups;   /* we name ours to them */
-    bool no_groups_said; /* that they do not want it */
-    bool no_sync_said;   /* that it cannot do retained = sync */
-    bool is_on;          /* enabled: we dial, what we want is told, and what they send is taken */
-    bool is_begun;       /* peer_start was called */
-    bool is_dialing;     /* its dialers run; else they end or have ended */
-    bool is_ending;      /* removed: it goes when nothing of it is left */
-    bool is_stopping;    /* for good */
-    bool has_left;       /* its last route is withdrawn, when the owners have done all of `left` */
-    uint64_t left;       /* of shard_link_routes_asked */
-    bool must_kick;      /* who is introduced on connections of theirs is to be disconnected */
+    struct timer away;    /* while it is down, until it is_away */
+    struct timer settle;  /* while an actor has routes of an earlier life that go soon */
+    bool tells_native;    /* our routes are in `routes`, and `interest` is empty; or the reverse */
+    bool is_telling;      /* not all that is subscribed to here is there yet */
+    bool speaks_native;   /* they have last introduced themselves as a broker of ours */
+    bool grants_groups;   /* they may name their shared groups: link/peer_groups.h */
+    bool takes_groups;    /* and have: each record of ours says for whom it is */
+    bool gives_groups;    /* we name ours to them */
+    bool no_groups_said;  /* that they do not want it */
+    bool transits;        /* what comes over it may leave over others of these (link/transit.h) */
+    bool is_away;         /* it was down for TRANSIT_AWAY_MS, and still is */
+    bool is_told;         /* what others want is among what we tell them that we want */
+    bool no_transit_said; /* that the other side does not do transit */
+    bool no_sync_said;    /* that it cannot do retained = sync */
+    bool is_on;           /* enabled: we dial, what we want is told, and what they send is taken */
+    bool is_begun;        /* peer_start was called */
+    bool is_dialing;      /* its dialers run; else they end or have ended */
+    bool is_ending;       /* removed: it goes when nothing of it is left */
+    bool is_stopping;     /* for good */
+    bool has_left;        /* its last route is withdrawn, when the owners have done all of `left` */
+    uint64_t left;        /* of shard_link_routes_asked */
+    bool must_kick;       /* who is introduced on connections of theirs is to be disconnected */
     bool is_up, must_sweep; /* an actor is gone, or has settled after an earlier life */
     bool stands;            /* a connection of theirs or ours: see link/peer_routes.h */
     char last_why[192];     /* the last failure that was said */
@@ -158,13 +163,15 @@ void peer_change_run(struct peer *p);
 struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link);
 uint32_t peer_forwarder_count(const struct cfg_link *link);
 void peer_free_forwarders(struct forwarder *v, uint32_t count);
-/* Tells what we want of all that is subscribed to, anew, in slices; no longer does. */
+/* Tells what we want of all that is subscribed to, and what others want, anew, in slices; no longer
+ * does. */
 void peer_tell_all(struct peer *p);
 void peer_tell_stop(struct peer *p);
 /* Says "0", "1" or, without a text, nothing any more, under connection/NAME/state. */
 void peer_say_state(struct peer *p, const char *text);
 
-/* A local subscription has appeared or gone. */
+/* A local subscription, or a wish of another cluster (the text of a passing route), has appeared or
+ * gone. */
 void peer_interest(struct peer *p, struct bytes group, struct bytes filter, bool is_added);
 /* Whether they have all routes of a local subscription in force, or are not connected. What they
  * can never have does not count. */
@@ -190,6 +197,8 @@ bool peer_wants_retained(const struct peer *p, const struct publish *message);
  * `native`: the connection on which our dialect is spoken from now on; NULL: EMQX's is. */
 MUST_USE enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
                              const struct channel *native, bool *need_bootstrap);
+/* Both sides have `transit = on`, or not both, as an introduction has said. */
+void peer_transits(struct peer *p, bool transits);
 /* An actor of theirs lives. */
 void peer_beat(struct peer *p, struct announced_actor *actor);
 /* Applies the operations of a route payload to an actor of theirs, as far as they may have them. */

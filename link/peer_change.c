@@ -16,7 +16,8 @@
  *
  * Where `export` or `shared_groups` has changed, they must introduce themselves and announce all
  * their routes again, which are then cut anew; meanwhile those they had go on, as after any new
- * life. Where `dialect` has changed, they must introduce themselves again, too, and so learn of it.
+ * life. Where `dialect` or `transit` has changed, they must introduce themselves again, too, and so
+ * learn of it.
  */
 #include <stdlib.h>
 
@@ -153,6 +154,7 @@ static enum err forget_wishes(struct peer *p)
     interest_destroy(p->interest);
     p->interest = p->announcer.interest = fresh;
     p->tells_native = p->gives_groups = p->retained.no_groups = false;
+    p->is_told = false;
     return OK;
 }
 
@@ -222,12 +224,15 @@ static enum err take_over(struct peer *p)
     p->bytes.per_s = p->next->max_rate;
     if (p->is_on && (differs(p, "export") || differs(p, "shared_groups")))
         announced_doubt_all(p->announced);
-    if (p->is_on && (differs(p, "export") || differs(p, "dialect") || differs(p, "shared_groups") ||
-                     differs(p, "compression"))) {
+    if (p->is_on && (differs(p, "export") || differs(p, "dialect") || differs(p, "transit") ||
+                     differs(p, "shared_groups") || differs(p, "compression"))) {
         p->must_kick = true;
         if (p->intake.channel.dialer) /* they have introduced themselves where we called */
-            channel_fail(&p->intake.channel, "export, dialect or shared_groups has changed");
+            channel_fail(&p->intake.channel,
+                         "export, dialect, transit or shared_groups has changed");
     }
+    if (!p->next->transit)
+        peer_transits(p, false);
     if (p->next->ack != ACK_REMOTE || differs(p, "dialect"))
         release_publishers(p);
     cfg_link_free(p->link);

@@ -1,6 +1,7 @@
 /* link/peer_frames.c -- frames of a broker of ours, each to the part of the peer that it is for. */
 #include "link/peer_groups.h"
 #include "link/peer_routes.h"
+#include "link/transit.h"
 
 static uint64_t now(const struct peer *p)
 {
@@ -55,8 +56,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     switch (f.kind) {
     case NATIVE_ROUTES:
     case NATIVE_BEAT:
-        if (p->due_first) /* the route index is behind: what we have not taken need not be kept */
-            return false;
+        if (p->due_first || transit_is_behind(p->host->transit))
+            return false; /* the route index is behind: what we have not taken need not be kept */
         if (!actor || !channel_eq(&p->intake.channel, from))
             *fault = "routes before an introduction";
         else if (intake_take(&p->intake, actor, &f) != OK)

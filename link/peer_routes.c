@@ -4,10 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/base/arena.h"
 #include "core/base/check.h"
 #include "core/mqtt/topic.h"
 #include "link/exported.h"
+#include "link/path.h"
 #include "link/peer_groups.h"
+#include "link/transit.h"
 
 /* Levels of a group's name before those of its filter. */
 #define PEER_NAME_LEVELS 2u
@@ -54,6 +57,10 @@ static void on_filter(void *arg, struct bytes filter, bool is_wanted)
     struct peer *p = arg;
     struct route_due *d;
 
+    if (p->transits || !is_wanted)
+        transit_route(p->host->transit, p, filter, is_wanted);
+    if (route_is_passing(filter))
+        return;
     if (!p->due_first && route_now(p, filter, is_wanted) == OK)
         return;
     d = malloc(sizeof(*d) + filter.n);
@@ -237,15 +244,32 @@ struct applied {
     struct peer *peer;
     struct announced_actor *actor;
     struct bytes filter;
+    struct route_text passing; /* of a passing route; else empty */
     bool is_add;
     bool is_cut; /* they get less than they asked for */
 };
+
+/* The text of a passing route in memory of this turn; a filter without a path as it is. */
+static bool put_text(struct arena *arena, const struct route_text *r, struct bytes *filter)
+{
+    uint8_t *text;
+
+    if (!r->path.n)
+        return true;
+    text = arena_alloc(arena, route_head_bytes(r) + filter->n);
+    if (!text)
+        return false;
+    *filter = bytes_of(text, (size_t)(bytes_put(route_put_head(text, r), *filter) - text));
+    return true;
+}
 
 static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
 {
     struct applied *to = arg;
 
     to->is_cut |= !bytes_eq(filter, to->filter);
+    if (!put_text(shard_arena(to->peer->host->shard), &to->passing, &filter))
+        return ERR_MEMORY;
     if (to->is_add)
         return announced_add(to->peer->announced, to->actor, filter, id);
     announced_delete(to->peer->announced, to->actor, filter, id);
@@ -253,9 +277,11 @@ static enum err apply_part(void *arg, struct bytes filter, struct bytes id)
 }
 
 static enum err apply(struct peer *p, struct announced_actor *actor, const struct emqx_route_op *op,
-                      bool *is_cut)
+                      const struct route_text *passing, bool *is_cut)
 {
-    struct applied to = {.peer = p, .actor = actor, .filter = op->filter, .is_add = op->is_add};
+    const struct arena_mark mark = arena_mark(shard_arena(p->host->shard));
+    struct applied to = {
+        .peer = p, .actor = actor, .filter = op->filter, .passing = *passing, .is_add = op->is_add};
     enum err err;
 
     if (!topic_filter_valid(op->filter, p->host->limits->topic_levels) ||
@@ -263,6 +289,7 @@ static enum err apply(struct peer *p, struct announced_actor *actor, const struc
         return ERR_PEER;
     err = exported_parts(p->link, op->filter, op->id, p->host->scratch, HOST_SCRATCH_BYTES,
                          apply_part, &to);
+    arena_rewind(shard_arena(p->host->shard), mark);
     *is_cut = to.is_cut;
     return err;
 }
@@ -274,7 +301,7 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
 
     while (emqx_ops_next(&ops, &op)) {
         bool is_cut;
-        enum err err = apply(p, actor, &op, &is_cut);
+        enum err err = apply(p, actor, &op, &(struct route_text){0}, &is_cut);
 
         if (err != OK && op.is_add) /* the others must not suffer for one */
             peer_route_refused(p, "link route not taken", op.filter, err);
@@ -286,14 +313,28 @@ void peer_routes(struct peer *p, struct announced_actor *actor, const struct emq
 
 /* ---- a broker of ours ---- */
 
+/* A path that comes back to us, or to who tells it, leads nowhere. */
+static bool may_pass(const struct peer *p, struct bytes text, struct route_text *r)
+{
+    return p->transits && route_split(text, r) && path_valid(r->path, PATH_NAMES_MAX) &&
+           !path_holds(r->path, p->host->cluster) && !path_holds(r->path, bytes_str(p->link->name));
+}
+
 static bool apply_native(void *arg, struct announced_actor *actor, const struct native_op *op)
 {
     struct emqx_route_op as = {.is_add = op->is_add, .filter = op->filter};
+    struct route_text passing = {0};
     struct peer *p = arg;
     bool is_cut = false;
-    enum err err =
-        peer_is_group(op->filter) ? peer_apply_group(p, actor, op) : apply(p, actor, &as, &is_cut);
+    enum err err = ERR_PEER;
 
+    if (op->is_passing && may_pass(p, op->filter, &passing)) {
+        as.filter = passing.filter;
+        err = apply(p, actor, &as, &passing, &is_cut);
+    } else if (!op->is_passing) {
+        err = peer_is_group(op->filter) ? peer_apply_group(p, actor, op)
+                                        : apply(p, actor, &as, &passing, &is_cut);
+    }
     if (err == ERR_NONE && peer_is_group(op->filter))
         return false; /* it has been said */
     if (err != OK && op->is_add)

@@ -178,6 +178,7 @@ static bool answer(struct receiver *r, const struct link_packet *packet, struct 
         c.native = accepted->is_native ? NATIVE_VERSION : 0;
         c.has_groups = accepted->has_groups;
         c.deflates = accepted->deflates;
+        c.transits = accepted->transits;
     }
     err = emqx_control_encode(&c, payload, sizeof(payload), &size);
     CHECK(err == OK); /* the actor's name was bounded by announced_hello or by on_init */
@@ -268,6 +269,8 @@ static bool accept(struct receiver *r, const struct link_packet *packet, struct 
     b->deflates = is_native && c->deflates && peer->link->compression;
     if (is_native)
         carrier_agree(&peer->carrier, b->deflates);
+    b->transits = is_native && c->transits && peer->link->transit;
+    peer_transits(peer, b->transits);
     b->answer_due = !answer(r, packet, c->actor, b, (struct bytes){0});
     return !b->answer_due;
 }

@@ -2,6 +2,7 @@
 #include "link/route_stream.h"
 
 #include "core/base/check.h"
+#include "link/path.h"
 
 _Static_assert(HOST_SCRATCH_BYTES >= ROUTE_STREAM_FRAME_BYTES, "scratch holds a frame");
 _Static_assert(HOST_FILTER_BYTES >= NATIVE_TEXT_BYTES_MAX, "any filter has room");
@@ -68,7 +69,8 @@ static void beat(struct route_stream *r)
 static enum wants_taken take_op(void *arg, bool is_add, struct bytes filter)
 {
     struct native_batch *batch = arg;
-    struct native_op op = {.is_add = is_add, .filter = filter};
+    struct native_op op = {
+        .is_add = is_add, .is_passing = route_is_passing(filter), .filter = filter};
 
     if (batch->size >= NATIVE_FRAME_BYTES)
         return WANTS_NO_ROOM;

@@ -83,6 +83,7 @@ static void add_carrier(const struct carrier *c, uint64_t now_ms, struct link_st
     to->lost_too_large += out->lost.too_large;
     to->lost_memory += out->lost.memory;
     to->received += c->received;
+    to->passed += c->passed;
     to->doubles += c->in.doubles;
     to->saved_bytes += c->packer.saved;
     to->unwanted += c->unwanted;
@@ -136,6 +137,7 @@ void status_of(struct peer *p, struct link_status *to)
     add_dialect(p, to);
     if (p->link->server_count)
         dialer_peer_text(d, to->server);
+    set_word(to->transit, p->transits ? "on" : p->link->transit ? "here" : "off");
     set_word(to->error, p->error);
     if (d->state == DIALER_UP && d->pulse.has_rtt)
         to->rtt_ms = d->pulse.rtt_ms;

@@ -34,10 +34,11 @@
     X(saved_bytes, "messages/out/saved_bytes")   /* by compression */                              \
     X(oldest_ms, "messages/out/oldest_ms")       /* how long the oldest of these is here */        \
     X(received, "messages/in/received")          /* and published here */                          \
-    X(doubles, "messages/in/doubles")            /* that had come before, removed */               \
-    X(unwanted, "messages/in/dropped")           /* of topics that we did not ask for */           \
-    X(lost_full, "messages/out/dropped/full")    /* queue_bytes was reached */                     \
-    X(lost_aged, "messages/out/dropped/aged")    /* waited longer than queue_age */                \
+    X(passed, "messages/in/passed")           /* copies of them that went on to other clusters */  \
+    X(doubles, "messages/in/doubles")         /* that had come before, removed */                  \
+    X(unwanted, "messages/in/dropped")        /* of topics that we did not ask for */              \
+    X(lost_full, "messages/out/dropped/full") /* queue_bytes was reached */                        \
+    X(lost_aged, "messages/out/dropped/aged") /* waited longer than queue_age */                   \
     X(lost_expired, "messages/out/dropped/expired")                                                \
     X(lost_too_large, "messages/out/dropped/too_large")                                            \
     X(lost_refused, "messages/out/dropped/refused") /* by them */                                  \
@@ -48,6 +49,7 @@
     X(state, "state")     /* disabled, connecting, up */                                           \
     X(dialect, "dialect") /* and its version: "native 1", "emqx 1"; empty: not known yet */        \
     X(server, "server")   /* that is connected or tried */                                         \
+    X(transit, "transit") /* off; on; here: the other side has it not */                           \
     X(error, "error")     /* why it was not connected last; empty: it always was */                \
     X(routes_out, "routes/out/state")     /* connecting, introducing, up */                        \
     X(routes_in, "routes/in/state")       /* away, up */                                           \

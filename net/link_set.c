@@ -43,6 +43,7 @@ static bool put(struct link_set *set, uint32_t number, const struct cfg_link *li
     set->rules[number] = (struct link_rules){
         .name = copy->name,
         .identity = copy->peer_identity,
+        .transits = copy->transit,
         .silence_s = (uint16_t)((copy->dead_after_ms + 999) / 1000 + LINK_SILENCE_MORE_S),
         .acks_remotely = copy->enable && copy->ack == ACK_REMOTE};
     return true;

@@ -16,6 +16,10 @@
 #define LINK_WORKERS_MAX 4
 /* Links of one process: one bit each in a 64-bit set. */
 #define LINKS_MAX 64
+/* Of these numbers, the last ones are for clusters that are reached by way of others, where links
+ * have transit: then fewer links are possible, which is checked at load. Beyond: nothing that is
+ * published here goes to such a cluster; counted (link_routes_over_limit) and said. */
+#define TRANSIT_CLUSTERS_MAX 24
 
 /* Bytes that the socket of a link's connection takes and has not sent. What is beyond waits in the
  * outq, so that pings and acknowledgements stand behind little, and the kernel's count of what was

@@ -396,11 +396,6 @@ uint32_t shard_link_workers(const struct shard *s)
     return s->cluster->config.link_workers;
 }
 
-uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
-{
-    return link_home(s->cluster, cluster);
-}
-
 void shard_links_full(struct shard *s, bool is_full)
 {
     store_relaxed(&s->links_full, is_full); /* a hint: who reads it late posts a little more */

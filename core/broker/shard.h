@@ -220,6 +220,7 @@ struct link_rules {
     /* A connection that lives on the link worker is closed when nothing was heard of it for so
      * many seconds, whatever its keep alive: a broker of ours pings each. 0: only keep alive. */
     uint16_t silence_s;
+    bool transits;      /* it lives on the first link worker, with all others of which that is so */
     bool acks_remotely; /* `ack = remote`: publishers wait for the remote cluster */
 };
 

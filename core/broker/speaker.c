@@ -49,6 +49,19 @@ static const char *put_text(char **to, const char *text)
     return at;
 }
 
+static uint32_t home_of(const struct shard *s, const struct link_rules *link)
+{
+    return link->transits ? 0 : link_home(s->cluster, bytes_str(link->name));
+}
+
+uint32_t shard_link_home(const struct shard *s, struct bytes cluster)
+{
+    const struct link_rules *link =
+        s->cluster->config.link_workers > 1 ? link_named(s, cluster) : NULL;
+
+    return link ? home_of(s, link) : link_home(s->cluster, cluster);
+}
+
 enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32_t count)
 {
     struct link_rules *copy;
@@ -74,8 +87,7 @@ enum err shard_set_links(struct shard *s, const struct link_rules *links, uint32
     s->receipt_workers = 0;
     for (uint32_t i = 0; i < count; i++)
         if (copy[i].name && copy[i].acks_remotely && s->cluster->config.link_workers)
-            s->receipt_workers |= 1ull << (s->cluster->config.workers +
-                                           link_home(s->cluster, bytes_str(copy[i].name)));
+            s->receipt_workers |= 1ull << (s->cluster->config.workers + home_of(s, &copy[i]));
     return OK;
 }
 
@@ -121,8 +133,7 @@ bool speaker_home(const struct shard *s, const struct packet_connect *p, uint32_
     const struct link_rules *link = link_said(s, p, &stream);
 
     if (link)
-        *worker = config->workers +
-                  (link_home(s->cluster, bytes_str(link->name)) + stream) % config->link_workers;
+        *worker = config->workers + (home_of(s, link) + stream) % config->link_workers;
     return link != NULL;
 }
 

@@ -338,7 +338,7 @@ static inline bool is_link_worker(const struct cluster_state *c, uint32_t worker
     return worker >= c->config.workers;
 }
 
-/* See shard_link_home. */
+/* Where a link lives that has no other reason; see shard_link_home. */
 static inline uint32_t link_home(const struct cluster_state *c, struct bytes cluster)
 {
     return (uint32_t)((hash_bytes(&c->key, cluster) >> 32) % c->config.link_workers);

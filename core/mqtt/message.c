@@ -56,7 +56,7 @@ void blob_home_collect(struct blob_home *home)
  * each worker that holds it: the bound is on what waits, and it waits once for each. */
 uint32_t message_cost(const struct message *m)
 {
-    return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->group_count +
+    return (uint32_t)sizeof *m + m->from_id_count + m->from_user_count + m->extra_count +
            m->topic_count + m->props_count + m->payload_count +
            (m->has_tag ? (uint32_t)sizeof(uint64_t) : 0);
 }
@@ -66,13 +66,14 @@ static uint32_t own_bytes(const struct message *m)
 {
     uint32_t body = m->blob ? 0 : m->topic_count + m->props_count + m->payload_count;
 
-    return (uint32_t)m->from_id_count + m->from_user_count + m->group_count + body;
+    return (uint32_t)m->from_id_count + m->from_user_count + m->extra_count + body;
 }
 
 struct message *publish_message(struct publish *p, uint64_t *waiting)
 {
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
-    uint32_t names = (p->source ? p->from_id.n + p->from_user.n : 0) + p->group.n;
+    struct bytes extra = p->way.n ? p->way : p->group;
+    uint32_t names = (p->source ? p->from_id.n + p->from_user.n : 0) + extra.n;
     struct message *m = p->message;
     uint8_t *to;
 
@@ -90,10 +91,11 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
                           .from_link = p->from_link,
                           .no_groups = p->no_groups,
                           .group_hops = p->group_hops,
-                          .group_count = (uint16_t)p->group.n,
+                          .extra_count = (uint16_t)extra.n,
                           .protocol = p->protocol & 63u,
                           .source = p->source,
                           .has_tag = p->tag != 0,
+                          .has_way = p->way.n > 0,
                           .expires_ms = p->expires_ms,
                           .stamp_ms = p->stamp_ms,
                           .sequence = p->sequence,
@@ -104,7 +106,7 @@ struct message *publish_message(struct publish *p, uint64_t *waiting)
         m->from_user_count = (uint16_t)p->from_user.n;
         to = bytes_put(bytes_put(to, p->from_id), p->from_user);
     }
-    to = bytes_put(to, p->group);
+    to = bytes_put(to, extra);
     if (p->blob) {
         /* The body lies in the blob in one piece, so the topic is its beginning. */
         DCHECK(p->topic.p >= p->blob->bytes &&
@@ -139,6 +141,7 @@ void publish_of_message(struct publish *p, struct message *m)
                           .from_id = message_from_id(m),
                           .from_user = message_from_user(m),
                           .source = m->source,
+                          .way = message_way(m),
                           .expires_ms = m->expires_ms,
                           .stamp_ms = m->stamp_ms,
                           .sequence = m->sequence,
@@ -203,8 +206,19 @@ uint64_t message_tag(const struct message *m)
     return tag;
 }
 
-struct bytes message_group(const struct message *m)
+/* What stands behind the names: a group or a way. */
+static struct bytes extra_of(const struct message *m)
 {
     return bytes_of((const uint8_t *)(m + 1) + m->from_id_count + m->from_user_count,
-                    m->group_count);
+                    m->extra_count);
+}
+
+struct bytes message_group(const struct message *m)
+{
+    return m->has_way ? (struct bytes){0} : extra_of(m);
+}
+
+struct bytes message_way(const struct message *m)
+{
+    return m->has_way ? extra_of(m) : (struct bytes){0};
 }

@@ -73,6 +73,7 @@ struct publish {
     struct receipt *receipt; /* towards a link worker: goes back when they have it; or NULL */
     uint64_t tag;            /* kept with the message, for who makes it; 0: none */
     struct bytes group;      /* to a link: the one group it is for, GROUP/FILTER; else empty */
+    struct bytes way;        /* where links take it: for link/ alone; then it has no group */
     struct blob *blob;       /* holds the body, if it is large; one reference is the caller's */
     struct message *message; /* made on demand by publish_message; released by the caller */
 };
@@ -83,7 +84,7 @@ struct message {
     uint32_t payload_count;
     uint32_t props_count;
     uint16_t topic_count;
-    uint16_t from_id_count, from_user_count, group_count;
+    uint16_t from_id_count, from_user_count, extra_count;
     uint8_t qos : 2;
     uint8_t protocol : 6;
     uint8_t source; /* enum source */
@@ -92,6 +93,7 @@ struct message {
     bool is_unsaid : 1; /* retained here, but nobody was told of it: a link will bring it */
     bool has_tag : 1;   /* it stands behind all else */
     bool no_groups : 1; /* this and the next: as the publish it came with */
+    bool has_way : 1;   /* what stands behind the names is a way, else a group */
     uint8_t group_hops;
     uint64_t expires_ms;
     uint64_t stamp_ms;
@@ -126,6 +128,8 @@ struct bytes message_from_user(const struct message *m);
 uint64_t message_tag(const struct message *m);
 /* The shared group that it is to a link for, GROUP/FILTER, or nothing. */
 struct bytes message_group(const struct message *m);
+/* The way of the publish it was made of. */
+struct bytes message_way(const struct message *m);
 /* Bytes it is counted with in queues. */
 uint32_t message_cost(const struct message *m);
 

@@ -252,7 +252,30 @@ TEST(parse_says_of_known_keys_that_they_are_not_available)
 {
     check_mistake("[broker]\ninclude_dir = /x\n", "f:2: include_dir is not available");
     check_mistake("[listener a]\nport = 1\ntls = true\n", "f:3: tls does not exist");
-    check_mistake("[cluster]\ntransit = on\n", "f:2: transit is not available");
+}
+
+TEST(parse_knows_which_links_have_transit)
+{
+    struct cfg *cfg = load(LINK "topics =\ntransit = on\n");
+    static char text[20000];
+    size_t n = 0;
+
+    assert_true(cfg->links[0].transit);
+    cfg_free(cfg);
+    cfg = load(LINK "topics =\n");
+    assert_false(cfg->links[0].transit);
+    cfg_free(cfg);
+    check_mistake("[cluster]\nname = a\ntransit = on\n",
+                  "f:3: there is no key 'transit' in [cluster]; it belongs into [link NAME]");
+    check_mistake(LINK "topics =\ndialect = emqx\ntransit = on\n",
+                  "f:7: transit = true is for brokers of this kind; right would be dialect = auto");
+    n += (size_t)sprintf(text, "[cluster]\nname = a\n");
+    for (int i = 0; i < 41; i++)
+        n += (size_t)sprintf(text + n, "[link l%d]\nserver = h\ntopics =\n", i);
+    cfg_free(load(text));
+    sprintf(text + n, "transit = on\n");
+    check_mistake(text,
+                  "f:123: transit = true is possible with at most 40 links, and these are 41");
 }
 
 TEST(parse_knows_when_a_suback_is_sent)

@@ -22,9 +22,9 @@ server = 127.0.0.1:{other_port}
 topics = #
 dialect = {dialect}
 """
-WORDS = {"state", "dialect", "server", "error", "routes/out/state", "routes/in/state",
+WORDS = {"state", "transit", "dialect", "server", "error", "routes/out/state", "routes/in/state",
          "messages/out/state", "messages/in/state"}
-NUMBERS = {"since", "rtt_ms", "routes/out/count", "routes/out/pending", "routes/out/lag_ms",
+NUMBERS = {"messages/in/passed", "since", "rtt_ms", "routes/out/count", "routes/out/pending", "routes/out/lag_ms",
            "routes/in/count", "routes/refused", "messages/out/sent", "messages/out/inflight",
            "messages/out/waiting", "messages/out/bytes", "messages/out/oldest_ms",
            "messages/in/received", "messages/in/doubles", "messages/in/dropped"}

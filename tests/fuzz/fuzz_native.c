@@ -5,6 +5,7 @@
 
 #include "core/base/check.h"
 #include "link/native.h"
+#include "link/path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,6 +29,21 @@ static void check_control(const struct native_frame *f)
     CHECK(g.is_refused == f->is_refused);
 }
 
+/* The text of a passing route, taken apart and put together. */
+static void check_text(const struct native_op *op)
+{
+    uint8_t text[NATIVE_TEXT_BYTES_MAX], *to;
+    struct route_text r;
+
+    if (!route_split(op->filter, &r))
+        return;
+    CHECK(route_is_passing(op->filter));
+    (void)path_valid(r.path, PATH_NAMES_MAX);
+    to = bytes_put(route_put_head(text, &r), r.filter);
+    CHECK(to == text + route_head_bytes(&r) + r.filter.n);
+    CHECK(bytes_eq(bytes_of(text, (size_t)(to - text)), op->filter));
+}
+
 static void check_routes(const struct native_frame *f)
 {
     struct native_ops ops = native_ops_begin(f, filter_bytes[0]), again;
@@ -46,7 +62,9 @@ static void check_routes(const struct native_frame *f)
     again = native_ops_begin(&g, filter_bytes[2]);
     while (native_ops_next(&ops, &op)) {
         CHECK(native_ops_next(&again, &same));
-        CHECK(op.is_add == same.is_add && bytes_eq(op.filter, same.filter));
+        CHECK(op.is_add == same.is_add && op.is_passing == same.is_passing);
+        CHECK(bytes_eq(op.filter, same.filter));
+        check_text(&op);
     }
 }
 
@@ -58,7 +76,7 @@ static void check_same(const struct native_record *a, const struct native_record
     CHECK(a->source == b->source && bytes_eq(a->from_id, b->from_id));
     CHECK(bytes_eq(a->from_user, b->from_user) && bytes_eq(a->topic, b->topic));
     CHECK(bytes_eq(a->props, b->props) && bytes_eq(a->payload, b->payload));
-    CHECK(a->is_unfit == b->is_unfit);
+    CHECK(bytes_eq(a->way, b->way) && a->is_unfit == b->is_unfit);
 }
 
 /* One record through a message, and through a frame of its own. */
@@ -73,6 +91,7 @@ static void check_record(const struct native_record *r)
     uint8_t *at;
 
     native_record_publish(r, now_ms, &p);
+    p.way = r->way;
     CHECK(publish_message(&p, &held));
     at = native_messages_put_head(out_bytes, r->sequence, 1);
     CHECK(at - out_bytes == native_messages_head_bytes(r->sequence, 1));

@@ -2,6 +2,7 @@
  * everything comes back as it went.
  */
 #include "link/native.h"
+#include "link/path.h"
 
 #include "core/base/limits.h"
 #include "tests/link/vectors.h"
@@ -171,7 +172,7 @@ TEST(native_frames_that_are_not_right_are_refused)
         "08 01 02",               /* an unknown flag */
         "09 01 08",
         "01 01 01 01",                     /* an op is missing */
-        "01 01 01 01 02 00 0161",          /* an unknown flag */
+        "01 01 01 01 04 00 0161",          /* an unknown flag */
         "01 01 01 01 00 01 0161",          /* in common with nothing */
         "01 01 01 02 00 00 0161 00 02 00", /* with more than there is */
         "01 01 01 01 00 00 0261",          /* cut short */
@@ -229,10 +230,10 @@ TEST(native_frame_fits_the_packet_it_goes_in)
 TEST(native_routes_are_those_bytes)
 {
     static const char hex[] = "01 02 05 848000 00 00 03612f62 00 03 022f63 01 02 0123 00 00 0178";
-    const struct native_op ops[] = {{true, BYTES_LIT("a/b")},
-                                    {true, BYTES_LIT("a/b/c")},
-                                    {false, BYTES_LIT("a/#")},
-                                    {true, BYTES_LIT("x")}};
+    const struct native_op ops[] = {{.is_add = true, .filter = BYTES_LIT("a/b")},
+                                    {.is_add = true, .filter = BYTES_LIT("a/b/c")},
+                                    {.is_add = false, .filter = BYTES_LIT("a/#")},
+                                    {.is_add = true, .filter = BYTES_LIT("x")}};
     struct bytes golden = unhex(hex);
     struct native_batch b;
     struct native_frame f;
@@ -268,7 +269,9 @@ static struct native_op an_op(uint64_t *seed, uint8_t *to)
     memset(to, 'a', n);
     for (uint32_t i = 0; i < 3; i++)
         to[draw(seed) % n] = (uint8_t)('a' + draw(seed) % 3);
-    return (struct native_op){draw(seed) % 4 != 0, bytes_of(to, n)};
+    return (struct native_op){.is_add = draw(seed) % 4 != 0,
+                              .is_passing = draw(seed) % 4 == 0,
+                              .filter = bytes_of(to, n)};
 }
 
 TEST(native_routes_come_back_whatever_the_filters_and_the_room)
@@ -299,9 +302,71 @@ TEST(native_routes_come_back_whatever_the_filters_and_the_room)
         while (native_ops_next(&walk, &op)) {
             struct native_op same = an_op(&again, name);
 
-            assert_true(op.is_add == same.is_add && bytes_eq(op.filter, same.filter));
+            assert_true(op.is_add == same.is_add && op.is_passing == same.is_passing);
+            assert_true(bytes_eq(op.filter, same.filter));
         }
     }
+}
+
+TEST(native_passing_routes_are_those_bytes)
+{
+    static const char hex[] =
+        "01 02 05 838000 00 00 0178 02 00 08 2462006100 2f692f 03 01 06 2161002f6923";
+    const struct native_op ops[] = {
+        {.is_add = true, .filter = BYTES_LIT("x")},
+        {.is_add = true, .is_passing = true, .filter = BYTES_LIT("$b\0a\0/i/")},
+        {.is_add = false, .is_passing = true, .filter = BYTES_LIT("$!a\0/i#")}};
+    struct bytes golden = unhex(hex);
+    struct route_text r;
+    struct native_batch b;
+    struct native_frame f;
+    struct native_ops walk;
+    struct native_op op;
+
+    assert_int_equal(native_batch_begin(&b, 2, 5, filter_bytes[0], room_bytes, 100), OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(native_batch_add(&b, &ops[i]), OK);
+    assert_true(bytes_eq(bytes_of(room_bytes, native_batch_end(&b)), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    walk = native_ops_begin(&f, filter_bytes[1]);
+    for (int i = 0; i < 3; i++) {
+        assert_true(native_ops_next(&walk, &op));
+        assert_true(op.is_add == ops[i].is_add && op.is_passing == ops[i].is_passing);
+        assert_true(bytes_eq(op.filter, ops[i].filter));
+        assert_int_equal(route_split(op.filter, &r), i > 0);
+        assert_int_equal(r.is_away, i == 2);
+    }
+    assert_true(bytes_eq(r.path, BYTES_LIT("a\0")));
+    assert_true(bytes_eq(r.filter, BYTES_LIT("i#")));
+    free_bytes(golden);
+    golden = unhex("01 02 05 01 04 00 0178"); /* a flag of a later version */
+    assert_int_equal(native_frame_decode(golden, &f), ERR_PEER);
+    free_bytes(golden);
+}
+
+TEST(native_thousand_routes_of_one_path_cost_little_more_than_without)
+{
+    static const char head[] = "$a-cluster-in-the-north\0a-cluster-in-the-south\0/";
+    uint32_t size[2];
+
+    for (uint32_t is_passing = 0; is_passing < 2; is_passing++) {
+        struct native_batch b;
+
+        assert_int_equal(
+            native_batch_begin(&b, 1, 1, filter_bytes[0], room_bytes, sizeof(room_bytes)), OK);
+        for (uint32_t i = 0; i < 1000; i++) {
+            char text[100];
+            uint32_t n = is_passing ? sizeof(head) - 1 : 0;
+            struct native_op op = {.is_add = true, .is_passing = is_passing};
+
+            memcpy(text, head, n);
+            n += (uint32_t)sprintf(text + n, "devices/%04u/up", i);
+            op.filter = bytes_of(text, n);
+            assert_int_equal(native_batch_add(&b, &op), OK);
+        }
+        size[is_passing] = native_batch_end(&b);
+    }
+    assert_true(size[1] < size[0] + 100);
 }
 
 TEST(native_batch_says_when_not_even_its_head_fits)
@@ -466,6 +531,7 @@ static void check_record(const struct native_record *r, const struct message *m)
     assert_true(bytes_eq(r->payload, message_payload(m)));
     assert_true(bytes_eq(r->from_id, message_from_id(m)));
     assert_true(bytes_eq(r->from_user, message_from_user(m)));
+    assert_true(bytes_eq(r->way, message_way(m)));
 }
 
 TEST(native_messages_are_those_bytes)
@@ -514,6 +580,75 @@ TEST(native_messages_are_those_bytes)
     message_release(v[0]);
     message_release(v[1]);
     free_bytes(golden);
+    assert_int_equal(held, 0);
+}
+
+TEST(native_messages_with_a_way_are_those_bytes)
+{
+    static const char hex[] = "06 01 01 31 85 07 0174 0163 0175 09 63006400 00 61006200 00 026869";
+    static const char way[] = "c\0d\0\0a\0b";
+    struct publish p = {.topic = BYTES_LIT("t"),
+                        .payload = BYTES_LIT("hi"),
+                        .stamp_ms = 7,
+                        .qos = 1,
+                        .protocol = 5,
+                        .from_id = BYTES_LIT("c"),
+                        .from_user = BYTES_LIT("u"),
+                        .source = SOURCE_USER,
+                        .way = bytes_of(way, sizeof(way))};
+    struct message *m = message_of(&p);
+    struct bytes golden = unhex(hex), targets, passed;
+    struct native_records walk;
+    struct native_record r;
+    struct native_frame f;
+
+    assert_int_equal(message_cost(m), sizeof(*m) + 1 + 1 + sizeof(way) + 1 + 2);
+    assert_true(bytes_eq(frame_of(&m, 1, 1, 0), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
+    walk = native_records_begin(&f);
+    assert_true(native_records_next(&walk, &r));
+    assert_false(r.is_unfit);
+    check_record(&r, m);
+    assert_true(way_split(r.way, &targets, &passed));
+    assert_true(bytes_eq(targets, BYTES_LIT("c\0d\0")));
+    assert_true(bytes_eq(passed, BYTES_LIT("a\0b\0")));
+    for (uint32_t n = 0; n < golden.n; n++)
+        assert_int_equal(native_frame_decode(bytes_of(golden.p, n), &f), ERR_PEER);
+    message_release(m);
+    free_bytes(golden);
+    golden = unhex("06 01 01 01 85 07 0174 00 00 00"); /* a way of no bytes */
+    assert_int_equal(native_frame_decode(golden, &f), ERR_PEER);
+    free_bytes(golden);
+    assert_int_equal(held, 0);
+}
+
+TEST(native_ways_that_name_nobody_or_no_cluster_are_unfit)
+{
+    const struct {
+        struct bytes way;
+        bool is_one;
+    } ways[] = {
+        {BYTES_LIT("b\0\0a\0"), true},   {BYTES_LIT("b\0\0a"), false},
+        {BYTES_LIT("\0a\0"), false},     {BYTES_LIT("\0\0a\0"), false},
+        {BYTES_LIT("b\0\0"), false},     {BYTES_LIT("b\0"), false},
+        {BYTES_LIT("b"), false},         {BYTES_LIT("b\0\0a\0\0"), false},
+        {BYTES_LIT("b/\0\0a\0"), false}, {BYTES_LIT("-b\0\0a\0"), false},
+        {BYTES_LIT("b\0\0+\0"), false},  {BYTES_LIT("b_-9\0Z\0\0a\0"), true},
+    };
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct publish p = {.topic = BYTES_LIT("t"), .protocol = 5, .way = ways[i].way};
+        struct message *m = message_of(&p);
+        struct native_records walk;
+        struct native_record r;
+        struct native_frame f;
+
+        assert_int_equal(native_frame_decode(frame_of(&m, 1, 1, 0), &f), OK);
+        walk = native_records_begin(&f);
+        assert_true(native_records_next(&walk, &r));
+        assert_int_equal(!r.is_unfit, ways[i].is_one);
+        message_release(m);
+    }
     assert_int_equal(held, 0);
 }
 

@@ -22,6 +22,58 @@ static struct link_status status(struct world *w, const char *name)
     return s;
 }
 
+LINK_TEST_NATIVE(status_says_where_transit_is_on_and_what_has_passed)
+{
+    static const char *const names[] = {"alpha", "beta", "gamma"};
+    struct world *w[3];
+    struct wire *from, *to;
+
+    for (uint16_t i = 0; i < 3; i++)
+        w[i] = world_make(names[i], (uint16_t)(1001 + i));
+    for (int i = 0; i < 2; i++) {
+        world_link(w[i], names[i + 1], (uint16_t)(1002 + i), "#")->transit = true;
+        world_link(w[i + 1], names[i], (uint16_t)(1001 + i), "#")->transit = true;
+    }
+    for (int i = 0; i < 3; i++)
+        world_start(w[i]);
+    worlds_pass(1000);
+    from = client(w[0], "from");
+    to = client(w[2], "to");
+    subscribe(to, "t", 1);
+    worlds_settle();
+    publish(from, "t", "m", 1);
+    expect_publish(to, "t", "m");
+    assert_string_equal(status(w[1], "alpha").transit, "on");
+    assert_int_equal(status(w[1], "alpha").passed, 1);
+    assert_int_equal(status(w[1], "gamma").passed, 0);
+    assert_int_equal(status(w[1], "gamma").sent, 1);
+    worlds_end();
+}
+
+TEST(status_says_where_only_one_side_has_transit)
+{
+    struct world *a, *b;
+
+    for (int i = 0; i < 2; i++) {
+        worlds_dialect = i ? DIALECT_EMQX : DIALECT_AUTO;
+        a = world_make("alpha", 1001);
+        b = world_make("beta", 1002);
+        world_link(a, "beta", 1002, "#")->transit = true;
+        world_link(b, "alpha", 1001, "#");
+        world_start(a);
+        world_start(b);
+        worlds_pass(20000);
+        assert_string_equal(status(a, "beta").transit, "here");
+        assert_string_equal(status(b, "alpha").transit, "off");
+        assert_true(
+            world_said(a, i ? "5 link without transit|beta|it does not speak our dialect"
+                            : "5 link without transit|beta|the other side has transit = off"));
+        assert_false(world_said(b, "without transit"));
+        worlds_end();
+    }
+    worlds_dialect = DIALECT_AUTO;
+}
+
 LINK_TEST_DIALLED(status_of_a_link_that_stands)
 {
     struct world *a, *b;

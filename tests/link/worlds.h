@@ -18,7 +18,7 @@
 #include "link/hub.h"
 #include "tests/link/vectors.h"
 
-#define WORLDS_MAX 4
+#define WORLDS_MAX 5
 #define WIRES_MAX 256
 /* One run of a test: the dialect its links speak, and which side has no server, if one has none. */
 #define LINK_RUN(name, how, dialect, called)                                                       \
@@ -460,8 +460,11 @@ static inline void world_start(struct world *w)
     if (!w->link_workers)
         w->link_workers = 1;
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
-        w->links[i] = (struct link_rules){w->cfg.links[i].name, w->cfg.links[i].peer_identity, 5,
-                                          w->cfg.links[i].ack == ACK_REMOTE};
+        w->links[i] = (struct link_rules){.name = w->cfg.links[i].name,
+                                          .identity = w->cfg.links[i].peer_identity,
+                                          .silence_s = 5,
+                                          .transits = w->cfg.links[i].transit,
+                                          .acks_remotely = w->cfg.links[i].ack == ACK_REMOTE};
     w->config = (struct cluster_config){.workers = 1,
                                         .link_workers = w->link_workers,
                                         .limits = w->cfg.limits,

@@ -12,7 +12,7 @@
 /* Whole topics; below "t/a/"; below "t/b/"; below "t/USER/". */
 enum { WHOLE, BELOW_A, BELOW_B, BELOW_USER, LISTENERS };
 static struct listener_rules rules[LISTENERS];
-static const struct link_rules links[] = {{"x", "link-x", 0, false}};
+static const struct link_rules links[] = {{.name = "x", .identity = "link-x"}};
 
 static void init(struct broker *b, uint32_t workers)
 {
