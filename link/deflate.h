@@ -1,7 +1,7 @@
 /* link/deflate.h -- the DEFLATE format, both ways.
  *
- *     terms    131, 80, length, zlib stream -> 131, term        any payload of an EMQX peer may come so
- *     frames   zlib streams of a known length                   see DEFLATED in link/native.h
+ *     terms    131, 80, length, zlib stream -> 131, term    any payload of an EMQX peer may be one
+ *     frames   zlib streams of a known length               see DEFLATED in link/native.h
  *
  * A length is a claim of the other side: it is held against the caller's bound before anything is
  * allocated from it, and the stream must then give exactly that many bytes.
@@ -40,13 +40,13 @@ MUST_USE enum err inflate_run(struct inflate *z, struct bytes payload, uint8_t *
 
 /* ---- frames ---- */
 
-/* Writes what a stream holds to `to`: it must be `count` bytes, at least one, and nothing may follow
- * the stream. ERR_PEER: anything else; what stands in `to` then means nothing. */
+/* Writes what a stream holds to `to`: it must be `count` bytes, at least one, and nothing may
+ * follow the stream. ERR_PEER: anything else; what stands in `to` then means nothing. */
 MUST_USE enum err inflate_whole(struct inflate *z, struct bytes stream, uint8_t *to,
                                 uint32_t count);
 
-/* Writes a stream of `plain` to to[0..room), for speed rather than size. Its bytes; 0: it needs more
- * room. */
+/* Writes a stream of `plain` to to[0..room), for speed rather than size. Its bytes; 0: it needs
+ * more room. */
 uint32_t deflate_run(struct deflate *z, struct bytes plain, uint8_t *to, uint32_t room);
 
 #endif
