@@ -350,7 +350,7 @@ void shard_receipt_done(struct shard *s, struct receipt *r, uint8_t reason);
  * retained here, under p->sequence as its stamp if it has one. ERR_FULL: not now. *matched:
  * somebody here wanted it. */
 MUST_USE enum err shard_publish(struct shard *s, struct publish *p, bool *matched);
-/* Gives a message that came over link `link` for one shared group to that group alone; p->group_hops
+/* Gives a message that came over a link for one shared group to that group alone; p->group_hops
  * counts the links it has crossed. What becomes of it, core/broker/group.h says. ERR_FULL: not now.
  * ERR_MEMORY. */
 MUST_USE enum err shard_publish_group(struct shard *s, uint32_t link, struct bytes group,
