@@ -206,7 +206,7 @@ static void take_group(struct cursor *c, struct native_record *out)
     out->no_groups = name.n == 0;
     if (out->no_groups)
         return;
-    out->hops = (uint8_t)take_number_in(c, 1, UINT8_MAX);
+    out->hops = (uint8_t)take_number_in(c, 1, NATIVE_HOPS_MAX);
     if (!slash) {
         c->is_bad = true;
         return;

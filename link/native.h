@@ -124,6 +124,8 @@
 #define NATIVE_DEFLATED_HEAD_BYTES 6u
 /* RETAINED frames that were sent and are not acknowledged. */
 #define NATIVE_RETAINED_WINDOW 4u
+/* Links that a record can say it has crossed for a group. Beyond: ERR_PEER. */
+#define NATIVE_HOPS_MAX 15u
 
 enum native_kind {
     NATIVE_LATER, /* a kind of a later version */

@@ -26,7 +26,7 @@ static void check_control(const struct native_frame *f)
     CHECK(g.last == f->last && g.window.bytes == f->window.bytes);
     CHECK(g.window.messages == f->window.messages && g.question == f->question);
     CHECK(g.incarnation == f->incarnation && g.needs_all == f->needs_all);
-    CHECK(g.is_refused == f->is_refused);
+    CHECK(g.is_refused == f->is_refused && g.has_groups == f->has_groups);
 }
 
 /* The text of a passing route, taken apart and put together. */
@@ -77,6 +77,8 @@ static void check_same(const struct native_record *a, const struct native_record
     CHECK(bytes_eq(a->from_user, b->from_user) && bytes_eq(a->topic, b->topic));
     CHECK(bytes_eq(a->props, b->props) && bytes_eq(a->payload, b->payload));
     CHECK(bytes_eq(a->way, b->way) && a->is_unfit == b->is_unfit);
+    CHECK(a->no_groups == b->no_groups && a->hops == b->hops);
+    CHECK(bytes_eq(a->group, b->group) && bytes_eq(a->filter, b->filter));
 }
 
 /* One record through a message, and through a frame of its own. */
@@ -92,6 +94,8 @@ static void check_record(const struct native_record *r)
 
     native_record_publish(r, now_ms, &p);
     p.way = r->way;
+    if (r->group.n) /* it stands in one piece */
+        p.group = bytes_of(r->group.p, r->group.n + 1 + r->filter.n);
     CHECK(publish_message(&p, &held));
     at = native_messages_put_head(out_bytes, r->sequence, 1);
     CHECK(at - out_bytes == native_messages_head_bytes(r->sequence, 1));

@@ -304,6 +304,37 @@ TEST(emqx_abilities_of_our_dialect_stand_beside_it)
     free_bytes(b);
 }
 
+/* "groups" => 1 stands behind "native" => 1, and means nothing without it. */
+TEST(emqx_groups_are_a_further_key_of_the_native_dialect)
+{
+    static const char both[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
+                               "616474000000026d000000066e617469766561016d0000000667726f7570736101"
+                               "7703246f706d0000000a6163746f725f696e6974";
+    static const char alone[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
+                                "616474000000016d0000000667726f7570736101"
+                                "7703246f706d0000000a6163746f725f696e6974";
+    struct emqx_control init = {.op = EMQX_ACTOR_INIT,
+                                .actor = BYTES_LIT("a"),
+                                .incarnation = 7,
+                                .target = BYTES_LIT("b"),
+                                .version = EMQX_PROTOCOL_VERSION,
+                                .native = 1,
+                                .has_groups = true};
+    struct bytes b = unhex(both);
+    struct emqx_control got;
+
+    assert_true(bytes_eq(encode_control(&init), b));
+    assert_int_equal(emqx_control_decode(b, &got), OK);
+    assert_int_equal(got.native, 1);
+    assert_true(got.has_groups);
+    free_bytes(b);
+    b = unhex(alone);
+    assert_int_equal(emqx_control_decode(b, &got), OK);
+    assert_int_equal(got.native, 0);
+    assert_false(got.has_groups);
+    free_bytes(b);
+}
+
 TEST(emqx_native_is_granted_and_reported)
 {
     struct emqx_control ack = {.op = EMQX_ACTOR_INIT_ACK,

@@ -187,7 +187,7 @@ TEST(native_frames_that_are_not_right_are_refused)
         "06 01 01 80 05 00 03 2f2f61 01 0161 00 00",     /* no group before its filter */
         "06 01 01 80 05 00 02 672f 01 0161 00 00",       /* no filter behind its group */
         "06 01 01 80 05 00 03 672f61 00 0161 00 00",     /* it has crossed no link */
-        "06 01 01 80 05 00 03 672f61 8002 0161 00 00",   /* too many */
+        "06 01 01 80 05 00 03 672f61 10 0161 00 00",     /* too many */
         "06 01 01 40 05 00 0000000000000001 0161 00 00", /* a retained stamp of what is not */
         "06 01 01 44 05 00 0000000000000000 0161 00 00", /* which is none */
         "0a 01 01 01 02 0161",                           /* an unknown flag */

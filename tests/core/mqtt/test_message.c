@@ -283,3 +283,35 @@ TEST(message_remembers_its_source_if_it_is_asked_to)
         assert_int_equal(waiting, 0);
     }
 }
+
+TEST(message_remembers_for_which_group_it_is)
+{
+    for (int kind = 0; kind < 4; kind++) { /* with a blob, with a tag, with both */
+        struct blob_home home = {.held_bytes = 0};
+        struct publish p = a_publish(), q;
+        uint64_t waiting = 0;
+        struct message *m;
+
+        p.group = BYTES_LIT("g/a/+");
+        p.group_hops = 40;
+        p.tag = kind & 2 ? 0x0102030405060708u : 0;
+        if (kind & 1) {
+            p.blob = blob_create(&home, 10);
+            assert_non_null(p.blob);
+            memcpy(p.blob->bytes, "a/b\x01\x01hello", 10);
+            p.topic.p = p.blob->bytes;
+        }
+        m = publish_message(&p, &waiting);
+        expect_message(m);
+        assert_true(bytes_eq(message_group(m), BYTES_LIT("g/a/+")));
+        assert_true(message_tag(m) == p.tag);
+        publish_of_message(&q, m);
+        assert_true(bytes_eq(q.group, BYTES_LIT("g/a/+")));
+        assert_int_equal(q.group_hops, 40);
+        publish_fini(&p);
+        if (kind & 1)
+            blob_release(p.blob);
+        blob_home_collect(&home);
+        assert_int_equal(waiting, 0);
+    }
+}

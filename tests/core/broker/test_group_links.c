@@ -1,0 +1,313 @@
+/* tests/core/broker/test_group_links.c -- shared groups of remote clusters, at home and at a link
+ * worker whose link layer is the test's. */
+#include <stdio.h>
+
+#include "core/broker/group.h"
+#include "tests/support/broker.h"
+#include "tests/support/test.h"
+
+/* What a link worker has been given, as "LINK GROUP/FILTER HOPS PAYLOAD" each. */
+struct given {
+    char text[4096];
+    uint32_t count;
+    bool is_deaf; /* no link takes anything */
+    struct shard *shard;
+};
+
+static bool on_forward_group(void *link, uint32_t number, struct bytes group, struct bytes filter,
+                             const struct publish *p)
+{
+    struct given *g = link;
+    size_t n = strlen(g->text);
+
+    if (g->is_deaf)
+        return false;
+    snprintf(g->text + n, sizeof g->text - n, "%u %.*s/%.*s %u %.*s ", number, (int)group.n,
+             (const char *)group.p, (int)filter.n, (const char *)filter.p, p->group_hops,
+             (int)(p->payload.n < 20 ? p->payload.n : 20), (const char *)p->payload.p);
+    g->count++;
+    return true;
+}
+
+/* A topic that belongs to the last worker for clients, and its group. */
+struct scene {
+    struct broker b;
+    struct given given;
+    const char *topic;
+    char filter[80];
+    struct peer *publisher;
+};
+
+static void start(struct scene *x, uint32_t workers)
+{
+    struct shard_hooks hooks = {.link = &x->given, .forward_group = on_forward_group};
+
+    memset(x, 0, sizeof *x);
+    broker_init(&x->b, workers);
+    x->b.config.link_workers = 1;
+    broker_start(&x->b);
+    x->given.shard = cluster_shard(x->b.cluster, workers);
+    shard_set_hooks(x->given.shard, &hooks);
+    x->topic = broker_topic_at(&x->b, workers - 1, 0);
+    snprintf(x->filter, sizeof x->filter, "$share/g/%s", x->topic);
+    x->publisher = broker_client(&x->b, broker_id_at(&x->b, 0, 77));
+}
+
+/* The link worker is woken, and all goes on. */
+static void settle(struct scene *x)
+{
+    x->b.is_woken[x->b.worker_count - 1] = true;
+    broker_settle(&x->b);
+}
+
+static void announce(struct scene *x, uint32_t link, bool is_added)
+{
+    assert_int_equal(
+        shard_link_group(x->given.shard, link, BYTES_LIT("g"), bytes_str(x->topic), is_added), OK);
+    settle(x);
+}
+
+static void up(struct scene *x, uint32_t link, bool is_up)
+{
+    shard_link_up(x->given.shard, link, is_up);
+    settle(x);
+}
+
+static void say(struct scene *x, const char *payload)
+{
+    peer_publish(x->publisher, x->topic, payload, 1);
+    settle(x);
+}
+
+/* Since it was last asked. */
+static void check_given(struct scene *x, const char *expected)
+{
+    char text[4096];
+    size_t at = 0;
+
+    for (const char *p = expected; *p && at < sizeof text - 100; p++)
+        if (*p == '=')
+            at += (size_t)snprintf(text + at, sizeof text - at, "g/%s", x->topic);
+        else
+            text[at++] = *p;
+    text[at] = '\0';
+    assert_string_equal(x->given.text, text);
+    x->given.text[0] = '\0';
+}
+
+BROKER_TEST(remote_clusters_take_turns_those_whose_link_is_up)
+{
+    struct scene x;
+
+    start(&x, workers);
+    for (uint32_t link = 3; link < 64; link += 30) {
+        announce(&x, link, true);
+        up(&x, link, true);
+    }
+    for (int i = 0; i < 4; i++)
+        say(&x, "m");
+    check_given(&x, "3 = 0 m 33 = 0 m 63 = 0 m 3 = 0 m ");
+    up(&x, 33, false);
+    say(&x, "n");
+    check_given(&x, "63 = 0 n ");
+    up(&x, 3, false);
+    up(&x, 63, false);
+    say(&x, "o"); /* all are down: it waits for any */
+    assert_int_equal(x.given.count, 6);
+    broker_stop(&x.b);
+}
+
+BROKER_TEST(connected_member_comes_before_remote_clusters)
+{
+    struct scene x;
+    struct peer *member;
+
+    start(&x, workers);
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    member = broker_client(&x.b, broker_id_at(&x.b, 0, 0));
+    peer_subscribed(member, x.filter, 1);
+    say(&x, "m");
+    check_given(&x, "");
+    peer_expect_publish(member, x.topic, "m");
+    peer_unsubscribe(member, x.filter);
+    settle(&x);
+    say(&x, "n");
+    check_given(&x, "5 = 0 n ");
+    broker_stop(&x.b);
+}
+
+BROKER_TEST(group_that_nobody_has_any_more_is_forgotten)
+{
+    struct scene x;
+    uint64_t held;
+
+    start(&x, workers);
+    held = load_relaxed(&shard_stats(x.given.shard)->filter_bytes_held);
+    announce(&x, 5, true);
+    announce(&x, 6, true);
+    announce(&x, 6, true);
+    assert_int_equal(x.b.cluster->global_groups, 1);
+    announce(&x, 5, false);
+    announce(&x, 6, false);
+    announce(&x, 6, false);
+    assert_int_equal(x.b.cluster->global_groups, 0);
+    assert_int_equal(load_relaxed(&shard_stats(x.given.shard)->filter_bytes_held), held);
+    say(&x, "m");
+    check_given(&x, "");
+    broker_stop(&x.b);
+}
+
+/* Between the two the record of the name goes and comes while the home is being told. */
+BROKER_TEST(name_that_comes_and_goes_at_once_is_what_it_was_last)
+{
+    struct scene x;
+
+    start(&x, workers);
+    up(&x, 5, true);
+    for (int i = 0; i < 3; i++) {
+        uint64_t asked;
+
+        for (int n = 0; n <= i; n++)
+            assert_int_equal(
+                shard_link_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), n % 2 == 0),
+                OK);
+        asked = shard_link_routes_asked(x.given.shard);
+        settle(&x);
+        assert_true(shard_link_routes_in_force(x.given.shard, asked));
+        say(&x, "m");
+        check_given(&x, i % 2 == 0 ? "5 = 0 m " : "");
+        announce(&x, 5, false);
+    }
+    broker_stop(&x.b);
+}
+
+/* What came over a link for all is for the members here; for this group alone, it goes on when
+ * nobody is left, and back when nothing is known. */
+BROKER_TEST(what_came_over_a_link_leaves_only_if_it_was_for_the_group)
+{
+    struct scene x;
+    struct publish p = {.payload = BYTES_LIT("m"), .qos = 1, .protocol = MQTT_5};
+    struct publish q = p;
+    bool matched;
+
+    start(&x, workers);
+    p.topic = q.topic = bytes_str(x.topic);
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    assert_int_equal(shard_publish(x.given.shard, &p, &matched), OK);
+    settle(&x);
+    check_given(&x, "");
+    for (q.group_hops = 1; q.group_hops <= GROUP_HOPS_MAX; q.group_hops++) {
+        assert_int_equal(
+            shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &q), OK);
+        settle(&x);
+    }
+    check_given(&x, "5 = 1 m 5 = 2 m 5 = 3 m 5 = 4 m 5 = 5 m 5 = 6 m 5 = 7 m ");
+    announce(&x, 5, false);
+    q.group_hops = 3;
+    assert_int_equal(shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &q),
+                     OK);
+    settle(&x);
+    check_given(&x, "9 = 3 m ");
+    broker_stop(&x.b);
+}
+
+BROKER_TEST(what_is_for_no_group_reaches_plain_subscribers_only)
+{
+    struct scene x;
+    struct peer *member, *plain;
+    struct publish p = {.payload = BYTES_LIT("m"), .qos = 1, .protocol = MQTT_5, .no_groups = true};
+    bool matched;
+
+    start(&x, workers);
+    p.topic = bytes_str(x.topic);
+    member = broker_client(&x.b, broker_id_at(&x.b, 0, 0));
+    plain = broker_client(&x.b, broker_id_at(&x.b, 0, 1));
+    peer_subscribed(member, x.filter, 1);
+    peer_subscribed(plain, x.topic, 1);
+    assert_int_equal(shard_publish(x.given.shard, &p, &matched), OK);
+    settle(&x);
+    peer_expect_publish(plain, x.topic, "m");
+    assert_int_equal(peer_count_publishes(member), 0);
+    broker_stop(&x.b);
+}
+
+/* Large ones, in a block of their own, too: nothing of it may stay. */
+BROKER_TEST(what_no_link_takes_finds_another_way)
+{
+    struct scene x;
+    struct peer *member;
+    char large[3000];
+
+    start(&x, workers);
+    memset(large, 'l', sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    member = broker_client(&x.b, broker_id_at(&x.b, 0, 0));
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    x.given.is_deaf = true;
+    peer_publish(x.publisher, x.topic, large, 1);
+    peer_publish(x.publisher, x.topic, "small", 1);
+    for (int i = 0; i < 10; i++) /* to and fro */
+        for (uint32_t w = 0; w < x.b.worker_count; w++)
+            broker_turn(&x.b, w);
+    x.given.is_deaf = false;
+    settle(&x);
+    assert_int_equal(x.given.count, 2);
+    x.given.is_deaf = true;
+    peer_publish(x.publisher, x.topic, large, 1);
+    peer_publish(x.publisher, x.topic, "small", 1);
+    for (int i = 0; i < 3; i++)
+        for (uint32_t w = 0; w < x.b.worker_count; w++)
+            broker_turn(&x.b, w);
+    peer_subscribe(member, x.filter, 1);
+    settle(&x);
+    assert_int_equal(peer_count_publishes(member), 2);
+    x.given.is_deaf = false; /* what the member has not acknowledged leaves once more */
+    broker_stop(&x.b);
+}
+
+/* A link that blocks holds up who publishes for such a group, and nobody else. */
+BROKER_TEST(publisher_waits_while_a_link_blocks_if_a_group_may_need_it)
+{
+    struct scene x;
+    struct peer *member;
+
+    start(&x, workers);
+    member = broker_client(&x.b, broker_id_at(&x.b, 0, 0));
+    peer_subscribed(member, x.filter, 1);
+    shard_links_full(x.given.shard, true);
+    say(&x, "m");
+    peer_expect_publish(member, x.topic, "m");
+    announce(&x, 5, true);
+    peer_publish(x.publisher, x.topic, "n", 1);
+    for (int i = 0; i < 5; i++)
+        for (uint32_t w = 0; w < x.b.worker_count; w++)
+            broker_turn(&x.b, w);
+    assert_int_equal(peer_count_publishes(member), 0);
+    shard_links_full(x.given.shard, false);
+    settle(&x);
+    peer_expect_publish(member, x.topic, "n");
+    broker_stop(&x.b);
+}
+
+/* What is in the rings at the end is freed. */
+BROKER_TEST(broker_that_stops_forgets_what_is_under_way)
+{
+    struct scene x;
+    struct publish p = {.qos = 1, .protocol = MQTT_5, .group_hops = 1};
+    char large[3000] = {0};
+
+    start(&x, workers);
+    announce(&x, 5, true);
+    p.topic = bytes_str(x.topic);
+    p.payload = bytes_of(large, sizeof large);
+    peer_publish(x.publisher, x.topic, "m", 1);
+    broker_turn(&x.b, 0);
+    assert_int_equal(shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &p),
+                     OK);
+    assert_int_equal(shard_link_group(x.given.shard, 6, BYTES_LIT("h"), bytes_str(x.topic), true),
+                     OK);
+    broker_stop(&x.b);
+}
