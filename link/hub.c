@@ -220,13 +220,14 @@ static struct message *keep(struct hub *h, const struct publish *p, bool no_grou
     return publish_message(&own, shard_waiting(h->host.shard));
 }
 
-/* Those of `links` whose clusters are brokers of ours, or are not; none that is removed. */
+/* Those of `links` whose clusters are brokers of ours, or are not; none that is off, whose routes
+ * may not have left the index yet. */
 static uint64_t speakers(const struct hub *h, uint64_t links, bool is_native)
 {
     uint64_t found = 0;
 
     for (uint32_t i = 0; i < LINKS_MAX; i++)
-        if ((links >> i & 1) && h->peers[i] && !h->peers[i]->is_ending &&
+        if ((links >> i & 1) && h->peers[i] && h->peers[i]->is_on &&
             peer_takes_native(h->peers[i]) == is_native)
             found |= 1ull << i;
     return found;

@@ -333,6 +333,48 @@ LINK_TEST(disabled_link_takes_and_gives_nothing)
     worlds_end();
 }
 
+LINK_TEST(disabled_link_takes_nothing_while_its_routes_go)
+{
+    struct publish_out p = {.qos = 1, .topic = BYTES_LIT("t/1"), .payload = BYTES_LIT("a")};
+    struct wire *writer;
+
+    two();
+    subscribe(client(beta, "reader"), "t/#", 1);
+    writer = client(alpha, "writer");
+    alpha->cfg.links[0].enable = false;
+    assert_int_equal(apply_once(alpha), OK);
+    for (uint32_t i = 0; i < 10; i++) {
+        p.packet_id = (uint16_t)(i + 1);
+        wire_publish(writer, &p);
+        (void)turn(alpha, WORLD_CLIENTS);
+        (void)turn(alpha, WORLD_LINKS);
+    }
+    worlds_settle();
+    assert_int_equal(world_waiting(alpha, "beta"), 0);
+    worlds_end();
+}
+
+LINK_TEST_DIALLED(introduction_whose_answer_is_lost_announces_all_the_same)
+{
+    two();
+    subscribe(client(alpha, "reader"), "t/1", 1);
+    world_kill(beta);
+    world_start(beta);
+    for (uint32_t i = 0; !announced_actor_count(world_peer(beta, "alpha")->announced); i++) {
+        assert_true(i < 10000);
+        all.now_ms += 10;
+        (void)turn(alpha, WORLD_LINKS);
+        (void)turn(beta, WORLD_CLIENTS);
+        (void)turn(beta, WORLD_LINKS);
+    }
+    assert_int_equal(world_peer(alpha, "beta")->announcer.state, ANNOUNCER_INTRODUCING);
+    world_cut(beta);
+    worlds_pass(5000);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    assert_int_equal(announced_filters(beta, "alpha"), 1);
+    worlds_end();
+}
+
 LINK_TEST(enabled_again_at_once_leaves_no_route_of_before)
 {
     struct wire *reader;
