@@ -285,7 +285,7 @@ export ASAN_OPTIONS  ?= detect_leaks=1:detect_stack_use_after_return=1:strict_st
 export UBSAN_OPTIONS ?= print_stacktrace=1
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1
 
-.PHONY: test check unit asan tsan race race-run sim fuzz fuzz-run e2e bench soak werror-gcc \
+.PHONY: test check unit asan tsan race race-run sim fuzz fuzz-run e2e bench soak sim-soak e2e-soak werror-gcc \
     werror-clang check-sim check-bench check-stages unit-net
 
 test: deps ## unit tests, 20 simulated seeds and the end-to-end tests, release build
@@ -334,8 +334,15 @@ bench: deps $(bench) $(programs) $(path) $(floor) ## benchmarks, and a compariso
 	@$(if $(T),true,BUILD=$(abspath $B) bench/reconnect.py)
 	@$(if $(filter-out link,$(T)),true,BUILD=$(abspath $B) bench/link.py)
 
-soak: deps ## 10,000 simulated seeds and 60 s for each parser
-	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim' 'SECONDS=60 fuzz'
+sim-soak: $(sim)
+	@tests/sim/soak.sh $(sim) $(SEEDS)
+
+# What takes long in tests/e2e, in full: see SOAK in tests/e2e/wan.py.
+e2e-soak:
+	+@SOAK=1 E2E_SECONDS=900 E2E_JOBS=1 $(MAKE) T=link_cuts e2e
+
+soak: deps ## 10,000 simulated seeds of each kind, 60 s for each parser, links under load for minutes
+	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim-soak' 'SECONDS=60 fuzz' e2e-soak
 
 werror-gcc:
 	+@$(MAKE) KIND=release WERROR=1 B=$(OUT)/release-werror everything

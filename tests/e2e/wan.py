@@ -18,6 +18,7 @@ import mqtt
 from broker import WORKERS, Broker, Failure, free_port, seconds_until, true
 
 BUILD = os.environ["BUILD"]
+SOAK = "SOAK" in os.environ  # in full: minutes of load instead of seconds
 INSIDE = "WAN_INSIDE"  # set where we are in a network of our own
 LINK_PORT, CLIENT_PORT = 1884, 1883
 
@@ -125,6 +126,7 @@ class Load:
 
     def __init__(self, here, there, qos, rate, seconds, pairs=4, size=64, window=20000, more=()):
         self.name = f"load{next(self.numbers)}q{qos}"
+        self.seconds = seconds
         words = [os.path.join(BUILD, "causeway-load"), "-h", here.host, "-p", str(here.port),
                  "--subscribe-at", f"{there.host}:{there.port}", "-t", self.name, "-q", str(qos),
                  "-n", str(pairs), "--size", str(size), "--window", str(window), "--rate",
@@ -135,7 +137,7 @@ class Load:
 
     def end(self):
         """What causeway-load says of it; all must have come once and in order."""
-        said, _ = self.process.communicate(timeout=90)
+        said, _ = self.process.communicate(timeout=90 + self.seconds)
         try:
             found = json.loads(said)
         except ValueError:
