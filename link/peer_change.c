@@ -183,6 +183,7 @@ static void change_caller(struct peer *p)
     struct announcer *a = &p->announcer;
     struct greeter *g = &p->greeter;
 
+    a->is_refused = false; /* by a server that it has no more */
     if (peer_is_called(p)) {
         g->incarnation = a->incarnation && !a->is_native ? a->incarnation + 1 : a->incarnation;
         if (channel_is_up(&p->intake.channel)) /* they have called already */

@@ -208,6 +208,20 @@ TEST(link_that_loses_its_server_is_called_over_what_stands_and_may_get_one_again
     worlds_end();
 }
 
+TEST(link_that_loses_its_server_does_not_know_whether_it_would_be_refused)
+{
+    worlds_dialect = DIALECT_AUTO;
+    two();
+    beta->cfg.links[0].enable = false;
+    apply(beta);
+    worlds_pass(5000);
+    assert_true(world_peer(alpha, "beta")->announcer.is_refused);
+    alpha->cfg.links[0].server_count = 0;
+    apply(alpha);
+    assert_false(world_peer(alpha, "beta")->announcer.is_refused);
+    worlds_end();
+}
+
 TEST(link_that_was_called_from_the_start_dials_when_it_gets_a_server)
 {
     worlds_dialect = DIALECT_AUTO;
