@@ -116,6 +116,8 @@ void judge_acked(struct linked *l, uint32_t message, uint8_t reason)
     m->is_acked = true;
     if (reason != 0 && reason != REASON_NO_MATCHING_SUBSCRIBERS)
         differ(l->sim, "message %" PRIu32 " is refused: 0x%02X", message, reason);
+    if (m->settled != NEVER)
+        return; /* it waited for a link that was off; what is in force now was not then */
     for (uint32_t i = 0; i < l->sub_count && reason; i++) {
         uint32_t to = cluster_of(l, &l->subs[i]);
 
