@@ -17,7 +17,9 @@
 # processor time of both brokers, and which part of the bytes of the frames was saved.
 # Routes: the time from a SUBACK at one broker to the first message published at the other that
 # comes, idle and while another client subscribes to 10,000 filters a second.
-# Bootstrap: a broker comes up beside one that has a million filters; until all are routes there.
+# Bootstrap: a broker comes up beside one that has a million filters; until all are routes there,
+# and until they are gone again; once more while a client subscribes to as many at the new one. What
+# another client of the new broker waits for a PINGRESP meanwhile.
 #
 # The programs come from $BUILD (build/release), mosquitto from bench/mosquitto.sh.
 
@@ -379,12 +381,12 @@ def routes(o):
 
 # ---- bootstrap ----
 
-def subscribe_all(port, count):
+def subscribe_all(port, count, begin="site"):
     c = mqtt.Client(("127.0.0.1", port), 4)
     c.login("million")
     began = time.monotonic()
     for at in range(0, count, 1000):
-        c.send(mqtt.subscribe(4, 1, [(f"site/{i % 100:02}/dev/{i:07}", 0)
+        c.send(mqtt.subscribe(4, 1, [(f"{begin}/{i % 100:02}/dev/{i:07}", 0)
                                      for i in range(at, min(at + 1000, count))]))
         reply = c.reply(mqtt.SUBACK)
         if max(reply.reasons) > 2:
@@ -392,35 +394,88 @@ def subscribe_all(port, count):
     return c, time.monotonic() - began
 
 
+class Pings:
+    """What another client of a broker waits for the answer to a PINGREQ, again and again."""
+
+    def __init__(self, port):
+        self.client = mqtt.Client(("127.0.0.1", port), 5)
+        self.client.login("pinger")
+        self.took = []
+
+    def some(self, count=5):
+        for _ in range(count):
+            began = time.monotonic()
+            self.client.send(b"\xc0\0")
+            self.client.reply(mqtt.PINGRESP)
+            self.took.append((time.monotonic() - began) * 1000)
+            time.sleep(0.002)
+
+    def end(self):
+        """As text; begins anew."""
+        took, self.took = sorted(self.took), []
+        return (f"ping 50 % {took[len(took) // 2]:.2f}, 99 % {took[len(took) * 99 // 100]:.2f}, "
+                f"longest {took[-1]:.1f} ms ({len(took)})")
+
+
+class Spent:
+    """Wall and processor time of both brokers from now on."""
+
+    def __init__(self, pair):
+        self.pair = pair
+        self.brokers = pair.here, pair.there
+        self.cpu = [b.cpu_seconds() for b in self.brokers]
+        self.began = time.monotonic()
+
+    def __str__(self):
+        wall = time.monotonic() - self.began
+        here, there = (b.cpu_seconds() - was for b, was in zip(self.brokers, self.cpu))
+        return f"{wall:.2f} s, CPU {here:.2f} s here and {there:.2f} s there"
+
+
+def until_all(pub, numbers, is_wanted, pings):
+    left = list(numbers)
+    while left:
+        pings.some()
+        while left and is_route(pub, left[-1]) == is_wanted:
+            left.pop()
+
+
 def bootstrap(o):
+    for beside in (0, o.f):
+        bootstrap_beside(o, beside)
+    bench = os.path.join(BUILD, "bench")
+    if os.path.exists(bench) and not o.tiny:
+        subprocess.run([bench, "--benchmark_filter=BM_(announced_bootstrap|wants_)"], check=False)
+
+
+def bootstrap_beside(o, own):
+    """`own`: filters that a client of the new broker has before it is linked."""
     pair = Pair(start_here=False)
     try:
         c, took = subscribe_all(pair.ports[1], o.f)
         print(f"{o.f:,} filters are subscribed to in {took:.2f} s, by a client in Python")
-        began = time.monotonic()
         pair.come()
         pub = mqtt.Client(("127.0.0.1", pair.ports[0]), 5)
         pub.login("prober")
-        before, cpu = pair.here.memory(), pair.there.cpu_seconds()
+        pings = Pings(pair.ports[0])
+        before, spent = pair.here.memory(), Spent(pair)
+        mine = subscribe_all(pair.ports[0], own, "own")[0] if own else None
         seconds_until("a link", lambda: "link up" in pair.here.said(), 60)
-        linked_at = time.monotonic()
-        left = random.Random(1).sample(range(o.f), 300)
-        while left:
-            while left and is_route(pub, left[-1]):
-                left.pop()
-            time.sleep(0.02 if left else 0)
-        took = time.monotonic()
-        grown = pair.here.memory() - before
-        print(f"all are routes {took - began:.2f} s after the other broker was started, "
-              f"{took - linked_at:.2f} s after the link was up; "
-              f"{pair.here.cpu_seconds() + pair.there.cpu_seconds() - cpu:.2f} s of CPU of both; "
-              f"{grown / o.f:.0f} bytes a route there", flush=True)
+        since = Spent(pair)
+        some = random.Random(1).sample(range(o.f), 300)
+        until_all(pub, some, True, pings)
+        print(f"all are routes after {spent}; after the link was up {since}; {pings.end()}"
+              + (f"; meanwhile {own:,} filters were subscribed to there" if own else
+                 f"; {(pair.here.memory() - before) / o.f:.0f} bytes a route there"), flush=True)
+        if mine:
+            mine.close()
+            return
+        spent = Spent(pair)
         c.close()
+        until_all(pub, some, False, pings)
+        print(f"all are gone {spent} after their subscriber; {pings.end()}", flush=True)
     finally:
         pair.end()
-    bench = os.path.join(BUILD, "bench")
-    if os.path.exists(bench) and not o.tiny:
-        subprocess.run([bench, "--benchmark_filter=BM_(announced_bootstrap|wants_)"], check=False)
 
 
 def is_route(pub, i):
