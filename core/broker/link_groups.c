@@ -189,7 +189,7 @@ enum err shard_link_group(struct shard *s, uint32_t link, struct bytes group, st
         g->links |= 1ull << link;
     else
         g->links &= ~(1ull << link);
-    if (is_added && (g->is_asking || g->told != g->links))
+    if (g->is_asking || g->told != g->links)
         await(s, g);
     sync(s, g);
     return OK;
