@@ -177,8 +177,9 @@ static enum err dispatch(struct shard *s, struct group *g, const struct member *
     return err;
 }
 
-/* To a member or a remote cluster. ERR_NONE: nobody can take it now. */
-static enum err give_out(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
+/* To a member or a remote cluster; `avoid` as of group_leaves. ERR_NONE: nobody can take it now. */
+static enum err give_out(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash,
+                         uint64_t avoid)
 {
     struct member *m = choose(s, g, p, from_hash);
     enum err err = ERR_NONE;
@@ -188,7 +189,7 @@ static enum err give_out(struct shard *s, struct group *g, struct publish *p, ui
         if (err == OK)
             chosen(s, g, m);
     }
-    return err == ERR_NONE && g->abroad_count ? group_leaves(s, g, p) : err;
+    return err == ERR_NONE && g->abroad_count ? group_leaves(s, g, p, avoid) : err;
 }
 
 /* Whether somebody might take what waits. */
@@ -197,28 +198,20 @@ static bool has_takers(const struct group *g)
     return g->connected_count || g->abroad_count;
 }
 
-/* Nobody can take it now. */
-static void take_in(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
-{
-    if (g->count == 0 && !g->backlog_count) {
-        if (p->group_hops) /* it came for us, and we have nobody, nor know of anybody */
-            STAT_INC(&s->stats, dropped_session_end);
-    } else if (p->qos == 0 && !g->backlog_count) {
-        STAT_INC(&s->stats, dropped_offline_qos0);
-    } else {
-        keep(s, g, p, from_hash);
-    }
-}
-
-static enum err publish_to(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash)
+/* ERR_NONE: it is for none of ours, now or later. */
+static enum err publish_to(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash,
+                           uint64_t avoid)
 {
     if (!g->backlog_count) {
-        enum err err = give_out(s, g, p, from_hash);
+        enum err err = give_out(s, g, p, from_hash, avoid);
 
-        if (err != ERR_NONE)
+        if (err != ERR_NONE || g->count == 0)
             return err;
     }
-    take_in(s, g, p, from_hash);
+    if (p->qos == 0 && !g->backlog_count)
+        STAT_INC(&s->stats, dropped_offline_qos0);
+    else
+        keep(s, g, p, from_hash);
     if (g->backlog_count && has_takers(g))
         pump_later(s, g);
     return OK;
@@ -230,7 +223,7 @@ enum err group_publish(struct shard *s, struct handle group, struct publish *p, 
 
     if (!g)
         return ERR_NONE; /* its last member has left meanwhile */
-    return p->no_groups ? OK : publish_to(s, g, p, from_hash);
+    return p->no_groups ? OK : publish_to(s, g, p, from_hash, 0);
 }
 
 /* The group whose name has this hash, with our key: no two names do. */
@@ -255,12 +248,12 @@ bool shard_on_group_publish(struct shard *s, uint32_t from, const struct msg_gro
 {
     struct group *g = find_named(s, m->hash);
     struct publish p;
-    enum err err;
+    enum err err = ERR_NONE;
 
     body_get(&p, &m->body, (const uint8_t *)(m + 1) + m->group_count + m->filter_count);
     if (g && topic_matches(group_filter(g), p.topic))
-        err = publish_to(s, g, &p, m->from_hash);
-    else
+        err = publish_to(s, g, &p, m->from_hash, 1ull << m->link);
+    if (err == ERR_NONE)
         err = group_returns(s, from, m, &p);
     publish_fini(&p);
     if (err == ERR_FULL)
@@ -292,7 +285,7 @@ static bool pump(struct shard *s, struct group *g)
         enum err err;
 
         publish_of_message(&p, w->message);
-        err = give_out(s, g, &p, w->from_hash);
+        err = give_out(s, g, &p, w->from_hash, 0);
         if (err == ERR_FULL)
             return true;
         if (err == ERR_NONE && g->count)

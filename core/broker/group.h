@@ -12,8 +12,8 @@
  * published every cluster was served. One that came for this group alone (struct publish's
  * group_hops), because another cluster had chosen us, goes on only when nobody is left here, which
  * is so when the last member has gone while it was on its way; and not over more than
- * GROUP_HOPS_MAX links in all. If we know of nobody at all, as after a new start, it goes back to
- * the cluster it came from. What waits here leaves by the same rules as soon as it may: when the
+ * GROUP_HOPS_MAX links in all. It goes to another cluster than the one it came from; back to that
+ * one only if we know of nobody else, as after a new start. What waits here leaves by the same rules as soon as it may: when the
  * last member goes, a remote cluster gets members, or a link comes up.
  *
  * What a leaving member gives back (core/broker/share.c) is given out anew, so to a remote cluster,
@@ -86,10 +86,11 @@ void group_look(struct shard *s, struct group *g);
 
 /* ---- remote clusters (group_links.c) ---- */
 
-/* Hands a message to a remote cluster, as the rules say. ERR_NONE: it may not leave, or waits here.
- * ERR_FULL: no room towards the link worker. ERR_MEMORY. */
-MUST_USE enum err group_leaves(struct shard *s, struct group *g, struct publish *p);
-/* Sends a message back to the cluster that has chosen us, of whose group nothing is known here.
+/* Hands a message to a remote cluster, as the rules say, but over none of the links in `avoid`, a
+ * bit each. ERR_NONE: it may not leave, or waits here. ERR_FULL: no room towards the link worker.
+ * ERR_MEMORY. */
+MUST_USE enum err group_leaves(struct shard *s, struct group *g, struct publish *p, uint64_t avoid);
+/* Sends a message back to the cluster that has chosen us, because nobody else can take it.
  * ERR_FULL, ERR_MEMORY. */
 MUST_USE enum err group_returns(struct shard *s, uint32_t from, const struct msg_group_publish *m,
                                 struct publish *p);

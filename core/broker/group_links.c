@@ -68,7 +68,7 @@ static enum err post(struct shard *s, struct group *g, uint32_t link, struct pub
     return OK;
 }
 
-enum err group_leaves(struct shard *s, struct group *g, struct publish *p)
+enum err group_leaves(struct shard *s, struct group *g, struct publish *p, uint64_t avoid)
 {
     struct publish copy = *p;
     uint64_t links;
@@ -78,9 +78,9 @@ enum err group_leaves(struct shard *s, struct group *g, struct publish *p)
     copy.owed = NULL; /* nobody is acknowledged for the sake of a group */
     if (!may_leave(g, p))
         return ERR_NONE;
-    links = links_of(s, g, true);
+    links = links_of(s, g, true) & ~avoid;
     if (!links && g->count == 0)
-        links = links_of(s, g, false);
+        links = links_of(s, g, false) & ~avoid;
     if (!links)
         return ERR_NONE;
     link = next_link(g, links);

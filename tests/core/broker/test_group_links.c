@@ -182,6 +182,30 @@ BROKER_TEST(name_that_comes_and_goes_at_once_is_what_it_was_last)
     broker_stop(&x.b);
 }
 
+/* Not even where that is the only one that is up; but if there is no other at all. */
+BROKER_TEST(what_came_for_a_group_goes_to_another_cluster_than_it_came_from)
+{
+    struct scene x;
+    struct publish p = {.payload = BYTES_LIT("m"), .qos = 1, .protocol = MQTT_5, .group_hops = 1};
+
+    start(&x, workers);
+    p.topic = bytes_str(x.topic);
+    announce(&x, 5, true);
+    announce(&x, 9, true);
+    up(&x, 5, true);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(
+            shard_publish_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), &p), OK);
+    settle(&x);
+    check_given(&x, "9 = 1 m 9 = 1 m ");
+    announce(&x, 9, false);
+    assert_int_equal(shard_publish_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), &p),
+                     OK);
+    settle(&x);
+    check_given(&x, "5 = 1 m ");
+    broker_stop(&x.b);
+}
+
 /* What came over a link for all is for the members here; for this group alone, it goes on when
  * nobody is left, and back when nothing is known. */
 BROKER_TEST(what_came_over_a_link_leaves_only_if_it_was_for_the_group)
@@ -204,7 +228,9 @@ BROKER_TEST(what_came_over_a_link_leaves_only_if_it_was_for_the_group)
         settle(&x);
     }
     check_given(&x, "5 = 1 m 5 = 2 m 5 = 3 m 5 = 4 m 5 = 5 m 5 = 6 m 5 = 7 m ");
+    announce(&x, 9, true);
     announce(&x, 5, false);
+    announce(&x, 9, false);
     q.group_hops = 3;
     assert_int_equal(shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &q),
                      OK);
