@@ -55,6 +55,8 @@ static void keep(struct shard *s, struct group *g, struct publish *p, uint64_t f
         STAT_INC(&s->stats, dropped_group_full);
         drop_first(g);
     }
+    if (g->abroad_count && p->from_id.n && !p->source)
+        p->source = p->from_user.n ? SOURCE_USER : SOURCE_NAMELESS;
     if (memory_is_full(s) || (g->backlog_count == g->backlog_capacity && !grow_backlog(g)) ||
         !publish_message(p, &s->waiting_bytes)) {
         STAT_INC(&s->stats, dropped_memory);

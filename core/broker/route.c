@@ -280,6 +280,15 @@ static bool deliver_slots(struct shard *s, struct publish *p, const struct handl
 
 /* ---- what is theirs ---- */
 
+/* Towards a group's home only the names travel; who owes an acknowledgement waits for links. */
+static struct publish as_named(const struct publish *p)
+{
+    struct publish named = *p;
+
+    named.owed = NULL;
+    return named;
+}
+
 static uint32_t deliver_bytes(const struct shard *s, const struct plan_worker *w,
                               const struct publish *p)
 {
@@ -288,7 +297,13 @@ static uint32_t deliver_bytes(const struct shard *s, const struct plan_worker *w
                      ? 0
                      : p->topic.n + p->props.n + p->payload.n;
 
-    n += far_bytes(p, is_link_worker(s->cluster, w->worker));
+    if (is_link_worker(s->cluster, w->worker)) {
+        n += far_bytes(p, true);
+    } else if (w->group_count && p->names_travel) {
+        struct publish named = as_named(p);
+
+        n += far_bytes(&named, true);
+    }
     return (uint32_t)sizeof(struct msg_deliver) + slots * (uint32_t)sizeof(struct handle) + n;
 }
 
@@ -332,7 +347,7 @@ static bool is_held_up(const struct shard *s, const struct plan_worker *w, const
 {
     const struct cluster_state *c = s->cluster;
 
-    if (!w->group_count || p->is_due || p->from_link || !load_relaxed(&c->global_groups))
+    if (!w->group_count || p->is_due || p->from_link || !p->names_travel)
         return false;
     for (uint32_t i = c->config.workers; i < c->worker_count; i++)
         if (load_relaxed(&c->shards[i]->links_full))
@@ -382,6 +397,12 @@ static void post(struct shard *s, const struct plan *plan, const struct plan_wor
     m->links = w->links;
     if (slots)
         memcpy(m->slots, plan->slots + w->first, slots * sizeof *m->slots);
+    if (!far && w->group_count && p->names_travel) {
+        struct publish named = as_named(p);
+
+        body_put(s, w->worker, &m->body, (uint8_t *)&m->slots[slots], &named, true);
+        return;
+    }
     body_put(s, w->worker, &m->body, (uint8_t *)&m->slots[slots], p, far);
 }
 
@@ -470,6 +491,7 @@ static enum err publish_planned(struct shard *s, struct publish *p, bool *matche
 
     if (!plan)
         return ERR_MEMORY;
+    p->names_travel = load_relaxed(&s->cluster->global_groups) > 0;
     feeds = feeds_beside(s, plan, p);
     if (!has_room(s, plan, feeds, p))
         return ERR_FULL;

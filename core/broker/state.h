@@ -436,8 +436,8 @@ bool shard_on_link_routes(struct shard *s, uint32_t from, const struct msg_point
 void shard_on_link_routes_done(struct shard *s, const struct msg_pointer *m);
 /* Frees what such a record holds: no worker runs any more. */
 void link_routes_discard(const struct msg_pointer *m);
-/* Something else that a link has asked for is not in force yet, and now it is, or never will be; the
- * first gives what the second is to be given. */
+/* Something else that a link has asked for is not in force yet, and now it is, or never will be;
+ * the first gives what the second is to be given. */
 uint8_t link_wait_begin(struct shard *s);
 void link_wait_end(struct shard *s, uint8_t side);
 

@@ -60,6 +60,7 @@ struct publish {
     bool is_kept;   /* and yet it is retained here as one that was published here */
     bool is_will;
     bool is_due;          /* nobody can be parked for it: a link's bound does not hold it up */
+    bool names_travel;    /* to groups, too: they may have to send it over a link */
     bool no_groups;       /* shared groups get it elsewhere, and none does here */
     uint8_t group_hops;   /* links it has crossed for one shared group alone; 0: it is for all */
     uint8_t protocol;     /* of the publisher: 3, 4, 5 */

@@ -684,10 +684,11 @@ TEST(native_records_say_for_which_groups_they_are)
     struct native_records walk;
     struct native_record r[3];
     struct native_frame f;
+    struct bytes golden = unhex(hex);
     struct publish again;
 
-    assert_true(bytes_eq(frame_of(v, 3, 1, 0), unhex(hex)));
-    assert_int_equal(native_frame_decode(unhex(hex), &f), OK);
+    assert_true(bytes_eq(frame_of(v, 3, 1, 0), golden));
+    assert_int_equal(native_frame_decode(golden, &f), OK);
     walk = native_records_begin(&f);
     for (int i = 0; i < 3; i++) {
         assert_true(native_records_next(&walk, &r[i]));
@@ -699,6 +700,7 @@ TEST(native_records_say_for_which_groups_they_are)
     }
     assert_true(r[0].no_groups && r[0].group.n == 0 && !r[2].no_groups && r[2].group.n == 0);
     assert_true(bytes_eq(r[1].group, BYTES_LIT("h")) && bytes_eq(r[1].filter, BYTES_LIT("a/+")));
+    free_bytes(golden);
 }
 
 TEST(native_record_for_a_group_that_cannot_be_is_unfit)

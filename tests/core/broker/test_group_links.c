@@ -10,7 +10,8 @@
 struct given {
     char text[4096];
     uint32_t count;
-    bool is_deaf; /* no link takes anything */
+    char from[64]; /* of the last one: its publisher's client id */
+    bool is_deaf;  /* no link takes anything */
     struct shard *shard;
 };
 
@@ -26,6 +27,7 @@ static bool on_forward_group(void *link, uint32_t number, struct bytes group, st
              (const char *)group.p, (int)filter.n, (const char *)filter.p, p->group_hops,
              (int)(p->payload.n < 20 ? p->payload.n : 20), (const char *)p->payload.p);
     g->count++;
+    snprintf(g->from, sizeof g->from, "%.*s", (int)p->from_id.n, (const char *)p->from_id.p);
     return true;
 }
 
@@ -106,6 +108,7 @@ BROKER_TEST(remote_clusters_take_turns_those_whose_link_is_up)
     }
     for (int i = 0; i < 4; i++)
         say(&x, "m");
+    assert_string_equal(x.given.from, broker_id_at(&x.b, 0, 77));
     check_given(&x, "3 = 0 m 33 = 0 m 63 = 0 m 3 = 0 m ");
     up(&x, 33, false);
     say(&x, "n");
