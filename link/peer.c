@@ -283,11 +283,11 @@ void peer_welcomed(struct peer *p, const struct native_frame *f)
 {
     bool is_other = !p->tells_native;
 
-    if (!tell_native(p, true) ||
-        !peer_give_groups(p, f->has_groups && p->greeter.offers_groups, &is_other)) {
+    if (!tell_native(p, true)) {
         channel_fail(&p->greeter.channel, "no memory");
         return;
     }
+    is_other |= peer_give_groups(p, f->has_groups && p->greeter.offers_groups);
     retained_sync_online(&p->retained, &p->greeter.channel);
     route_stream_open(&p->routes, &p->greeter.channel, p->greeter.incarnation,
                       f->needs_all || is_other);
@@ -300,10 +300,11 @@ static void on_online(struct announcer *a, bool needs_all)
     struct channel channel = channel_of_dialer(&a->dialer);
     bool is_other = p->tells_native != a->is_native;
 
-    if (!tell_native(p, a->is_native) || !peer_give_groups(p, a->has_groups, &is_other)) {
+    if (!tell_native(p, a->is_native)) {
         dialer_fail(&a->dialer, "no memory");
         return;
     }
+    is_other |= peer_give_groups(p, a->has_groups);
     peer_transits(p, a->transits);
     if (a->is_native)
         carrier_agree(&p->carrier, a->deflates);
@@ -477,7 +478,6 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
             peer_look_left(p);
             if (p->tells_native)
                 route_stream_close(&p->routes);
-            p->greeter.offers_groups = p->link->shared_groups == SHARED_GROUPS_GLOBAL;
             greeter_open(&p->greeter, native);
         }
         peer_carry_on(p);
@@ -598,6 +598,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     p->carrier.out.acks = (struct acks_of){host->acks, number};
     retained_sync_init(&p->retained, host, link, number);
     greeter_init(&p->greeter, host, link->name);
+    p->greeter.offers_groups = link->shared_groups == SHARED_GROUPS_GLOBAL;
     p->speaks_native = peer_is_called(p); /* nobody else can call us */
     return p;
 }

@@ -240,6 +240,7 @@ static enum err take_over(struct peer *p)
     p->link = p->next;
     p->next = NULL;
     p->speaks_native |= peer_is_called(p);
+    p->greeter.offers_groups = p->link->shared_groups == SHARED_GROUPS_GLOBAL;
     if (was_called != peer_is_called(p))
         change_caller(p);
     p->hold.name = p->greeter.link = p->link->name;

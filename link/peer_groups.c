@@ -78,16 +78,13 @@ enum err peer_apply_group(struct peer *p, struct announced_actor *actor, const s
 
 /* ---- ours ---- */
 
-bool peer_give_groups(struct peer *p, bool by_name, bool *is_other)
+bool peer_give_groups(struct peer *p, bool by_name)
 {
     if (!p->tells_native || p->gives_groups == by_name)
-        return true;
-    if (route_stream_by_name(&p->routes, p->link, by_name) != OK)
         return false;
-    *is_other = true;
     p->gives_groups = p->retained.no_groups = by_name;
+    wants_by_name(p->routes.wants, by_name);
     peer_tell_all(p);
-    route_stream_imported(&p->routes);
     return true;
 }
 

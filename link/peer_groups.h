@@ -21,9 +21,9 @@ MUST_USE enum err peer_split_group(struct bytes route, struct bytes *group, stru
 bool peer_grant_groups(struct peer *p, bool is_offered);
 /* All that they want has been announced. */
 void peer_groups_announced(struct peer *p);
-/* Tells our wishes with our groups by name, or without. *is_other: that is not as before, and all
- * must be announced anew. false: no memory. */
-bool peer_give_groups(struct peer *p, bool by_name, bool *is_other);
+/* Tells our wishes with our groups by name, or without. Whether that is not as before, and all must
+ * be announced anew. */
+bool peer_give_groups(struct peer *p, bool by_name);
 
 /* Applies a route that is a group's name. ERR_PEER: it is none, or not granted. ERR_NONE: not all
  * of its filter is exported. */

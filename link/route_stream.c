@@ -184,15 +184,6 @@ enum err route_stream_import(struct route_stream *r, const struct cfg_link *link
     return wants_import(r->wants, link->topics, link->topic_count, link->max_routes);
 }
 
-enum err route_stream_by_name(struct route_stream *r, const struct cfg_link *link, bool by_name)
-{
-    enum err err = route_stream_import(r, link);
-
-    if (err == OK)
-        wants_by_name(r->wants, by_name);
-    return err;
-}
-
 void route_stream_imported(struct route_stream *r)
 {
     wants_imported(r->wants);

@@ -47,9 +47,6 @@ MUST_USE enum err route_stream_init(struct route_stream *r, struct link_host *ho
  * follows wants_refill. ERR_MEMORY: nothing was changed. */
 MUST_USE enum err route_stream_import(struct route_stream *r, const struct cfg_link *link);
 void route_stream_imported(struct route_stream *r);
-/* As route_stream_import, where only wants_by_name changes. */
-MUST_USE enum err route_stream_by_name(struct route_stream *r, const struct cfg_link *link,
-                                       bool by_name);
 /* Nothing more is told. A stream that was never prepared is fine. */
 void route_stream_fini(struct route_stream *r);
 

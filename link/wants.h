@@ -62,7 +62,7 @@ bool wants_is_told(struct wants *w, struct bytes group, struct bytes filter);
 /* From now on what is added with a group is one filter, the group's name `$share/GROUP/FILTER`, if
  * the link imports all of its filter; if it imports a part, wants_add answers ERR_NONE and nothing
  * is wanted. Such names neither cover nor are covered. Or, as at first, a group is as a plain
- * filter. To be followed by wants_import. */
+ * filter. To be followed by wants_refill. */
 void wants_by_name(struct wants *w, bool by_name);
 
 /* All that is subscribed to is going to be added, as in the beginning, or anew: of what was added

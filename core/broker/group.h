@@ -13,8 +13,10 @@
  * group_hops), because another cluster had chosen us, goes on only when nobody is left here, which
  * is so when the last member has gone while it was on its way; and not over more than
  * GROUP_HOPS_MAX links in all. It goes to another cluster than the one it came from; back to that
- * one only if we know of nobody else, as after a new start. What waits here leaves by the same rules
- * as soon as it may: when the last member goes, a remote cluster gets members, or a link comes up.
+ * one only if we know of nobody else, as after a new start.
+ *
+ * What waits here leaves by the same rules as soon as it may: when the last member goes, a remote
+ * cluster gets members, or a link comes up.
  *
  * What a leaving member gives back (core/broker/share.c) is given out anew, so to a remote cluster,
  * too. QoS 0 that would have to wait here is dropped, as ever.
