@@ -844,75 +844,77 @@ LINK_TEST_NATIVE(changed_topics_bring_what_is_retained_under_them_at_once)
     worlds_pass(1000);
     expect_publish(k, "u/1", "2");
     assert_null(wire_next(k));
+    worlds_end();
+}
 
-    /* How many PUBLISHes have come; they are acknowledged. */
-    static uint32_t came(struct wire * k)
-    {
-        const struct packet *p;
-        uint32_t n = 0;
+/* How many PUBLISHes have come; they are acknowledged. */
+static uint32_t came(struct wire *k)
+{
+    const struct packet *p;
+    uint32_t n = 0;
 
-        while ((p = wire_next(k))) {
-            n += p->type == PACKET_PUBLISH;
-            if (p->type == PACKET_PUBLISH && p->publish.qos == 1)
-                wire_ack(k, p->publish.packet_id, 0);
-        }
-        worlds_settle();
-        return n;
+    while ((p = wire_next(k))) {
+        n += p->type == PACKET_PUBLISH;
+        if (p->type == PACKET_PUBLISH && p->publish.qos == 1)
+            wire_ack(k, p->publish.packet_id, 0);
     }
+    worlds_settle();
+    return n;
+}
 
-    /* And back; a message in between is lost in no state. */
-    LINK_TEST_NATIVE(shared_groups_can_become_global_and_local_again)
-    {
-        struct wire *a, *b, *from;
-        uint32_t copies[] = {2, 2, 1, 2, 2}; /* neither, alpha, both, beta, neither */
+/* And back; a message in between is lost in no state. */
+LINK_TEST_NATIVE(shared_groups_can_become_global_and_local_again)
+{
+    struct wire *a, *b, *from;
+    uint32_t copies[] = {2, 2, 1, 2, 2}; /* neither, alpha, both, beta, neither */
 
-        two();
-        a = client(alpha, "a");
-        b = client(beta, "b");
-        from = client(beta, "from");
-        subscribe(a, "$share/g/t/1", 1);
-        subscribe(b, "$share/g/t/1", 1);
-        for (uint32_t i = 0; i < 5; i++) {
-            alpha->cfg.links[0].shared_groups = i == 1 || i == 2;
-            beta->cfg.links[0].shared_groups = i == 2 || i == 3;
-            apply(alpha);
-            apply(beta);
-            publish(from, "t/1", "m", 1); /* while the link is made anew */
-            worlds_pass(40000);
-            assert_int_equal(came(a) + came(b) >= 1, 1);
-            publish(from, "t/1", "m", 1);
-            assert_int_equal(came(a) + came(b), copies[i]);
-            unsubscribe(b, "$share/g/t/1");
-            publish(from, "t/1", "m", 1);
-            assert_int_equal(came(a), 1);
-            subscribe(b, "$share/g/t/1", 1);
-        }
-        worlds_end();
-    }
-
-    /* The link that a group has chosen is removed: the message goes to another member, or waits. */
-    TEST(groups_find_other_members_when_a_link_is_removed)
-    {
-        struct wire *a, *b, *from;
-
-        two();
-        alpha->cfg.links[0].shared_groups = beta->cfg.links[0].shared_groups = SHARED_GROUPS_GLOBAL;
+    two();
+    a = client(alpha, "a");
+    b = client(beta, "b");
+    from = client(beta, "from");
+    subscribe(a, "$share/g/t/1", 1);
+    subscribe(b, "$share/g/t/1", 1);
+    for (uint32_t i = 0; i < 5; i++) {
+        alpha->cfg.links[0].shared_groups = i == 1 || i == 2;
+        beta->cfg.links[0].shared_groups = i == 2 || i == 3;
         apply(alpha);
         apply(beta);
-        worlds_pass(20000);
-        a = client(alpha, "a");
-        from = client(beta, "from");
-        subscribe(a, "$share/g/t/1", 1);
+        publish(from, "t/1", "m", 1); /* while the link is made anew */
+        worlds_pass(40000);
+        assert_int_equal(came(a) + came(b) >= 1, 1);
+        publish(from, "t/1", "m", 1);
+        assert_int_equal(came(a) + came(b), copies[i]);
+        unsubscribe(b, "$share/g/t/1");
         publish(from, "t/1", "m", 1);
         assert_int_equal(came(a), 1);
-        beta->cfg.links[0].name = "";
-        apply(beta);
-        publish(from, "t/1", "m", 1);
-        b = client(beta, "b");
         subscribe(b, "$share/g/t/1", 1);
-        publish(from, "t/1", "n", 1);
-        assert_int_equal(came(b), 1);
-        worlds_pass(1000);
-        assert_null(world_peer(beta, "alpha"));
-        worlds_end();
     }
+    worlds_end();
+}
+
+/* The link that a group has chosen is removed: the message goes to another member, or waits. */
+TEST(groups_find_other_members_when_a_link_is_removed)
+{
+    struct wire *a, *b, *from;
+
+    two();
+    alpha->cfg.links[0].shared_groups = beta->cfg.links[0].shared_groups = SHARED_GROUPS_GLOBAL;
+    apply(alpha);
+    apply(beta);
+    worlds_pass(20000);
+    a = client(alpha, "a");
+    from = client(beta, "from");
+    subscribe(a, "$share/g/t/1", 1);
+    publish(from, "t/1", "m", 1);
+    assert_int_equal(came(a), 1);
+    beta->cfg.links[0].name = "";
+    apply(beta);
+    publish(from, "t/1", "m", 1);
+    b = client(beta, "b");
+    subscribe(b, "$share/g/t/1", 1);
+    publish(from, "t/1", "n", 1);
+    assert_int_equal(came(b), 1);
+    worlds_pass(1000);
+    assert_null(world_peer(beta, "alpha"));
+    worlds_end();
+}
