@@ -918,3 +918,63 @@ TEST(groups_find_other_members_when_a_link_is_removed)
     assert_null(world_peer(beta, "alpha"));
     worlds_end();
 }
+
+/* Who introduces whom changes; what was agreed upon about groups does not. */
+TEST(groups_stay_global_when_a_link_loses_its_server_and_gets_one)
+{
+    struct wire *a, *b, *from;
+
+    two();
+    alpha->cfg.links[0].shared_groups = beta->cfg.links[0].shared_groups = SHARED_GROUPS_GLOBAL;
+    apply(alpha);
+    apply(beta);
+    worlds_pass(20000);
+    a = client(alpha, "a");
+    b = client(beta, "b");
+    from = client(beta, "from");
+    subscribe(a, "$share/g/t/1", 1);
+    subscribe(b, "$share/g/t/1", 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct world *w = i < 2 ? alpha : beta;
+
+        w->cfg.links[0].server_count = i % 2;
+        apply(w);
+        publish(from, "t/1", "m", 1);
+        worlds_pass(20000);
+        assert_int_equal(came(a), 0);
+        assert_int_equal(came(b), 1);
+        assert_true(world_peer(alpha, "beta")->gives_groups);
+        assert_true(world_peer(beta, "alpha")->gives_groups);
+    }
+    worlds_end();
+}
+
+/* More than are told in one turn. */
+TEST(groups_take_their_names_in_slices)
+{
+    uint32_t count = PEER_TELL_MAX * 2 + 10;
+    struct wire *a, *from;
+    char filter[64];
+
+    two();
+    a = client(alpha, "a");
+    from = client(beta, "from");
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(filter, sizeof(filter), "$share/g/t/%u", i);
+        subscribe(a, filter, 1);
+    }
+    assert_int_equal(announced_filters(beta, "alpha"), count);
+    alpha->cfg.links[0].shared_groups = beta->cfg.links[0].shared_groups = SHARED_GROUPS_GLOBAL;
+    apply(alpha);
+    apply(beta);
+    worlds_pass(40000);
+    assert_int_equal(announced_filters(beta, "alpha"), count);
+    publish(from, "t/0", "m", 1);
+    snprintf(filter, sizeof(filter), "t/%u", count - 1);
+    publish(from, filter, "m", 1);
+    assert_int_equal(came(a), 2);
+    unsubscribe(a, "$share/g/t/0");
+    worlds_pass(1000);
+    assert_int_equal(announced_filters(beta, "alpha"), count - 1);
+    worlds_end();
+}
