@@ -56,8 +56,8 @@ bool peer_switch_run(struct peer *p)
     struct message *m;
 
     p->carrier.is_held = p->speaks_native && !peer_is_called(p) && has_records(p);
-    if (p->speaks_native)
-        return false;
+    if (p->speaks_native || announced_actor_count(p->announced) == 0)
+        return false; /* or nobody has said what they speak */
     for (uint32_t i = 0; i < SWITCH_MESSAGES && bytes < SWITCH_BYTES; i++) {
         m = outstream_pop(&p->carrier.out, &since_ms);
         if (!m)
