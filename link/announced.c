@@ -47,8 +47,8 @@ enum err announced_renew(struct announced_actor *actor, uint64_t generation,
     if (generation == actor->stream)
         return OK;
     announced_begin_generation(actor);
-    actor->stream = generation;
     actor->is_asked = false;
+    actor->stream = generation;
     actor->digest_key = *digest_key;
     actor->has_digest = actor->is_kept = true;
     return OK;
@@ -148,6 +148,7 @@ enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarn
     }
     actor->incarnation = incarnation;
     actor->expiry = expiry;
+    actor->is_asked = *need_bootstrap;
     return OK;
 }
 
@@ -195,6 +196,7 @@ static void actor_free(struct announced *a, struct announced_actor **at)
 
 void announced_heard(struct announced_actor *actor, uint64_t now, bool is_beat)
 {
+    actor->is_asked = false;
     if (is_beat)
         actor->has_beaten = true;
     else

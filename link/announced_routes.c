@@ -308,6 +308,8 @@ enum err announced_add(struct announced *a, struct announced_actor *actor, struc
 {
     enum err e = add(a, actor, filter, id);
 
+    if (!actor->stream) /* else only a new generation says so */
+        actor->is_asked = false;
     if (e != OK)
         announced_refuse(actor);
     return e;

@@ -724,6 +724,7 @@ static void model_hello(struct model *m, struct announced *a, int n, uint64_t in
     if (e != OK)
         return;
     assert_int_equal(need, is_new);
+    announced_heard(announced_find(a, bytes_str(names[n]), incarnation), m->now, false);
     for (int f = 0; f < FILTERS && is_new; f++)
         for (int i = 0; i < IDS; i++)
             m->has[n][f][i] = m->has[n][f][i] && stay ? 2 : 0;
@@ -879,5 +880,25 @@ TEST(announced_doubtful_actor_announces_again_and_loses_what_it_does_not)
     assert_int_equal(announced_route_count(a), 1);
     assert_int_equal(announced_hello(a, BYTES_LIT("n1"), 1, 9, ANNOUNCED_OLD_STAY, &need), OK);
     assert_false(need);
+    announced_destroy(a);
+}
+
+/* The answer that said so may have been lost with its connection. */
+TEST(announced_actor_must_announce_until_it_has_said_something)
+{
+    struct index x = {.count = 0};
+    struct announced *a = make(&x, 4, 100);
+    struct announced_actor *n1;
+
+    hello(a, "n1", 1, 100, true);
+    n1 = hello(a, "n1", 1, 100, true);
+    announced_heard(n1, 50, true);
+    n1 = hello(a, "n1", 1, 100, false);
+    announced_doubt(n1);
+    hello(a, "n1", 1, 100, true);
+    n1 = hello(a, "n1", 1, 100, true);
+    announced_heard(n1, 60, false);
+    hello(a, "n1", 1, 100, false);
+    announced_drop(a);
     announced_destroy(a);
 }

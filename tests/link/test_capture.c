@@ -178,6 +178,7 @@ static void serve(struct announced *a, bool is_known, const struct emqx_control 
     }
     actor = announced_find(a, c->actor, c->incarnation);
     assert_non_null(actor);
+    announced_heard(actor, 0, c->op == EMQX_HEARTBEAT);
     if (c->op == EMQX_ROUTE) {
         struct emqx_ops ops = emqx_ops_begin(c);
         struct emqx_route_op op;
