@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Links must stand again after so long, silent connections included. */
+#include "link/transit.h"
+
+/* Links must stand again after so long, silent connections included; and where messages pass, each
+ * cluster that a cover passes lets it linger. */
 #define QUIET_MS 60000u
 
-static const char *const names[CLUSTERS_MAX] = {"alpha", "beta", "gamma"};
+static const char *const names[CLUSTERS_MAX] = {"alpha", "beta", "gamma", "delta"};
 
 const char *cluster_name(uint32_t number)
 {
@@ -34,7 +37,7 @@ static void cluster_start(struct cluster *c)
     struct listener listener = cables_listener(c);
     struct world_links links = {.cfg = &c->cfg, .ctx = c, .dialled = cable_dialled};
 
-    c->sent = c->received = c->expected_sent = c->expected_received = 0;
+    c->sent = c->received = c->dropped = c->expected_sent = c->expected_received = 0;
     for (uint32_t i = 0; i < CLUSTERS_MAX; i++)
         c->telling[i] = NEVER;
     links_start(c);
@@ -42,14 +45,27 @@ static void cluster_start(struct cluster *c)
     note(l->sim, "%s: begins", names[c->number]);
 }
 
+static void draw_shape(struct linked *l)
+{
+    struct sim *s = l->sim;
+
+    l->count = chance(s, 40) ? 3 : 2;
+    l->is_synced = chance(s, 25);
+    l->is_global = chance(s, 30);
+    l->is_transit = !l->is_synced && !l->is_global && chance(s, 35);
+    l->is_uniform = !l->is_transit || chance(s, 70);
+    if (!l->is_transit && (l->is_synced || l->is_global || l->count == 2 || !chance(s, 50)))
+        return;
+    l->count = 3 + draw(s, 2);
+    l->shape = (enum shape)(SHAPE_CHAIN + draw(s, SHAPE_COUNT - SHAPE_CHAIN));
+}
+
 static void build(struct linked *l)
 {
     struct sim *s = l->sim;
     bool is_barred = chance(s, 40);
 
-    l->count = chance(s, 40) ? 3 : 2;
-    l->is_synced = chance(s, 25);
-    l->is_global = chance(s, 30);
+    draw_shape(l);
     for (uint32_t i = 0; i < l->count; i++) {
         l->cluster[i] = must_alloc(sizeof(struct cluster));
         l->cluster[i]->all = l;
@@ -141,7 +157,7 @@ static void quiet(struct linked *l)
     while (!l->sim->failed && !cables_quiet(l, &why)) {
         uint64_t next = next_timer(l), now = l->sim->now_ms;
 
-        if (now - begin > QUIET_MS)
+        if (now - begin > QUIET_MS + (l->is_transit ? CLUSTERS_MAX * WANTS_LINGER_MS : 0))
             differ(l->sim, "links do not come to rest: %s", why);
         sim_pass(l->sim, next <= now ? 1 : next - now > 1000 ? 1000 : next - now);
         rest(l);
@@ -302,6 +318,8 @@ static void check_no_routes(struct linked *l)
         for (uint32_t j = 0; j < l->count; j++) {
             struct peer *p = peer_of(l, i, j);
 
+            if (p && transit_state(p->host->transit).wishes)
+                differ(l->sim, "%s still has wishes of others", names[i]);
             if (p && link_is_on(l, i, j) && link_is_on(l, j, i) &&
                 (p->tells_native ? wants_state(p->routes.wants).wanted
                                  : interest_state(p->interest).held))

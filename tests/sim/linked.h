@@ -1,4 +1,4 @@
-/* tests/sim/linked.h -- two or three clusters in one seeded run, linked, and what must come across.
+/* tests/sim/linked.h -- two to four clusters in one seeded run, linked, and what must come across.
  *
  * Each cluster is a world. What a link dials becomes a cable (cables.c): a wire of the dialling
  * world and one of the other, with bytes copied between them in drawn slices, until it is cut,
@@ -24,6 +24,10 @@
  *            has ended does not come while it is so, and never if it was the publisher's
  *   global   in some runs all links are native, of everything, with shared_groups = global: a group
  *            is one over all clusters, and its members where a message was published come first
+ *   transit  in some runs messages pass: then every cluster can be reached from which links with
+ *            transit on both sides lead there, each taking the topic; what is doubtful of one link
+ *            is doubtful of all, and who gets a message gets it once, from whichever side, unless a
+ *            cluster in between began a new life
  *   again    a QoS 1 or 2 message may come once more for each end of a connection on which it was
  *            sent and not acknowledged, and each time when a link is removed or changes its dialect
  */
@@ -35,7 +39,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/world.h"
 
-#define CLUSTERS_MAX 3
+#define CLUSTERS_MAX 4
 /* Of one link since the last quiet; then it is not changed any more. */
 #define TERMS_MAX 16
 #define PORT_FIRST 1000
@@ -92,7 +96,7 @@ struct cluster {
     bool is_met[CLUSTERS_MAX];         /* that one has a connection with it, as far as it knows */
     bool is_parted[CLUSTERS_MAX];      /* cannot reach that one, nor that one it */
     uint64_t telling[CLUSTERS_MAX];    /* since when that one is told routes; NEVER: it is not */
-    uint64_t sent, received;           /* counters at the last quiet */
+    uint64_t sent, received, dropped;  /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
 };
 
@@ -180,8 +184,14 @@ struct l_copy {
     uint32_t previous; /* record of the same message */
 };
 
+/* Which clusters are linked. */
+enum shape { SHAPE_MESH, SHAPE_CHAIN, SHAPE_HUB, SHAPE_RING, SHAPE_COUNT };
+
 struct linked {
     struct sim *sim;
+    enum shape shape;
+    bool is_transit; /* links have transit, most of them */
+    bool is_uniform; /* all of them have, or none */
     uint32_t count;
     struct cluster *cluster[CLUSTERS_MAX];
     struct cable **cables;

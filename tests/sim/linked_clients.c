@@ -368,7 +368,7 @@ void client_subscribe(struct l_client *c)
                                              .known = NEVER,
                                              .end_asked = NEVER,
                                              .end_acked = NEVER,
-                                             .told = {NEVER, NEVER, NEVER}};
+                                             .told = {NEVER, NEVER, NEVER, NEVER}};
     filter_text(&f, text);
     r = (struct filter_request){.filter = bytes_str(text),
                                 .qos = f.qos,

@@ -223,6 +223,16 @@ static void add_link(struct cluster *c, uint32_t to)
         link->topics = link->exports = &everything;
         link->topic_count = link->export_count = 1;
     }
+    if (c->all->is_transit) {
+        link->transit = chance(s, c->all->is_uniform ? 100 : 85);
+        link->dialect = chance(s, c->all->is_uniform ? 100 : 90) ? DIALECT_AUTO : DIALECT_EMQX;
+        link->queue_bytes = QUEUE_BYTES;
+    }
+    if (c->all->is_transit && c->all->shape == SHAPE_RING) { /* either way takes the same */
+        link->ack = ACK_LOCAL;
+        link->topics = link->exports = &everything;
+        link->topic_count = link->export_count = 1;
+    }
     if (c->all->is_global) {
         link->dialect = DIALECT_AUTO;
         link->shared_groups = SHARED_GROUPS_GLOBAL;
@@ -252,13 +262,27 @@ static void draw_caller(struct linked *l, uint32_t a, uint32_t b)
     link[draw(l->sim, 2)]->server_count = 0;
 }
 
+static bool is_linked(const struct linked *l, uint32_t i, uint32_t j)
+{
+    uint32_t between = i < j ? j - i : i - j;
+
+    switch (l->shape) {
+    case SHAPE_CHAIN:
+        return between == 1;
+    case SHAPE_HUB:
+        return between > 0 && (i == 0 || j == 0);
+    case SHAPE_RING:
+        return between == 1 || between == l->count - 1;
+    default:
+        return between > 0;
+    }
+}
+
 void links_draw(struct linked *l)
 {
-    bool is_chain = l->count == 3 && !is_mesh(l) && chance(l->sim, 25);
-
     for (uint32_t i = 0; i < l->count; i++)
         for (uint32_t j = 0; j < l->count; j++)
-            if (j != i && !(is_chain && i != 1 && j != 1))
+            if (is_linked(l, i, j))
                 add_link(l->cluster[i], j);
     for (uint32_t i = 0; i < l->count; i++)
         for (uint32_t j = i + 1; j < l->count; j++)
@@ -432,6 +456,8 @@ void links_reload(struct linked *l)
 {
     struct cluster *c = l->cluster[draw(l->sim, l->count)];
 
+    if (l->is_transit)
+        return; /* what then may come is not known here */
     l->is_exact = false;
     l->is_changed = true;
     for (uint32_t n = chance(l->sim, 25) ? 2 : 1; n > 0; n--)

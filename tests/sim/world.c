@@ -874,6 +874,7 @@ static struct link_rules rules_of(const struct cfg_link *link)
 {
     return (struct link_rules){
         .name = link->name,
+        .transits = link->transit,
         .identity = link->peer_identity,
         .acks_remotely = link->ack == ACK_REMOTE,
         .silence_s = (uint16_t)((link->dead_after_ms + 999) / 1000 + LINK_SILENCE_MORE_S)};
