@@ -22,12 +22,13 @@ server = 127.0.0.1:{other_port}
 topics = #
 dialect = {dialect}
 """
-WORDS = {"state", "transit", "dialect", "server", "error", "routes/out/state", "routes/in/state",
-         "messages/out/state", "messages/in/state"}
-NUMBERS = {"messages/in/passed", "since", "rtt_ms", "routes/out/count", "routes/out/pending", "routes/out/lag_ms",
+WORDS = {"state", "transit", "shared_groups", "dialect", "server", "error", "routes/out/state",
+         "routes/in/state", "messages/out/state", "messages/in/state"}
+NUMBERS = {"since", "rtt_ms", "routes/out/count", "routes/out/pending", "routes/out/lag_ms",
            "routes/in/count", "routes/refused", "messages/out/sent", "messages/out/inflight",
            "messages/out/waiting", "messages/out/bytes", "messages/out/oldest_ms",
-           "messages/in/received", "messages/in/doubles", "messages/in/dropped"}
+           "messages/out/acks_waiting", "messages/in/received", "messages/in/passed",
+           "messages/in/doubles", "messages/in/dropped"}
 NUMBERS |= {f"messages/out/dropped/{cause}" for cause in
             ("full", "aged", "expired", "too_large", "refused", "memory")}
 
