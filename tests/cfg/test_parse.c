@@ -267,6 +267,9 @@ TEST(parse_knows_which_links_have_transit)
     cfg_free(cfg);
     check_mistake("[cluster]\nname = a\ntransit = on\n",
                   "f:3: there is no key 'transit' in [cluster]; it belongs into [link NAME]");
+    check_mistake(LINK "topics =\nshared_groups = global\ntransit = on\n",
+                  "f:7: transit = true cannot stand beside shared_groups = global (line 6); keep "
+                  "one of them");
     check_mistake(LINK "topics =\ndialect = emqx\ntransit = on\n",
                   "f:7: transit = true is for brokers of this kind; right would be dialect = auto");
     n += (size_t)sprintf(text, "[cluster]\nname = a\n");
