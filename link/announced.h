@@ -91,9 +91,9 @@ enum announced_old {
 void announced_limit(struct announced *a, uint32_t routes_max);
 
 /* actor_init. OK: *need_bootstrap says whether the peer must announce its routes (a new actor or a
- * new incarnation, or it was told so and has said nothing since: it may not have heard it), and the actor expires at `expiry`. ERR_PEER: a lower incarnation than the one
- * we know, or an impossible name. ERR_FULL: too many actors, with those that are gone and not yet
- * swept. ERR_MEMORY. */
+ * new incarnation, or it was told so and has said nothing since: it may not have heard it), and the
+ * actor expires at `expiry`. ERR_PEER: a lower incarnation than the one we know, or an impossible
+ * name. ERR_FULL: too many actors, with those that are gone and not yet swept. ERR_MEMORY. */
 MUST_USE enum err announced_hello(struct announced *a, struct bytes name, uint64_t incarnation,
                                   uint64_t expiry, enum announced_old old, bool *need_bootstrap);
 
