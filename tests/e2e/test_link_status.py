@@ -27,8 +27,8 @@ WORDS = {"state", "transit", "shared_groups", "dialect", "server", "error", "rou
 NUMBERS = {"since", "rtt_ms", "routes/out/count", "routes/out/pending", "routes/out/lag_ms",
            "routes/in/count", "routes/refused", "messages/out/sent", "messages/out/inflight",
            "messages/out/waiting", "messages/out/bytes", "messages/out/oldest_ms",
-           "messages/out/acks_waiting", "messages/in/received", "messages/in/passed",
-           "messages/in/doubles", "messages/in/dropped"}
+           "messages/out/acks_waiting", "messages/out/saved_bytes", "messages/in/received",
+           "messages/in/passed", "messages/in/doubles", "messages/in/dropped"}
 NUMBERS |= {f"messages/out/dropped/{cause}" for cause in
             ("full", "aged", "expired", "too_large", "refused", "memory")}
 
