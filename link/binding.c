@@ -71,7 +71,7 @@ struct binding *bindings_add(struct bindings *all, const struct client_name *c, 
 {
     struct binding *b;
 
-    while (list->count >= BINDINGS_MAX)
+    if (list->count >= BINDINGS_MAX)
         bindings_forget(all, list->first);
     b = malloc(sizeof(*b) + init->actor.n);
     if (!b)

@@ -50,7 +50,7 @@ static bool owing_begin(struct shard *s, const struct session *x)
 
         while (slot >= capacity)
             capacity = capacity ? capacity * 2 : 64;
-        v = realloc(s->owing, capacity * sizeof *v);
+        v = realloc(s->owing, capacity * sizeof(struct owing *));
         if (!v)
             return false;
         for (uint32_t i = s->owing_capacity; i < capacity; i++)

@@ -10,7 +10,7 @@ static struct client_name number(uint32_t slot)
     return (struct client_name){.worker = 1, .slot = slot, .generation = 1};
 }
 
-static struct binding *bind(struct bindings *all, struct binding_list *list, uint32_t slot)
+static struct binding *add(struct bindings *all, struct binding_list *list, uint32_t slot)
 {
     struct client_name name = number(slot);
     struct binding *b = bindings_add(all, &name, NULL, list, &init);
@@ -35,7 +35,7 @@ TEST(binding_is_of_one_connection)
 
     bindings_init(&all, &(struct hash_key){{1, 2, 3, 4}});
     assert_null(find(&all, 1));
-    b = bind(&all, &list, 1);
+    b = add(&all, &list, 1);
     assert_ptr_equal(find(&all, 1), b);
     assert_int_equal(find(&all, 1)->incarnation, 7);
     later.generation++;
@@ -55,10 +55,10 @@ TEST(bindings_of_one_link_leave_those_of_others_alone)
     struct binding_list quiet = {0}, busy = {0};
 
     bindings_init(&all, &(struct hash_key){{1, 2, 3, 4}});
-    bind(&all, &quiet, 1);
-    bind(&all, &quiet, 2);
+    add(&all, &quiet, 1);
+    add(&all, &quiet, 2);
     for (uint32_t i = 0; i < 3 * BINDINGS_MAX; i++)
-        bind(&all, &busy, 100 + i);
+        add(&all, &busy, 100 + i);
     assert_int_equal(busy.count, BINDINGS_MAX);
     assert_int_equal(quiet.count, 2);
     assert_non_null(find(&all, 1));
@@ -74,9 +74,9 @@ TEST(binding_that_was_silent_longest_is_forgotten_first)
 
     bindings_init(&all, &(struct hash_key){{1, 2, 3, 4}});
     for (uint32_t i = 0; i < BINDINGS_MAX; i++)
-        bind(&all, &list, i);
+        add(&all, &list, i);
     assert_non_null(find(&all, 0)); /* it has spoken */
-    bind(&all, &list, BINDINGS_MAX);
+    add(&all, &list, BINDINGS_MAX);
     assert_non_null(find(&all, 0));
     assert_null(find(&all, 1));
     assert_non_null(find(&all, 2));
