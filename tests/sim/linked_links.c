@@ -169,7 +169,7 @@ static void draw_bounds(struct sim *s, struct cfg_link *link)
     link->queue_bytes = QUEUE_BYTES;
     link->on_full = (enum cfg_on_full)draw(s, 3);
     if (link->on_full == ON_FULL_BLOCK && chance(s, 30))
-        link->queue_bytes = 1 + draw(s, 5000);
+        link->queue_bytes = 100 + draw(s, 5000);
 }
 
 static uint64_t draw_window(struct sim *s)
