@@ -557,6 +557,16 @@ static struct addressed address(struct receiver *r, const struct link_packet *pa
     return a;
 }
 
+/* Another packet of who was disconnected. Where the connection lives here it is not taken, so it is
+ * not acknowledged either; elsewhere it has been acknowledged. */
+static bool take_of_kicked(struct receiver *r, const struct link_packet *packet)
+{
+    if (packet->from.worker == shard_number(r->host->shard))
+        return false;
+    STAT_INC(shard_count(r->host->shard), link_packets_refused);
+    return true;
+}
+
 /* Takes a packet now. false: it has no room, or must_wait. */
 static bool take(struct receiver *r, const struct link_packet *packet)
 {
@@ -566,10 +576,8 @@ static bool take(struct receiver *r, const struct link_packet *packet)
     r->must_wait = false;
     if (k && k->why_due) /* this very packet, offered again */
         return tell_kicked(r, packet, k);
-    if (k) {
-        STAT_INC(shard_count(r->host->shard), link_packets_refused);
-        return true;
-    }
+    if (k)
+        return take_of_kicked(r, packet);
     if (a.kind == EMQX_TOPIC_NONE || a.kind == EMQX_TOPIC_RESP)
         return kick(r, packet, "not a topic of the link protocol");
     if (!take_addressed(r, &a))
@@ -646,10 +654,8 @@ static bool take_later(struct receiver *r, const struct link_packet *packet)
         if (!disconnect_largest(r))
             return false;
     (void)address(r, packet);
-    if (kicked_of(r, &packet->from)) { /* that was the sender itself */
-        STAT_INC(shard_count(r->host->shard), link_packets_refused);
-        return true;
-    }
+    if (kicked_of(r, &packet->from)) /* that was the sender itself */
+        return take_of_kicked(r, packet);
     switch (waiting_put(&r->waiting, packet, sum_of(r, packet))) {
     case OK:
         look_whether_crowded(sum_of(r, packet));

@@ -179,6 +179,27 @@ TEST(hostile_second_opening_on_one_connection_ends_it)
     worlds_end();
 }
 
+/* What is behind a fault on the same connection is lost with it, so its sender must keep it. */
+TEST(hostile_connection_that_ends_acknowledges_nothing_any_more)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+    struct publish_out message = {.topic = BYTES_LIT("$LINK/cluster/msg/beta"),
+                                  .qos = 1,
+                                  .packet_id = 7,
+                                  .payload = BYTES_LIT("x")};
+
+    put_open(k, 1);
+    worlds_settle();
+    wire_expect(k, PACKET_PUBLISH);
+    put_open(k, 2);
+    wire_publish(k, &message);
+    worlds_settle();
+    assert_int_equal(wire_expect(k, PACKET_DISCONNECT)->disconnect.reason, 0x83);
+    assert_null(k->stream[1]);
+    worlds_end();
+}
+
 TEST(hostile_introductions_whose_refusals_nobody_reads_end)
 {
     struct world *w = alone();
