@@ -240,6 +240,10 @@ static enum err take_over(struct peer *p)
     p->link = p->next;
     p->next = NULL;
     p->speaks_native |= peer_is_called(p);
+    if (p->speaks_native && !peer_is_called(p) && p->link->dialect == DIALECT_EMQX) {
+        carrier_leave(&p->carrier); /* our connections take no frames from now on */
+        p->speaks_native = false;
+    }
     p->greeter.offers_groups = p->link->shared_groups == SHARED_GROUPS_GLOBAL;
     if (was_called != peer_is_called(p))
         change_caller(p);
