@@ -43,7 +43,8 @@ struct uring {
     struct io_uring_buf_ring *buffers;
     uint32_t buffer_count;
     uint32_t quiet_count;
-    uint64_t quiet_round; /* how often they were told */
+    uint32_t quiet_submitted; /* of these; all or none */
+    uint64_t quiet_round;     /* how often they were told */
     struct quiet quiet[QUIET_MAX];
 };
 
@@ -389,7 +390,7 @@ void uring_buffers_give(struct uring *u, void *p, uint32_t n, uint16_t id)
 
 /* ---- the turn ---- */
 
-void uring_submit(struct uring *u, uint64_t wait_us)
+static void submit(struct uring *u, uint64_t wait_us)
 {
     struct io_uring_cqe *cqe;
     struct __kernel_timespec ts;
@@ -406,6 +407,13 @@ void uring_submit(struct uring *u, uint64_t wait_us)
     ts.tv_sec = (long long)(wait_us / 1000000u);
     ts.tv_nsec = (long long)(wait_us % 1000000u) * 1000;
     (void)io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
+}
+
+void uring_submit(struct uring *u, uint64_t wait_us)
+{
+    submit(u, wait_us);
+    if (uring_is_submitted(u))
+        u->quiet_submitted = u->quiet_count;
 }
 
 static bool is_quiet(const struct io_uring_cqe *cqe)
@@ -431,7 +439,7 @@ static bool run_quiet(struct uring *u)
     uint32_t count = u->quiet_count;
     unsigned head;
 
-    if (count == 0 || !uring_is_submitted(u))
+    if (count == 0 || count != u->quiet_submitted)
         return true;
     if (io_uring_cq_has_overflow(&u->ring))
         return false;
@@ -441,7 +449,7 @@ static bool run_quiet(struct uring *u)
             note_quiet(u, cqe);
     }
     memcpy(done, u->quiet, count * sizeof(done[0]));
-    u->quiet_count = 0;
+    u->quiet_count = u->quiet_submitted = 0;
     u->quiet_round++;
     for (uint32_t i = 0; i < count; i++) {
         const struct uring_event event = {.res = done[i].res, .is_last = true};
@@ -470,10 +478,9 @@ static void run_one(struct uring *u, const struct io_uring_cqe *cqe)
 uint32_t uring_run(struct uring *u, uint32_t budget)
 {
     struct io_uring_cqe *cqes[64];
+    bool all_quiet = run_quiet(u);
     uint32_t ran = 0;
-    bool all_quiet;
 
-    all_quiet = run_quiet(u);
     while (ran < budget) {
         uint32_t max = budget - ran < 64 ? budget - ran : 64;
         unsigned n = io_uring_peek_batch_cqe(&u->ring, cqes, max);

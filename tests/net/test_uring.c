@@ -254,6 +254,28 @@ TEST(quiet_send_that_fits_wakes_nobody_and_is_told_by_the_next_run)
     uring_destroy(u);
 }
 
+/* Also where a request for the next submit stands there already. */
+TEST(quiet_send_is_told_whatever_was_prepared_since)
+{
+    struct uring *u = uring_create(probed(NULL), why, sizeof(why));
+    struct sender s = {.op = {on_sent}};
+    struct uring_op polled = {.done = on_completion};
+    int pair[2];
+
+    assert_int_equal(uring_enable(u), OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    uring_send_quiet(u, pair[0], "x", 1, &s.op);
+    uring_submit(u, 0);
+    uring_poll(u, pair[1], &polled);
+    (void)uring_run(u, 10);
+    assert_int_equal(s.completions, 1);
+    uring_submit(u, 0);
+    (void)uring_run(u, 10);
+    close(pair[0]);
+    close(pair[1]);
+    uring_destroy(u);
+}
+
 /* Also when its completion stays in the ring while others are sent. */
 TEST(quiet_send_that_does_not_fit_says_so_and_never_waits)
 {
