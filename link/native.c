@@ -245,7 +245,7 @@ static void take_record(struct cursor *c, struct native_record *out)
     }
     if (protocol & PROTOCOL_WAY)
         out->way = take_text(c, NATIVE_TEXT_BYTES_MAX);
-    c->is_bad |= (protocol & PROTOCOL_WAY) && out->way.n == 0;
+    c->is_bad |= (protocol & PROTOCOL_WAY) && (out->way.n == 0 || out->group.n);
     out->props = take_text(c, UINT32_MAX);
     out->payload = take_text(c, UINT32_MAX);
 }

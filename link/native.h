@@ -88,7 +88,7 @@
  *   GROUP/FILTER        for that one group alone, and not to be retained. `hops` counts the links
  *                       it has crossed for it, this one included. Whoever has no member of the
  *                       group any more hands it on to a cluster that has, or, if it knows of
- *                       none, back.
+ *                       none, back. Such a record has no way.
  *
  * DEFLATED stands for the frame in it, of at most NATIVE_FRAME_BYTES. It is sent only to who has
  * said in its introduction, or in its ack of ours, that it takes it: by a further key, "deflate" =>

@@ -178,21 +178,22 @@ TEST(native_frames_that_are_not_right_are_refused)
         "01 01 01 01 00 00 0261",          /* cut short */
         "01 01 01 00 00",                  /* a byte behind it */
         "01 01 01 ffffffffffffffffff01 00 00 0161",
-        "06 01 00",                                      /* no record */
-        "06 00 01 00 05 00 0161 00 00",                  /* first is 0 */
-        "06 01 01 03 05 00 0161 00 00",                  /* QoS 3 */
-        "06 01 01 40 05 00 0161 00 00",                  /* an unknown flag */
-        "06 01 01 80 05 00 0161 00 00",                  /* a group without a filter */
-        "06 01 01 80 05 00 01 61 01 0161 00 00",         /* the same, with hops */
-        "06 01 01 80 05 00 03 2f2f61 01 0161 00 00",     /* no group before its filter */
-        "06 01 01 80 05 00 02 672f 01 0161 00 00",       /* no filter behind its group */
-        "06 01 01 80 05 00 03 672f61 00 0161 00 00",     /* it has crossed no link */
-        "06 01 01 80 05 00 03 672f61 10 0161 00 00",     /* too many */
-        "06 01 01 40 05 00 0000000000000001 0161 00 00", /* a retained stamp of what is not */
-        "06 01 01 44 05 00 0000000000000000 0161 00 00", /* which is none */
-        "0a 01 01 01 02 0161",                           /* an unknown flag */
-        "0a 01 01 02 01 0161",                           /* a filter is missing */
-        "0a 01 01 00 01 0161",                           /* a byte behind it */
+        "06 01 00",                                       /* no record */
+        "06 00 01 00 05 00 0161 00 00",                   /* first is 0 */
+        "06 01 01 03 05 00 0161 00 00",                   /* QoS 3 */
+        "06 01 01 40 05 00 0161 00 00",                   /* an unknown flag */
+        "06 01 01 80 05 00 0161 00 00",                   /* a group without a filter */
+        "06 01 01 80 05 00 01 61 01 0161 00 00",          /* the same, with hops */
+        "06 01 01 80 05 00 03 2f2f61 01 0161 00 00",      /* no group before its filter */
+        "06 01 01 80 05 00 02 672f 01 0161 00 00",        /* no filter behind its group */
+        "06 01 01 80 05 00 03 672f61 00 0161 00 00",      /* it has crossed no link */
+        "06 01 01 80 05 00 03 672f61 10 0161 00 00",      /* too many */
+        "06 01 01 80 85 00 03 672f61 01 0161 0161 00 00", /* a group, and a way */
+        "06 01 01 40 05 00 0000000000000001 0161 00 00",  /* a retained stamp of what is not */
+        "06 01 01 44 05 00 0000000000000000 0161 00 00",  /* which is none */
+        "0a 01 01 01 02 0161",                            /* an unknown flag */
+        "0a 01 01 02 01 0161",                            /* a filter is missing */
+        "0a 01 01 00 01 0161",                            /* a byte behind it */
         "0a 01 01 ffffffffffffffffff01 01",
         "0b 01 01 00", /* no record */
         "0b 01 01 02 00 05 00 0161 00 00",
