@@ -146,6 +146,8 @@ sim      := $(if $(sim_src),$B/sim)
 path     := $B/path
 # A bare forwarder, the floor for brokers under load.
 floor    := $B/floor
+# Paths through the broker, for who counts instructions.
+paths    := $B/paths
 bench_src := $(sort $(wildcard bench/*.c bench/*.cc))
 bench    := $(if $(filter bench/bench_%.c,$(bench_src)),$B/bench)
 
@@ -219,6 +221,7 @@ $(if $(sim),$(eval $(call link_rule,$(sim),$(sim_src),\
 $(eval $(call link_rule,$(path),tests/path/path.c,,))
 $(eval $(call link_rule,$(floor),bench/floor/floor.c tools/load_bare.c tools/load_wire.c \
     tools/load_ws.c,$(upto_net),$(libs_net)))
+$(eval $(call link_rule,$(paths),bench/paths/paths.c,$(upto_core),$(lto) $(libs_core)))
 $(if $(bench),$(eval $(call link_rule,$(bench),$(bench_src),\
     $(upto_link),$(lto) -lbenchmark $(libs_link),$(CXX))))
 

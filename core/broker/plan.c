@@ -13,6 +13,7 @@
 
 struct cached {
     uint64_t hash;
+    struct stripe_places places;
     struct stripe_view seen;
     struct plan plan;
     uint8_t *block; /* plan arrays, then the topic; NULL: only the hash was seen once */
@@ -176,15 +177,14 @@ static void lay_out(const struct matches *found, void *block, struct plan *out)
     *out = (struct plan){n, w, slots};
 }
 
-static bool stripes_equal(struct stripe_view a, struct stripe_view b)
+static bool stripes_equal(const struct stripe_view *a, const struct stripe_view *b)
 {
-    return a.exact == b.exact && a.first == b.first && a.second == b.second &&
-           a.leading == b.leading;
+    return memcmp(a->version, b->version, sizeof a->version) == 0;
 }
 
 /* Keeps the plan of a topic that was seen before; the first time only its hash. */
-static void remember(struct cached *e, const struct publish *p, struct stripe_view seen,
-                     const struct matches *found)
+static void remember(struct cached *e, const struct publish *p, struct stripe_places places,
+                     struct stripe_view seen, const struct matches *found)
 {
     size_t plan_bytes = block_bytes(found->count);
     bool seen_before = e->hash == p->topic_hash;
@@ -197,28 +197,38 @@ static void remember(struct cached *e, const struct publish *p, struct stripe_vi
     if (!e->block)
         return;
     lay_out(found, e->block, &e->plan);
+    e->places = places;
     e->seen = seen;
     e->topic = e->block + plan_bytes;
     e->topic_count = p->topic.n;
     bytes_put(e->block + plan_bytes, p->topic);
 }
 
+/* Whether an entry is of that topic. */
+static bool is_of(const struct cached *e, const struct publish *p)
+{
+    return e->block && e->hash == p->topic_hash &&
+           bytes_eq(bytes_of(e->topic, e->topic_count), p->topic);
+}
+
 const struct plan *plan_of(struct shard *s, const struct publish *p)
 {
+    const struct cluster_state *c = s->cluster;
     struct cached *e = &s->topics->entries[p->topic_hash % CACHE_ENTRIES];
     struct matches *found = &s->topics->found;
-    struct stripe_view seen;
+    const bool is_known = is_of(e, p);
+    struct stripe_places places =
+        is_known ? e->places : stripes_places(&c->key, p->topic, p->topic_hash);
+    struct stripe_view seen = stripes_view(c->stripes, &places);
     struct plan *plan;
     void *block;
 
-    seen = stripes_view(s->cluster->stripes, &s->cluster->key, p->topic, p->topic_hash);
-    if (e->block && e->hash == p->topic_hash && stripes_equal(e->seen, seen) &&
-        bytes_eq(bytes_of(e->topic, e->topic_count), p->topic))
+    if (is_known && stripes_equal(&e->seen, &seen))
         return &e->plan;
     if (!match_all(s, p->topic, p->topic_hash))
         return NULL;
     sort(found);
-    remember(e, p, seen, found);
+    remember(e, p, places, seen, found);
     if (e->block)
         return &e->plan;
     plan = arena_alloc(&s->arena, sizeof *plan);

@@ -99,13 +99,21 @@ struct stripes; /* opaque */
 struct stripes *stripes_create(void);
 void stripes_destroy(struct stripes *s);
 
+/* Where the versions that concern a topic stand: of its text, its first level, its first two, and
+ * leading wildcards. The same for ever. */
+#define STRIPE_PLACES 4u
+struct stripe_places {
+    uint16_t at[STRIPE_PLACES];
+};
+/* The places of `topic` (hash as above).  Any thread. */
+struct stripe_places stripes_places(const struct hash_key *key, struct bytes topic, uint64_t hash);
+
 /* What was read before a match; equal later means that no filter that could match has changed. */
 struct stripe_view {
-    uint32_t exact, first, second, leading; /* versions */
+    uint32_t version[STRIPE_PLACES];
 };
-/* Reads the versions that concern `topic` (hash as above). Take it first, then match. */
-struct stripe_view stripes_view(const struct stripes *s, const struct hash_key *key,
-                                struct bytes topic, uint64_t hash);
+/* Reads the versions that concern a topic. Take it first, then match. */
+struct stripe_view stripes_view(const struct stripes *s, const struct stripe_places *places);
 /* The owner calls it after the index has changed and before it answers.  Any worker. */
 void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes filter);
 /* The same for a filter without a wildcard, by its hash. */

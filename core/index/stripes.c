@@ -18,12 +18,18 @@
 
 #include <stdlib.h>
 
+/* Where the parts begin; the last place is never counted up, for who has no other. */
+#define AT_EXACT 0u
+#define AT_WILD (AT_EXACT + STRIPES_EXACT)
+#define AT_LEADING (AT_WILD + STRIPES_WILD)
+#define AT_NEVER (AT_LEADING + CACHE_LINE / (uint32_t)sizeof(uint32_t))
+
 struct stripes {
     /* owners of partitions write, all workers read */
-    _Alignas(CACHE_LINE) _Atomic uint32_t exact[STRIPES_EXACT];
-    _Alignas(CACHE_LINE) _Atomic uint32_t wild[STRIPES_WILD];
-    _Alignas(CACHE_LINE) _Atomic uint32_t leading;
+    _Alignas(CACHE_LINE) _Atomic uint32_t version[AT_NEVER + 1];
 };
+
+_Static_assert(AT_NEVER <= UINT16_MAX, "a place is 16 bits");
 
 struct stripes *stripes_create(void)
 {
@@ -44,36 +50,53 @@ static uint32_t stripe_of(uint64_t hash, uint32_t count)
     return (uint32_t)((hash ^ hash >> 29) % count);
 }
 
+static uint32_t exact_place(uint64_t hash)
+{
+    return AT_EXACT + stripe_of(hash, STRIPES_EXACT);
+}
+
+static uint32_t wild_place(uint64_t hash)
+{
+    return AT_WILD + stripe_of(hash, STRIPES_WILD);
+}
+
 static bool is_wildcard(struct bytes level)
 {
     return level.n == 1 && (level.p[0] == '+' || level.p[0] == '#');
 }
 
-struct stripe_view stripes_view(const struct stripes *s, const struct hash_key *key,
-                                struct bytes topic, uint64_t hash)
+struct stripe_places stripes_places(const struct hash_key *key, struct bytes topic, uint64_t hash)
 {
     struct bytes left = topic, level = {0};
-    bool at_start = true, has_level;
-    uint64_t h;
+    bool at_start = true, has_level = topic_next_level(&left, &at_start, &level);
+    uint64_t h = hash_bytes(key, level);
+    struct stripe_places places = {{(uint16_t)exact_place(hash), (uint16_t)wild_place(h), AT_NEVER,
+                                    topic.n && topic.p[0] == '$' ? AT_NEVER : AT_LEADING}};
+
+    CHECK(has_level);
+    if (topic_next_level(&left, &at_start, &level))
+        places.at[2] = (uint16_t)wild_place(hash_more(key, h, level));
+    return places;
+}
+
+struct stripe_view stripes_view(const struct stripes *s, const struct stripe_places *places)
+{
     struct stripe_view view;
 
-    /* all four pair with add_acq_rel in stripes_touch */
-    view.exact = load_acquire(&s->exact[stripe_of(hash, STRIPES_EXACT)]);
-    has_level = topic_next_level(&left, &at_start, &level);
-    CHECK(has_level);
-    h = hash_bytes(key, level);
-    view.first = load_acquire(&s->wild[stripe_of(h, STRIPES_WILD)]);
-    view.second = 0;
-    if (topic_next_level(&left, &at_start, &level))
-        view.second = load_acquire(&s->wild[stripe_of(hash_more(key, h, level), STRIPES_WILD)]);
-    view.leading = topic.n && topic.p[0] == '$' ? 0 : load_acquire(&s->leading);
+    for (uint32_t i = 0; i < STRIPE_PLACES; i++) /* pairs with add_acq_rel in count_up */
+        view.version[i] = load_acquire(&s->version[places->at[i]]);
     return view;
+}
+
+/* The index has changed: then its version does. */
+static void count_up(struct stripes *s, uint32_t place)
+{
+    (void)add_acq_rel(&s->version[place], 1); /* pairs with load_acquire in stripes_view */
 }
 
 void stripes_touch_exact(struct stripes *s, uint64_t hash)
 {
-    /* pairs with load_acquire in stripes_view: the index, then its version */
-    (void)add_acq_rel(&s->exact[stripe_of(hash, STRIPES_EXACT)], 1);
+    count_up(s, exact_place(hash));
 }
 
 void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes filter)
@@ -82,7 +105,6 @@ void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes f
     bool at_start = true, has_level;
     uint64_t h;
 
-    /* all pair with load_acquire in stripes_view, as in stripes_touch_exact */
     if (!topic_has_wildcard(filter)) {
         stripes_touch_exact(s, hash_bytes(key, filter));
         return;
@@ -90,11 +112,11 @@ void stripes_touch(struct stripes *s, const struct hash_key *key, struct bytes f
     has_level = topic_next_level(&left, &at_start, &level);
     CHECK(has_level);
     if (is_wildcard(level)) {
-        (void)add_acq_rel(&s->leading, 1);
+        count_up(s, AT_LEADING);
         return;
     }
     h = hash_bytes(key, level);
     if (topic_next_level(&left, &at_start, &level) && !is_wildcard(level))
         h = hash_more(key, h, level);
-    (void)add_acq_rel(&s->wild[stripe_of(h, STRIPES_WILD)], 1);
+    count_up(s, wild_place(h));
 }

@@ -9,13 +9,15 @@ static const struct hash_key key = {{3, 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93, 
 
 static struct stripe_view view(const struct stripes *s, const char *topic)
 {
-    return stripes_view(s, &key, bytes_str(topic), hash_bytes(&key, bytes_str(topic)));
+    struct stripe_places places =
+        stripes_places(&key, bytes_str(topic), hash_bytes(&key, bytes_str(topic)));
+
+    return stripes_view(s, &places);
 }
 
 static bool is_same(struct stripe_view a, struct stripe_view b)
 {
-    return a.exact == b.exact && a.first == b.first && a.second == b.second &&
-           a.leading == b.leading;
+    return memcmp(a.version, b.version, sizeof a.version) == 0;
 }
 
 /* Whether touching the filter changes the view of the topic. */
