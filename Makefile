@@ -23,7 +23,7 @@ VERSION ?= 0.1.0
 KIND    ?= release
 OUT     ?= build
 WERROR  ?= 0
-LTO     ?= 0
+LTO     ?= $(if $(filter release,$(KIND)),1,0)
 V       ?= 0
 
 ifneq ($(filter default undefined,$(origin CC)),)
@@ -348,7 +348,7 @@ soak: deps ## 10,000 simulated seeds of each kind, 60 s for each parser, links u
 	+@OUT=$(OUT) tests/stages.sh 'KIND=asan SEEDS=10000 sim-soak' 'SECONDS=60 fuzz' e2e-soak
 
 werror-gcc:
-	+@$(MAKE) KIND=release WERROR=1 B=$(OUT)/release-werror everything
+	+@$(MAKE) KIND=release WERROR=1 LTO=0 B=$(OUT)/release-werror everything
 
 werror-clang:
 	+@$(MAKE) KIND=release CC=clang WERROR=1 everything

@@ -392,7 +392,8 @@ enum err client_on_publish(struct client *c, const struct packet_publish *p)
         return ERR_FULL; /* it knows no receive window */
     if (!publish_is_allowed(c, p) || !find_topic(c, p, &topic))
         return OK;
-    if (!topic_name_valid(topic, c->stream.shard->limits->topic_levels)) {
+    /* packet_decode has seen to all else that a topic name must be */
+    if (!topic_depth_allowed(topic, c->stream.shard->limits->topic_levels)) {
         refuse_topic(c);
         return OK;
     }

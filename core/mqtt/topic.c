@@ -108,13 +108,12 @@ bool utf8_valid(struct bytes s)
     return scan(s, false);
 }
 
-/* Whether `t` has at most `levels_max` levels. Short text cannot have more, and is not counted. */
-static bool depth_allowed(struct bytes t, uint32_t levels_max)
+bool topic_depth_allowed(struct bytes t, uint32_t levels_max)
 {
     uint32_t levels = 1;
 
     if (t.n < levels_max)
-        return true;
+        return true; /* short text cannot have more */
     for (uint32_t i = 0; i < t.n; i++)
         levels += t.p[i] == '/';
     return levels <= levels_max;
@@ -124,14 +123,14 @@ bool topic_name_valid(struct bytes t, uint32_t levels_max)
 {
     if (t.n == 0 || t.n > TOPIC_BYTES_MAX) /* [MQTT-4.7.3-1] [MQTT-4.7.3-3] */
         return false;
-    return scan(t, true) && depth_allowed(t, levels_max);
+    return scan(t, true) && topic_depth_allowed(t, levels_max);
 }
 
 bool topic_filter_valid(struct bytes f, uint32_t levels_max)
 {
     if (f.n == 0 || f.n > TOPIC_BYTES_MAX) /* [MQTT-4.7.3-1] [MQTT-4.7.3-3] */
         return false;
-    if (!scan(f, false) || !depth_allowed(f, levels_max))
+    if (!scan(f, false) || !topic_depth_allowed(f, levels_max))
         return false;
     for (uint32_t i = 0; i < f.n; i++) {
         if (f.p[i] != '+' && f.p[i] != '#')

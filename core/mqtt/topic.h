@@ -16,6 +16,9 @@ bool utf8_valid(struct bytes s);
  * [MQTT-4.7.3-1..3], at most `levels_max` levels. */
 bool topic_name_valid(struct bytes t, uint32_t levels_max);
 
+/* Whether `t` has at most `levels_max` levels. */
+bool topic_depth_allowed(struct bytes t, uint32_t levels_max);
+
 /* Whether `f` is a filter without a share prefix: wildcards stand alone in a level, `#` only last
  * [MQTT-4.7.1-1] [MQTT-4.7.1-2], 1..65535 bytes of UTF-8, at most `levels_max` levels. */
 bool topic_filter_valid(struct bytes f, uint32_t levels_max);
