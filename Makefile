@@ -221,7 +221,7 @@ $(if $(sim),$(eval $(call link_rule,$(sim),$(sim_src),\
 $(eval $(call link_rule,$(path),tests/path/path.c,,))
 $(eval $(call link_rule,$(floor),bench/floor/floor.c tools/load_bare.c tools/load_wire.c \
     tools/load_ws.c,$(upto_net),$(libs_net)))
-$(eval $(call link_rule,$(paths),bench/paths/paths.c,$(upto_core),$(lto) $(libs_core)))
+$(eval $(call link_rule,$(paths),bench/paths/paths.c,$(upto_core),$(lto) -u malloc $(jemalloc)))
 $(if $(bench),$(eval $(call link_rule,$(bench),$(bench_src),\
     $(upto_link),$(lto) -lbenchmark $(libs_link),$(CXX))))
 

@@ -232,6 +232,7 @@ static void on_pingreq(struct client *c)
 {
     uint8_t *to = client_room(c, 2);
 
+    session_trim(c->session); /* who pings is quiet */
     if (to)
         pingresp_put(to);
 }

@@ -182,6 +182,7 @@ void client_leave_session(struct client *c, bool with_will)
         will_publish(s, x);
     shares_connected(s, x, false);
     owed_leave(s, x);
+    session_trim(x);
     wait_for_client(s, x);
     if (s->hooks.link_gone)
         s->hooks.link_gone(s->hooks.link, client_name(c));

@@ -95,6 +95,9 @@ uint32_t session_find_filter(const struct session *s, const struct filter *f)
 
 /* ---- in flight ---- */
 
+/* Room for so many stays when nothing is in flight any more, until session_trim. */
+#define INFLIGHT_KEPT 1024u
+
 static bool grow_inflight(struct session *s)
 {
     uint32_t capacity = s->inflight_capacity ? s->inflight_capacity * 2 : 4;
@@ -161,11 +164,17 @@ void session_done(struct session *s, struct delivery *d)
         s->held_count--;
     delivery_fini(d);
     d->state = DELIVERY_FREE;
-    if (--s->inflight_count == 0 && s->inflight_capacity > 64) {
-        free(s->inflight);
-        s->inflight = NULL;
-        s->inflight_capacity = 0;
-    }
+    if (--s->inflight_count == 0 && s->inflight_capacity > INFLIGHT_KEPT)
+        session_trim(s);
+}
+
+void session_trim(struct session *s)
+{
+    if (s->inflight_count)
+        return;
+    free(s->inflight);
+    s->inflight = NULL;
+    s->inflight_capacity = 0;
 }
 
 void session_accept(struct session *s, struct delivery *d)

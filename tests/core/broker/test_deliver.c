@@ -207,6 +207,33 @@ BROKER_TEST(no_more_are_in_flight_than_the_client_takes)
     broker_stop(&s.b);
 }
 
+TEST(room_for_the_window_goes_when_the_client_pings_or_leaves)
+{
+    struct stage s;
+    const struct session *x;
+
+    broker_init(&s.b, 1);
+    start(&s, 1, 1, 100);
+    x = session_find(cluster_shard(s.b.cluster, 0), bytes_str(broker_id_at(&s.b, 0, 1)));
+    assert_non_null(x);
+    for (uint32_t round = 0; round < 2; round++) {
+        send(&s, 20, 1);
+        for (uint32_t i = 0; i < 20; i++)
+            peer_ack(s.q, PACKET_PUBACK, expect_number(&s, round * 20 + i, false));
+        broker_settle(&s.b);
+        assert_int_not_equal(x->inflight_capacity, 0); /* more may follow */
+        if (round == 0)
+            peer_ping(s.q);
+        else
+            peer_drop(s.q);
+        broker_settle(&s.b);
+        assert_int_equal(x->inflight_capacity, 0);
+        if (round == 0)
+            peer_expect(s.q, PACKET_PINGRESP);
+    }
+    broker_stop(&s.b);
+}
+
 TEST(no_more_are_in_flight_than_the_configuration_allows)
 {
     struct stage s;

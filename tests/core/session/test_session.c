@@ -124,6 +124,28 @@ TEST(every_id_may_be_in_flight_and_then_no_more)
     fini(&x);
 }
 
+TEST(room_for_what_is_in_flight_stays_until_a_quiet_session_is_trimmed)
+{
+    struct session x = {0};
+    uint16_t first, last;
+    uint32_t capacity;
+
+    first = send(&x, 0)->packet_id;
+    for (uint64_t i = 1; i < 200; i++)
+        last = send(&x, i)->packet_id;
+    capacity = x.inflight_capacity;
+    session_trim(&x);
+    assert_int_equal(x.inflight_capacity, capacity); /* they are there */
+    assert_non_null(session_inflight(&x, last));
+    for (uint16_t id = first; id <= last; id++)
+        session_done(&x, session_inflight(&x, id));
+    assert_int_equal(x.inflight_capacity, capacity); /* the next ones need it */
+    session_trim(&x);
+    assert_int_equal(x.inflight_capacity, 0);
+    assert_non_null(send(&x, 0));
+    fini(&x);
+}
+
 TEST(window_grows_and_loses_nothing)
 {
     struct session x = {.next_packet_id = 65000}; /* over the wrap */
