@@ -238,7 +238,7 @@ debug: ## the programs with -Og and all walks, into build/debug/
 	+@$(MAKE) KIND=debug all
 
 # All that can be built with this compiler, to see all warnings.
-everything: $(programs) $(units) $(races) $(sim) $(path) $(floor) $(bench) $(upto_link)
+everything: $(programs) $(units) $(races) $(sim) $(path) $(floor) $(paths) $(bench) $(upto_link)
 
 clean: ## removes build/
 	rm -rf $(OUT) tests/e2e/node_modules
@@ -257,8 +257,9 @@ DEPS_BUILD := gcc libc6-dev make pkg-config liburing-dev libjemalloc-dev libinih
 DEPS_DEMO  := mosquitto-clients procps
 DEPS_TEST  := g++ clang clang-tidy clang-format libclang-rt-14-dev libcmocka-dev libbenchmark-dev openssl \
     gnutls-bin python3 python3-paho-mqtt iproute2 npm
+DEPS_BENCH := valgrind
 
-.PHONY: deps deps-build deps-demo run demo
+.PHONY: deps deps-build deps-demo deps-bench run demo
 
 deps: ## installs the Debian packages that are missing, for building and testing
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS) $(DEPS_DEMO) $(DEPS_TEST)
@@ -266,6 +267,8 @@ deps-build:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS)
 deps-demo:
 	@tools/deps.sh $(DEPS_BUILD) $(DEPS_TLS) $(DEPS_DEMO)
+deps-bench: deps
+	@tools/deps.sh $(DEPS_BENCH)
 
 run: deps-build ## builds and starts the broker (ARGS='-p 1884')
 	+@$(MAKE) all
@@ -331,11 +334,12 @@ fuzz-run: $(call pick,$(fuzzers))
 e2e: $(programs) $(path) $(floor) node-modules ## end-to-end tests against the broker of one kind (T=retain)
 	@OUT=$(OUT) BUILD=$B CAUSEWAY=$B/causeway tests/e2e/run $(T)
 
-bench: deps $(bench) $(programs) $(path) $(floor) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
+bench: deps-bench $(bench) $(programs) $(path) $(floor) $(paths) ## benchmarks, and a comparison with mosquitto (T=index: only those of that name)
 	@$(bench) $(if $(T),--benchmark_filter=$(T))
 	@$(if $(T),true,bench/compare.sh)
 	@$(if $(T),true,BUILD=$(abspath $B) bench/reconnect.py)
 	@$(if $(filter-out link,$(T)),true,BUILD=$(abspath $B) bench/link.py)
+	@$(if $(T),true,BUILD=$B bench/instructions.sh)
 
 sim-soak: $(sim)
 	@tests/sim/soak.sh $(sim) $(SEEDS)
@@ -358,9 +362,10 @@ check-sim:
 	+@$(MAKE) KIND=asan SEEDS=200 sim
 
 # Every benchmark once, in small: they must not rot.
-check-bench: $(bench) $(programs) $(path) $(floor)
+check-bench: $(bench) $(programs) $(path) $(floor) $(paths)
 	@$(if $(bench),BENCH_TINY=1 $(bench) --benchmark_min_time=0.001 2>&1 | tail -n 40,echo "no benchmarks yet")
 	@BUILD=$(abspath $B) bench/link.py --tiny
+	@$(paths) | while read -r path _; do $(paths) $$path 640 || exit 1; done
 
 # MQTT.js lives in $(OUT); node looks beside the test, hence the link.
 .PHONY: node-modules

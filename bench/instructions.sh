@@ -49,8 +49,9 @@ walk() {
 # hottest ALL: the functions that take most of the profile of the longer walk, in per cent.
 hottest() {
     callgrind_annotate --threshold=100 "$scratch/$MANY" |
-        sed -nE 's/^ *([0-9,]+) \( *([0-9.]+)%\) +[^ ]*:([A-Za-z_0-9]+).*/\2 \3/p' |
-        awk -v few="$functions" 'NR <= few { printf "%s%s %.0f %%", NR > 1 ? ", " : "", $2, $1 }'
+        sed -nE 's/^ *[0-9,]+ \( *([0-9.]+)%\) +[^ ]*:([A-Za-z_0-9]+).*/\1 \2/p' |
+        awk -v few="$functions" \
+            'NR <= few { printf("%s%s %.0f %%", (NR == 1 ? "" : ", "), $2, $1) }'
 }
 
 failed=0

@@ -1,7 +1,8 @@
 /* core/session/idset.h -- a set of packet identifiers, each with one mark.
  *
- * Open addressing with linear probing in a table that grows by doubling: every question costs O(1),
- * also when a client that knows no receive window keeps 65,535 identifiers open.
+ * A hash set of pages: a page has a bit for each of 64 identifiers that follow each other, since
+ * clients take one after the other. A question costs O(1) for them; for a client that knows no
+ * receive window and scatters 65,535 identifiers, at most a look at each of 1,024 pages.
  *
  * Threads  the owning worker only.
  */
@@ -10,10 +11,13 @@
 
 #include "core/base/bytes.h"
 
+struct idset_page; /* opaque */
+
 /* All zero: empty, owns nothing. */
 struct idset {
-    uint32_t *v; /* 0: free; else the identifier, and IDSET_MARK */
-    uint32_t count, capacity;
+    struct idset_page *v;
+    uint32_t count;
+    uint16_t page_count, capacity; /* pages in use, and room for them */
 };
 
 /* Whether `id` (never 0) is in it. */

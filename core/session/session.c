@@ -170,6 +170,8 @@ void session_done(struct session *s, struct delivery *d)
 
 void session_trim(struct session *s)
 {
+    if (!s->received.count)
+        idset_fini(&s->received);
     if (s->inflight_count)
         return;
     free(s->inflight);

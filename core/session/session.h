@@ -117,7 +117,8 @@ struct delivery *session_inflight(struct session *s, uint16_t packet_id);
 void session_accept(struct session *s, struct delivery *d);
 /* Frees its packet id, message and identifiers. */
 void session_done(struct session *s, struct delivery *d);
-/* Gives back the room for what is in flight, if nothing is: for one that has become quiet. */
+/* Gives back the room for what is in flight, in either direction, if nothing is: for one that has
+ * become quiet. */
 void session_trim(struct session *s);
 /* A new connection: everything that was sent is held, and `resend` lists it oldest first.
  * false: no memory. */

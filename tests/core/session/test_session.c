@@ -146,6 +146,20 @@ TEST(room_for_what_is_in_flight_stays_until_a_quiet_session_is_trimmed)
     fini(&x);
 }
 
+TEST(room_for_received_ids_stays_until_a_quiet_session_is_trimmed)
+{
+    struct session x = {0};
+    bool is_marked;
+
+    assert_true(idset_add(&x.received, 7));
+    session_trim(&x);
+    assert_true(idset_remove(&x.received, 7, &is_marked));
+    assert_non_null(x.received.v);
+    session_trim(&x);
+    assert_null(x.received.v);
+    fini(&x);
+}
+
 TEST(window_grows_and_loses_nothing)
 {
     struct session x = {.next_packet_id = 65000}; /* over the wrap */
