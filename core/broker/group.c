@@ -200,7 +200,13 @@ static bool has_takers(const struct group *g)
     return g->connected_count || g->abroad_count;
 }
 
-/* ERR_NONE: it is for none of ours, now or later. */
+/* Whether the backlog takes no more, but will when somebody has taken some of it. */
+static bool is_full(const struct shard *s, const struct group *g)
+{
+    return g->backlog_count >= s->limits->group_queued && (g->connected_count || g->is_blocked);
+}
+
+/* ERR_NONE: it is for none of ours, now or later. ERR_FULL: not now. */
 static enum err publish_to(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash,
                            uint64_t avoid)
 {
@@ -209,6 +215,8 @@ static enum err publish_to(struct shard *s, struct group *g, struct publish *p, 
 
         if (err != ERR_NONE || g->count == 0)
             return err;
+    } else if (is_full(s, g)) {
+        return ERR_FULL;
     }
     if (p->qos == 0 && !g->backlog_count)
         STAT_INC(&s->stats, dropped_offline_qos0);
@@ -243,6 +251,7 @@ void group_keep(struct shard *s, struct handle group, struct publish *p, uint64_
     if (!g || p->no_groups)
         return;
     keep(s, g, p, from_hash);
+    g->is_blocked = true;
     pump_later(s, g);
 }
 
@@ -272,8 +281,8 @@ bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_
         struct handle h = {slots[i].slot & ~DELIVER_GROUP, slots[i].generation};
         const struct group *g = slots[i].slot & DELIVER_GROUP ? slab_at(&s->groups, h) : NULL;
 
-        if (g && g->connected_count && g->backlog_count >= s->limits->group_queued)
-            return false; /* a member will take some */
+        if (g && is_full(s, g))
+            return false;
     }
     return true;
 }
@@ -308,7 +317,8 @@ bool groups_run(struct shard *s)
         struct group *next = g->pump_next;
 
         g->is_pumped = false;
-        if (pump(s, g))
+        g->is_blocked = pump(s, g);
+        if (g->is_blocked)
             pump_later(s, g);
         g = next;
     }

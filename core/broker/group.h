@@ -67,8 +67,8 @@ struct group {
     uint32_t abroad_count;
     uint32_t next; /* round robin; sticky: the chosen one */
     uint32_t backlog_head, backlog_count, backlog_capacity;
-    bool is_pumped;
-    uint8_t last_link; /* that was chosen */
+    bool is_pumped, is_blocked; /* what waits is offered again; there was no room for the first */
+    uint8_t last_link;          /* that was chosen */
 };
 
 /* The filter of its name. */

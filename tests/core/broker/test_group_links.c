@@ -321,6 +321,28 @@ BROKER_TEST(publisher_waits_while_a_link_blocks_if_a_group_may_need_it)
     broker_stop(&x.b);
 }
 
+/* At the group's home and elsewhere. */
+BROKER_TEST(publishers_wait_when_the_backlog_for_a_remote_cluster_is_full)
+{
+    struct scene x;
+    struct peer *near;
+    char text[200];
+
+    start(&x, workers);
+    x.b.cluster->config.limits.group_queued = 20;
+    near = broker_client(&x.b, broker_id_at(&x.b, workers - 1, 0)); /* lives at the home */
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    for (int i = 0; i < 2000; i++) {
+        snprintf(text, sizeof text, "%0150d", i);
+        peer_publish(i % 2 ? near : x.publisher, x.topic, text, 1);
+    }
+    settle(&x);
+    assert_int_equal(x.given.count, 2000);
+    assert_int_equal(BROKER_SUM(&x.b, dropped_group_full), 0);
+    broker_stop(&x.b);
+}
+
 /* What is in the rings at the end is freed. */
 BROKER_TEST(broker_that_stops_forgets_what_is_under_way)
 {
