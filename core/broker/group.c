@@ -25,9 +25,15 @@ static void pump_later(struct shard *s, struct group *g)
     s->pump_first = g;
 }
 
+/* The one behind `n` others. */
+static struct waiting *waiting_at(struct group *g, uint32_t n)
+{
+    return &g->backlog[(g->backlog_head + n) & (g->backlog_capacity - 1)];
+}
+
 static void drop_first(struct group *g)
 {
-    message_release(g->backlog[g->backlog_head].message);
+    message_release(waiting_at(g, 0)->message);
     g->backlog_head = (g->backlog_head + 1) & (g->backlog_capacity - 1);
     g->backlog_count--;
 }
@@ -40,7 +46,7 @@ static bool grow_backlog(struct group *g)
     if (!v)
         return false;
     for (uint32_t i = 0; i < g->backlog_count; i++)
-        v[i] = g->backlog[(g->backlog_head + i) & (g->backlog_capacity - 1)];
+        v[i] = *waiting_at(g, i);
     free(g->backlog);
     g->backlog = v;
     g->backlog_capacity = capacity;
@@ -62,8 +68,7 @@ static void keep(struct shard *s, struct group *g, struct publish *p, uint64_t f
         STAT_INC(&s->stats, dropped_memory);
         return;
     }
-    g->backlog[(g->backlog_head + g->backlog_count++) & (g->backlog_capacity - 1)] =
-        (struct waiting){message_ref(p->message), from_hash};
+    *waiting_at(g, g->backlog_count++) = (struct waiting){message_ref(p->message), from_hash};
 }
 
 /* ---- choosing a member ---- */
@@ -179,7 +184,8 @@ static enum err dispatch(struct shard *s, struct group *g, const struct member *
     return err;
 }
 
-/* To a member or a remote cluster; `avoid` as of group_leaves. ERR_NONE: nobody can take it now. */
+/* To a member or a remote cluster; `avoid` as of group_leaves. OK also where it is lost for want of
+ * memory, which is counted. ERR_NONE: nobody can take it now. */
 static enum err give_out(struct shard *s, struct group *g, struct publish *p, uint64_t from_hash,
                          uint64_t avoid)
 {
@@ -191,7 +197,12 @@ static enum err give_out(struct shard *s, struct group *g, struct publish *p, ui
         if (err == OK)
             chosen(s, g, m);
     }
-    return err == ERR_NONE && g->abroad_count ? group_leaves(s, g, p, avoid) : err;
+    if (err == ERR_NONE && g->abroad_count)
+        err = group_leaves(s, g, p, avoid);
+    if (err != ERR_MEMORY)
+        return err;
+    STAT_INC(&s->stats, dropped_memory);
+    return OK;
 }
 
 /* Whether somebody might take what waits. */
@@ -287,25 +298,60 @@ bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_
     return true;
 }
 
-/* Hands out the backlog. true: no room now. */
+/* Offers one that waits. OK: that is done with. ERR_NONE: nobody takes it now. ERR_FULL: there is no
+ * room. */
+static enum err offer(struct shard *s, struct group *g, const struct waiting *w)
+{
+    struct publish p;
+    enum err err;
+
+    publish_of_message(&p, w->message);
+    err = give_out(s, g, &p, w->from_hash, 0);
+    if (err == ERR_NONE && g->count == 0) {
+        STAT_INC(&s->stats, dropped_session_end); /* it was for members that are gone */
+        err = OK;
+    }
+    return err;
+}
+
+/* Whether one that nobody takes lets pass what is behind it: it is for a member that is away, and
+ * may not leave. Where one is connected, that has just gone: its worker will tell. */
+static bool lets_pass(const struct group *g, const struct waiting *w)
+{
+    return g->connected_count == 0 && w->message->from_link;
+}
+
+/* The places [kept, done) of the backlog are free: what stands before them moves up. */
+static void close_gap(struct group *g, uint32_t kept, uint32_t done)
+{
+    uint32_t gap = done - kept;
+
+    while (kept-- > 0)
+        *waiting_at(g, gap + kept) = *waiting_at(g, kept);
+    g->backlog_head = (g->backlog_head + gap) & (g->backlog_capacity - 1);
+    g->backlog_count -= gap;
+}
+
+/* Hands out the backlog, in its order. true: there is no room now. */
 static bool pump(struct shard *s, struct group *g)
 {
-    while (g->backlog_count && has_takers(g)) {
-        struct waiting *w = &g->backlog[g->backlog_head];
-        struct publish p;
-        enum err err;
+    uint32_t kept = 0, done = 0;
+    enum err err = OK;
 
-        publish_of_message(&p, w->message);
-        err = give_out(s, g, &p, w->from_hash, 0);
-        if (err == ERR_FULL)
-            return true;
-        if (err == ERR_NONE && g->count)
-            return false; /* it waits for a member, or one has just gone: its worker will tell */
+    while (done < g->backlog_count && has_takers(g)) {
+        struct waiting *w = waiting_at(g, done);
+
+        err = offer(s, g, w);
+        if (err == ERR_FULL || (err == ERR_NONE && !lets_pass(g, w)))
+            break;
+        done++;
         if (err == ERR_NONE)
-            STAT_INC(&s->stats, dropped_session_end); /* it was for members that are gone */
-        drop_first(g);
+            *waiting_at(g, kept++) = *w;
+        else
+            message_release(w->message);
     }
-    return false;
+    close_gap(g, kept, done);
+    return err == ERR_FULL;
 }
 
 bool groups_run(struct shard *s)

@@ -16,7 +16,7 @@
  * one only if we know of nobody else, as after a new start.
  *
  * What waits here leaves by the same rules as soon as it may: when the last member goes, a remote
- * cluster gets members, or a link comes up.
+ * cluster gets members, or a link comes up. It does not wait behind what may not leave.
  *
  * What a leaving member gives back (core/broker/share.c) is given out anew, so to a remote cluster,
  * too. QoS 0 that would have to wait here is dropped, as ever.

@@ -242,6 +242,44 @@ BROKER_TEST(what_came_over_a_link_leaves_only_if_it_was_for_the_group)
     broker_stop(&x.b);
 }
 
+/* It came over a link for all, so it is for the member that is away; the others are not. */
+BROKER_TEST(what_may_leave_does_not_wait_behind_what_may_not)
+{
+    struct scene x;
+    struct peer *member;
+    struct publish p = {.payload = BYTES_LIT("stays"), .qos = 1, .protocol = MQTT_5};
+    const char *id;
+    bool matched;
+
+    start(&x, workers);
+    p.topic = bytes_str(x.topic);
+    id = broker_id_at(&x.b, workers - 1, 0);
+    member = broker_durable(&x.b, id, MQTT_5);
+    peer_subscribed(member, x.filter, 1);
+    peer_disconnect(member, 0);
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    assert_int_equal(shard_publish(x.given.shard, &p, &matched), OK);
+    settle(&x);
+    say(&x, "1");
+    say(&x, "2");
+    check_given(&x, "5 = 0 1 5 = 0 2 ");
+    up(&x, 5, false);
+    say(&x, "3");
+    assert_int_equal(shard_publish(x.given.shard, &p, &matched), OK);
+    settle(&x);
+    say(&x, "4");
+    check_given(&x, "");
+    up(&x, 5, true);
+    check_given(&x, "5 = 0 3 5 = 0 4 ");
+    member = broker_durable(&x.b, id, MQTT_5);
+    settle(&x);
+    peer_expect_publish(member, x.topic, "stays");
+    peer_expect_publish(member, x.topic, "stays");
+    assert_int_equal(peer_count_publishes(member), 0);
+    broker_stop(&x.b);
+}
+
 BROKER_TEST(what_is_for_no_group_reaches_plain_subscribers_only)
 {
     struct scene x;
