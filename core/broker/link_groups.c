@@ -14,6 +14,12 @@
 
 #include <stdlib.h>
 
+/* Something that is counted in link_routes.open[side]. */
+struct wait {
+    bool is_open;
+    uint8_t side;
+};
+
 struct link_group {
     struct table_node node; /* by the name, hashed as a share's */
     struct link_group *todo_next;
@@ -21,9 +27,8 @@ struct link_group {
     uint64_t told;  /* as the home knows it, or is about to */
     uint16_t home;
     bool is_todo, is_asking;
-    bool must_tell; /* also if nothing has changed */
-    bool is_awaited;
-    uint8_t side; /* as of a filter: link_routes.open[side] */
+    bool must_tell;        /* also if nothing has changed */
+    struct wait now, next; /* for the answer of the home, and for the one after it */
     uint32_t group_count, filter_count;
     uint8_t *text; /* group, then filter */
 };
@@ -89,20 +94,17 @@ static void forget(struct shard *s, struct link_group *g)
 
 /* ---- telling the home ---- */
 
-static void await(struct shard *s, struct link_group *g)
+static void await(struct shard *s, struct wait *w)
 {
-    if (g->is_awaited)
-        return;
-    g->is_awaited = true;
-    g->side = link_wait_begin(s);
+    if (!w->is_open)
+        *w = (struct wait){true, link_wait_begin(s)};
 }
 
-static void settle(struct shard *s, struct link_group *g)
+static void settle(struct shard *s, struct wait *w)
 {
-    if (!g->is_awaited)
-        return;
-    g->is_awaited = false;
-    link_wait_end(s, g->side);
+    if (w->is_open)
+        link_wait_end(s, w->side);
+    w->is_open = false;
 }
 
 /* false: no room now. */
@@ -123,6 +125,8 @@ static bool tell(struct shard *s, struct link_group *g)
     g->told = g->links;
     g->must_tell = false;
     g->is_asking = true;
+    g->now = g->next;
+    g->next.is_open = false;
     return true;
 }
 
@@ -138,7 +142,7 @@ static void sync(struct shard *s, struct link_group *g)
         s->link_group_todo = g;
         return;
     }
-    settle(s, g);
+    settle(s, &g->next);
     if (!g->links)
         forget(s, g);
 }
@@ -166,6 +170,7 @@ void shard_on_group_links_done(struct shard *s, const struct msg_group_links_don
     g->is_asking = false;
     if (m->is_refused) /* no memory there: nobody can have it */
         STAT_INC(&s->stats, link_routes_memory);
+    settle(s, &g->now);
     sync(s, g);
 }
 
@@ -190,7 +195,7 @@ enum err shard_link_group(struct shard *s, uint32_t link, struct bytes group, st
     else
         g->links &= ~(1ull << link);
     if (g->is_asking || g->told != g->links)
-        await(s, g);
+        await(s, &g->next);
     sync(s, g);
     return OK;
 }

@@ -185,6 +185,31 @@ BROKER_TEST(name_that_comes_and_goes_at_once_is_what_it_was_last)
     broker_stop(&x.b);
 }
 
+/* The home's answer always finds that something else is wanted by now. */
+BROKER_TEST(name_that_comes_and_goes_all_the_time_is_waited_for_no_longer_than_any)
+{
+    struct scene x;
+    uint64_t asked;
+    uint32_t rounds = 0;
+
+    start(&x, workers);
+    asked = shard_link_routes_asked(x.given.shard);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(
+            shard_link_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), i % 2 == 0), OK);
+        if (shard_link_routes_in_force(x.given.shard, asked)) {
+            asked = shard_link_routes_asked(x.given.shard);
+            rounds++;
+        }
+        broker_turn(&x.b, workers - 1);
+        broker_turn(&x.b, workers);
+    }
+    assert_true(rounds > 20);
+    settle(&x);
+    assert_true(shard_link_routes_in_force(x.given.shard, asked));
+    broker_stop(&x.b);
+}
+
 /* Not even where that is the only one that is up; but if there is no other at all. */
 BROKER_TEST(what_came_for_a_group_goes_to_another_cluster_than_it_came_from)
 {
