@@ -27,6 +27,36 @@
 #include "core/base/check.h"
 #include "core/broker/state.h"
 
+/* An acknowledgement of a publish that waits for links, or for one before it on its connection; and
+ * what it has sent along to each link worker. One block. */
+struct owed {
+    struct table_node node;   /* of by_id, if is_found */
+    struct owed *next, *prev; /* of `here` or `left` */
+    struct handle session;    /* generation 0: nobody is to be answered any more */
+    store_ticket ticket;
+    uint32_t count, open; /* receipts: in all, and those that are not back */
+    uint16_t packet_id;
+    uint8_t type; /* enum packet_type */
+    uint8_t reason;
+    uint8_t failure; /* why a link has let it go; 0: none has */
+    bool is_quota;
+    bool is_left;  /* by an earlier connection */
+    bool is_found; /* by its packet id */
+    struct receipt receipts[];
+};
+
+struct owed_list {
+    struct owed *first, *last;
+    uint32_t count;
+};
+
+/* What waits of one session. */
+struct owing {
+    struct owed_list here; /* of this connection, as they were published */
+    struct owed_list left; /* that earlier connections left */
+    struct table by_id;    /* of both: one for each packet id */
+};
+
 /* ---- lists of a session ---- */
 
 /* NULL: nothing of it waits, or ever did. */
@@ -63,46 +93,66 @@ static bool owing_begin(struct shard *s, const struct session *x)
     return s->owing[slot] != NULL;
 }
 
+/* A hash for each packet id. */
+static uint64_t hash_of_id(uint16_t packet_id)
+{
+    return packet_id * 0x9E3779B97F4A7C15u;
+}
+
+static struct owed *find(const struct owing *w, uint16_t packet_id)
+{
+    struct table_node *n = table_first(&w->by_id, hash_of_id(packet_id));
+
+    return n ? TABLE_OBJECT(n, struct owed, node) : NULL;
+}
+
+/* A client that uses an id twice at once is not understood if it sends the second again. */
 static void push(struct owing *w, struct owed *o)
 {
+    struct owed_list *l = &w->here;
+
     o->next = NULL;
-    if (w->first)
-        w->last->next = o;
+    o->prev = l->last;
+    *(l->last ? &l->last->next : &l->first) = o;
+    l->last = o;
+    l->count++;
+    o->is_found =
+        !find(w, o->packet_id) && table_insert(&w->by_id, &o->node, hash_of_id(o->packet_id));
+}
+
+static void take_out(struct owing *w, struct owed *o)
+{
+    struct owed_list *l = o->is_left ? &w->left : &w->here;
+
+    CHECK(l->count);
+    l->count--;
+    if (l->first == o)
+        l->first = o->next;
     else
-        w->first = o;
-    w->last = o;
-    w->count++;
+        o->prev->next = o->next;
+    if (l->last == o)
+        l->last = o->prev;
+    else
+        o->next->prev = o->prev;
+    if (o->is_found)
+        table_remove(&w->by_id, &o->node);
+    o->is_left = o->is_found = false;
 }
 
-static struct owed *pop(struct owing *w)
+/* Puts what waits of this connection behind what others left. */
+static void leave_all(struct owing *w)
 {
-    struct owed *o = w->first;
+    struct owed_list *here = &w->here, *left = &w->left;
 
-    CHECK(w->count);
-    w->count--;
-    w->first = o->next;
-    return o;
-}
-
-static bool has(const struct owed *o, uint8_t type, uint16_t packet_id)
-{
-    while (o && (o->type != type || o->packet_id != packet_id))
-        o = o->next;
-    return o != NULL;
-}
-
-/* Takes what an earlier connection left under this id out of the list; NULL: nothing. */
-static struct owed *take_left(struct owing *w, uint16_t packet_id)
-{
-    struct owed **at = &w->left;
-    struct owed *o;
-
-    while (*at && (*at)->packet_id != packet_id)
-        at = &(*at)->next;
-    o = *at;
-    if (o)
-        *at = o->next;
-    return o;
+    if (!here->first)
+        return;
+    for (struct owed *o = here->first; o; o = o->next)
+        o->is_left = true;
+    here->first->prev = left->last;
+    *(left->last ? &left->last->next : &left->first) = here->first;
+    left->last = here->last;
+    left->count += here->count;
+    *here = (struct owed_list){0};
 }
 
 /* ---- making and freeing ---- */
@@ -167,10 +217,10 @@ struct receipt *receipt_next(const struct shard *s, const struct publish *p, uin
 /* The oldest that an earlier connection left was never published, as far as we know any more. */
 static void forget_oldest(struct shard *s, struct session *x, struct owing *w)
 {
-    struct owed *o = w->left;
+    struct owed *o = w->left.first;
     bool is_old;
 
-    w->left = o->next;
+    take_out(w, o);
     if (o->type == PACKET_PUBREC)
         (void)idset_remove(&x->received, o->packet_id, &is_old);
     let_go(s, o);
@@ -179,17 +229,11 @@ static void forget_oldest(struct shard *s, struct session *x, struct owing *w)
 void owed_leave(struct shard *s, struct session *x)
 {
     struct owing *w = owing_of(s, x);
-    struct owed **at;
-    uint32_t count;
 
     if (!w)
         return;
-    count = w->count;
-    for (at = &w->left; *at; at = &(*at)->next)
-        count++;
-    *at = w->first;
-    *w = (struct owing){.left = w->left};
-    for (; w->left && count > s->limits->receive_maximum; count--)
+    leave_all(w);
+    while (w->left.count > s->limits->receive_maximum)
         forget_oldest(s, x, w);
 }
 
@@ -199,8 +243,9 @@ void owed_drop(struct shard *s, const struct session *x)
 
     if (!w)
         return;
-    let_go_all(s, w->first);
-    let_go_all(s, w->left);
+    let_go_all(s, w->here.first);
+    let_go_all(s, w->left.first);
+    table_fini(&w->by_id);
     s->owing[slab_handle(&s->sessions, x).slot] = NULL;
     free(w);
 }
@@ -223,9 +268,11 @@ static void fail(struct client *c, struct owed *o)
 /* Answers what can be answered now, in order. */
 static void run(struct client *c, struct owing *w)
 {
-    while (w->first && w->first->open == 0) {
-        struct owed *o = pop(w);
+    struct owed *o;
 
+    while ((o = w->here.first) && o->open == 0) {
+        CHECK(!o->is_left);
+        take_out(w, o);
         if (o->failure)
             fail(c, o);
         client_ack(c, (enum packet_type)o->type, o->packet_id, o->reason, o->ticket, o->is_quota);
@@ -246,7 +293,7 @@ void owed_put(struct client *c, struct owed *o, const struct pending_ack *a)
     struct shard *s = c->stream.shard;
     struct owing *w = owing_of(s, c->session);
 
-    if (!o && (!w || !w->first)) {
+    if (!o && (!w || !w->here.first)) {
         client_ack(c, (enum packet_type)a->type, a->packet_id, a->reason, a->ticket, a->is_quota);
         return;
     }
@@ -269,20 +316,23 @@ bool owed_is_full(const struct client *c)
     struct shard *s = c->stream.shard;
     const struct owing *w = owing_of(s, c->session);
 
-    if (!w || !w->first)
+    if (!w || !w->here.first)
         return false;
-    return (w->count >= s->limits->receive_maximum && c->protocol != MQTT_5) || memory_is_full(s);
+    return (w->here.count >= s->limits->receive_maximum && c->protocol != MQTT_5) ||
+           memory_is_full(s);
 }
 
 bool owed_again(struct client *c, const struct packet_publish *p, bool is_known)
 {
     uint8_t type = p->qos == 1 ? PACKET_PUBACK : PACKET_PUBREC;
     struct owing *w = owing_of(c->stream.shard, c->session);
-    struct owed *o = w ? take_left(w, p->packet_id) : NULL;
+    struct owed *o = w ? find(w, p->packet_id) : NULL;
+    bool is_same = o && is_known && o->type == type;
 
-    if (!o)
-        return is_known && w && has(w->first, type, p->packet_id);
-    if (!is_known || o->type != type) { /* another message under the same id */
+    if (!o || !o->is_left)
+        return is_same;
+    take_out(w, o);
+    if (!is_same) { /* another message under the same id */
         let_go(c->stream.shard, o);
         return false;
     }

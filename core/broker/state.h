@@ -68,27 +68,8 @@ struct pending_ack {
     bool is_quota; /* gives a place of the receive window back */
 };
 
-/* An acknowledgement of a publish that waits for links, or for one before it on its connection
- * (receipts.c); and what it has sent along to each link worker. One block. */
-struct owed {
-    struct owed *next;
-    struct handle session; /* generation 0: nobody is to be answered any more */
-    store_ticket ticket;
-    uint32_t count, open; /* receipts: in all, and those that are not back */
-    uint16_t packet_id;
-    uint8_t type; /* enum packet_type */
-    uint8_t reason;
-    uint8_t failure; /* why a link has let it go; 0: none has */
-    bool is_quota;
-    struct receipt receipts[];
-};
-
-/* What waits of one session. */
-struct owing {
-    struct owed *first, *last; /* of this connection, as they were published */
-    struct owed *left;         /* that earlier connections left */
-    uint32_t count;            /* of this connection */
-};
+/* What waits for links, of one session (core/broker/receipts.c). */
+struct owing;
 
 /* Topics lately published here and where they go (core/broker/plan.c). */
 struct topic_cache;

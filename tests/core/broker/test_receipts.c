@@ -219,6 +219,77 @@ BROKER_TEST(session_that_is_taken_over_keeps_what_waits)
     broker_stop(&l.b);
 }
 
+/* Sent again from both ends at once, and a part by a third connection. */
+BROKER_TEST(what_was_left_is_known_again_in_any_order)
+{
+    struct links l;
+    struct peer *p;
+    const char *id;
+    struct publish_out o = {.dup = true, .topic = BYTES_LIT("t/1"), .payload = BYTES_LIT("x")};
+
+    start(&l, workers, 1);
+    id = broker_id_at(&l.b, workers - 1, 0);
+    p = broker_durable(&l.b, id, MQTT_5);
+    for (uint16_t i = 1; i <= 60; i++)
+        peer_publish(p, "t/1", "x", 1 + i % 2);
+    broker_settle(&l.b);
+    for (uint16_t n = 0; n < 2; n++) {
+        p = broker_durable(&l.b, id, MQTT_5);
+        for (uint16_t i = 1; i <= 30 - n; i++) {
+            o.packet_id = i % 2 ? i : 61 - i;
+            o.qos = 1 + o.packet_id % 2;
+            peer_publish_out(p, &o);
+        }
+        broker_settle(&l.b);
+        peer_expect_nothing(p);
+    }
+    assert_int_equal(l.at[0].came, 60);
+    for (uint32_t i = 0; i < 60; i++)
+        give_back(&l, 0, i, 0);
+    for (uint16_t i = 1; i <= 29; i++) {
+        uint16_t packet_id = i % 2 ? i : 61 - i;
+
+        expect_ack(p, packet_id % 2 ? PACKET_PUBREC : PACKET_PUBACK, packet_id, 0);
+    }
+    peer_expect_nothing(p);
+    assert_int_equal(BROKER_SUM(&l.b, link_acks_waiting), 31);
+    broker_stop(&l.b);
+}
+
+/* What it means is for the client to know: each is answered, and one is found again. */
+BROKER_TEST(packet_id_that_is_used_twice_at_once_is_answered_twice)
+{
+    struct links l;
+    struct peer *p;
+    const char *id;
+    struct publish_out o = {
+        .qos = 1, .packet_id = 7, .topic = BYTES_LIT("t/1"), .payload = BYTES_LIT("x")};
+
+    start(&l, workers, 1);
+    id = broker_id_at(&l.b, workers - 1, 0);
+    p = broker_durable(&l.b, id, MQTT_5);
+    for (int i = 0; i < 4; i++)
+        peer_publish_out(p, &o);
+    broker_settle(&l.b);
+    assert_int_equal(l.at[0].came, 4);
+    give_back(&l, 0, 1, 0);
+    give_back(&l, 0, 0, 0);
+    for (int i = 0; i < 2; i++)
+        expect_ack(p, PACKET_PUBACK, 7, 0);
+    peer_publish_out(p, &o);
+    broker_settle(&l.b);
+    p = broker_durable(&l.b, id, MQTT_5);
+    o.dup = true;
+    peer_publish_out(p, &o);
+    broker_settle(&l.b);
+    assert_int_equal(l.at[0].came, 5);
+    for (uint32_t i = 2; i < 5; i++)
+        give_back(&l, 0, i, 0);
+    expect_ack(p, PACKET_PUBACK, 7, 0);
+    peer_expect_nothing(p);
+    broker_stop(&l.b);
+}
+
 BROKER_TEST(receipts_find_no_room_and_wait_for_it)
 {
     struct links l;
