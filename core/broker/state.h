@@ -52,9 +52,10 @@ struct cluster_state {
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_clock; /* the latest stamp, without its origin */
     /* link workers that want to hear of every retained publish, a bit each; none goes again */
     _Alignas(CACHE_LINE) _Atomic uint64_t retain_feeds;
-    _Atomic uint32_t global_groups; /* that remote clusters have members of */
+    _Atomic uint32_t global_groups; /* that remote clusters have members of; each publish asks */
     /* what clusters of links retain and changed here: each, and together */
-    _Atomic uint64_t retain_changes[LINKS_MAX], retain_changes_sum;
+    _Alignas(CACHE_LINE) _Atomic uint64_t retain_changes[LINKS_MAX];
+    _Atomic uint64_t retain_changes_sum;
     _Atomic bool is_shutting_down;
 };
 
