@@ -436,8 +436,8 @@ static bool make_receipts(struct shard *s, const struct plan *plan, uint64_t fee
     return !to || *p->owed;
 }
 
-/* Does what has_room has allowed. false: our own links cannot take it (link workers only). */
-static bool carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, struct publish *p)
+/* Does what has_room has allowed. */
+static void carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, struct publish *p)
 {
     for (; feeds; feeds &= feeds - 1) {
         struct plan_worker w = feed(feeds);
@@ -460,7 +460,6 @@ static bool carry_out(struct shard *s, const struct plan *plan, uint64_t feeds, 
         if (w->group_count)
             publish_to_own_groups(s, plan->slots + w->first, w->count, p, hash_of(s, p->from_id));
     }
-    return true;
 }
 
 static bool is_wanted(const struct shard *s, const struct plan *plan, const struct publish *p)
