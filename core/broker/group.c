@@ -414,7 +414,7 @@ static void destroy(struct shard *s, struct group *g)
 
 static struct group *create(struct shard *s, struct bytes text, uint32_t group_count, uint64_t hash)
 {
-    struct group *g = slab_alloc(&s->groups);
+    struct group *g = partition_is_full(s) ? NULL : slab_alloc(&s->groups);
     enum err err;
 
     if (!g)

@@ -171,9 +171,11 @@ static bool set_links(struct shard *s, uint32_t from, const struct msg_group_lin
 
 bool shard_on_group_links(struct shard *s, uint32_t from, const struct msg_group_links *m)
 {
-    struct msg_group_links_done *to =
-        mail_post(s->cluster->mail, s->number, from, MAIL_ANSWER, sizeof *to);
+    struct msg_group_links_done *to;
 
+    if (m->links && partition_is_full(s))
+        return false; /* what was taken away is freed first */
+    to = mail_post(s->cluster->mail, s->number, from, MAIL_ANSWER, sizeof *to);
     if (!to)
         return false;
     *to = (struct msg_group_links_done){.type = MSG_GROUP_LINKS_DONE,

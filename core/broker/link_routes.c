@@ -258,7 +258,7 @@ static enum err change(struct shard *s, struct bytes filter, const struct op *op
     struct index *ix = partition_of_filter(c, filter, op->hash);
     enum err err;
 
-    if (op->is_add && epoch_retired_bytes(c->epoch, s->number) > RETIRED_BYTES_MAX)
+    if (op->is_add && partition_is_full(s))
         return ERR_FULL; /* what was taken away is freed first */
     if (op->is_wild)
         err = op->is_add ? index_add(ix, filter, d, NULL) : index_remove(ix, filter, d, NULL);

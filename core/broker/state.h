@@ -350,6 +350,12 @@ uint32_t owner_of_filter(const struct cluster_state *c, struct bytes filter, uin
 struct index *partition_of_filter(const struct cluster_state *c, struct bytes filter,
                                   uint64_t hash);
 
+/* Whether so much that was taken out of our partition is not freed yet that nothing is added. */
+static inline bool partition_is_full(const struct shard *s)
+{
+    return epoch_retired_bytes(s->cluster->epoch, s->number) > RETIRED_BYTES_MAX;
+}
+
 /* ---- publishing (route.c, plan.c) ---- */
 
 /* Routes a publish: to all its destinations or, with ERR_FULL, to none. *matched (may be NULL):

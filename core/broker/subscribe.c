@@ -68,7 +68,7 @@ static bool change_index(struct shard *s, struct bytes filter, uint64_t hash, st
     uint32_t before = tells ? local_dests(s, ix, filter) : 0;
     enum err err;
 
-    if (is_add && epoch_retired_bytes(c->epoch, s->number) > RETIRED_BYTES_MAX)
+    if (is_add && partition_is_full(s))
         return false;
     err = is_add ? index_add(ix, filter, d, NULL) : index_remove(ix, filter, d, NULL);
     if (is_add && err != OK)

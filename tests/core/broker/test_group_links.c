@@ -1,7 +1,9 @@
 /* tests/core/broker/test_group_links.c -- shared groups of remote clusters, at home and at a link
  * worker whose link layer is the test's. */
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "core/base/epoch.h"
 #include "core/broker/group.h"
 #include "tests/support/broker.h"
 #include "tests/support/test.h"
@@ -158,6 +160,32 @@ BROKER_TEST(group_that_nobody_has_any_more_is_forgotten)
     assert_int_equal(load_relaxed(&shard_stats(x.given.shard)->filter_bytes_held), held);
     say(&x, "m");
     check_given(&x, "");
+    broker_stop(&x.b);
+}
+
+/* A remote cluster waits, a client is refused, as for other filters. */
+BROKER_TEST(group_is_not_made_before_what_was_taken_away_is_freed)
+{
+    struct scene x;
+    struct peer *member;
+    const uint32_t much = (64u << 20) + 1;
+    uint64_t before;
+
+    start(&x, workers);
+    member = broker_client(&x.b, broker_id_at(&x.b, workers - 1, 0));
+    before = index_count(x.b.cluster->index[workers - 1]);
+    epoch_retire(x.b.cluster->epoch, workers - 1, malloc(much), much);
+    assert_int_equal(shard_link_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), true),
+                     OK);
+    peer_subscribe(member, x.filter, 1);
+    broker_turn(&x.b, workers);
+    broker_turn(&x.b, workers - 1);
+    assert_int_equal(index_count(x.b.cluster->index[workers - 1]), before);
+    settle(&x);
+    assert_int_equal(peer_expect(member, PACKET_SUBACK)->suback.reasons.p[0],
+                     REASON_QUOTA_EXCEEDED);
+    assert_int_equal(index_count(x.b.cluster->index[workers - 1]), before + 1);
+    assert_int_equal(BROKER_SUM(&x.b, link_routes_memory), 0);
     broker_stop(&x.b);
 }
 
