@@ -125,14 +125,16 @@ static void chosen(struct shard *s, struct group *g, const struct member *m)
 
 static enum err send_to(struct shard *s, struct group *g, const struct member *m, struct publish *p)
 {
+    struct mail *mail = s->cluster->mail;
     struct msg_dispatch *to;
+    uint32_t bytes = (uint32_t)sizeof *to + body_bytes_shared(p, false);
 
+    if (!mail_room(mail, s->number, m->worker, MAIL_GROUP, bytes))
+        return ERR_FULL;
     if (!body_share(s, p))
         return ERR_MEMORY;
-    to = mail_post(s->cluster->mail, s->number, m->worker, MAIL_GROUP,
-                   (uint32_t)sizeof *to + body_bytes(p, false));
-    if (!to)
-        return ERR_FULL;
+    to = mail_post(mail, s->number, m->worker, MAIL_GROUP, bytes);
+    CHECK(to); /* room was seen */
     to->type = MSG_DISPATCH;
     to->options = m->options;
     to->group_home = (uint16_t)s->number;

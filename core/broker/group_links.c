@@ -52,14 +52,16 @@ static bool may_leave(const struct group *g, const struct publish *p)
 static enum err post(struct shard *s, struct group *g, uint32_t link, struct publish *p)
 {
     const struct group_links *l = worker_of(g, link);
+    struct mail *mail = s->cluster->mail;
     struct msg_group_leaves *m;
+    uint32_t bytes = (uint32_t)sizeof *m + body_bytes_shared(p, true);
 
+    if (!mail_room(mail, s->number, l->worker, MAIL_GROUP, bytes))
+        return ERR_FULL;
     if (!body_share(s, p))
         return ERR_MEMORY;
-    m = mail_post(s->cluster->mail, s->number, l->worker, MAIL_GROUP,
-                  (uint32_t)sizeof *m + body_bytes(p, true));
-    if (!m)
-        return ERR_FULL;
+    m = mail_post(mail, s->number, l->worker, MAIL_GROUP, bytes);
+    CHECK(m); /* room was seen */
     *m = (struct msg_group_leaves){.type = MSG_GROUP_LEAVES,
                                    .link = (uint8_t)link,
                                    .link_group = l->link_group,
@@ -96,29 +98,30 @@ enum err group_returns(struct shard *s, uint32_t from, const struct msg_group_pu
                        struct publish *p)
 {
     uint32_t name = (uint32_t)m->group_count + m->filter_count;
+    struct mail *mail = s->cluster->mail;
     struct publish copy = *p;
     struct msg_group_leaves *to;
+    uint32_t bytes = (uint32_t)sizeof *to + name + body_bytes_shared(p, true);
 
     if (!name || p->group_hops >= GROUP_HOPS_MAX) {
         STAT_INC(&s->stats, dropped_session_end); /* its last member has left meanwhile */
         return OK;
     }
+    if (!mail_room(mail, s->number, from, MAIL_GROUP, bytes))
+        return ERR_FULL;
     if (!body_share(s, &copy))
         return ERR_MEMORY;
-    to = mail_post(s->cluster->mail, s->number, from, MAIL_GROUP,
-                   (uint32_t)sizeof *to + name + body_bytes(&copy, true));
-    if (to) {
-        uint8_t *at = bytes_put((uint8_t *)(to + 1), bytes_of(m + 1, name));
-
-        *to = (struct msg_group_leaves){.type = MSG_GROUP_LEAVES,
-                                        .link = m->link,
-                                        .group_count = m->group_count,
-                                        .filter_count = m->filter_count};
-        body_put(s, from, &to->body, at, &copy, true);
-    }
+    to = mail_post(mail, s->number, from, MAIL_GROUP, bytes);
+    CHECK(to); /* room was seen */
+    *to = (struct msg_group_leaves){.type = MSG_GROUP_LEAVES,
+                                    .link = m->link,
+                                    .group_count = m->group_count,
+                                    .filter_count = m->filter_count};
+    body_put(s, from, &to->body, bytes_put((uint8_t *)(to + 1), bytes_of(m + 1, name)), &copy,
+             true);
     if (copy.blob != p->blob)
         blob_release(copy.blob);
-    return to ? OK : ERR_FULL;
+    return OK;
 }
 
 /* ---- a link worker speaks ---- */

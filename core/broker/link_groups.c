@@ -224,33 +224,34 @@ enum err shard_publish_group(struct shard *s, uint32_t link, struct bytes group,
     uint32_t body = p->topic.n + p->props.n + p->payload.n;
     bool has_name = group.n + filter.n <= INLINE_NAME_BYTES_MAX;
     uint32_t name = has_name ? group.n + filter.n : 0;
+    struct mail *mail = s->cluster->mail;
     struct publish copy = *p;
     struct msg_group_publish *m;
+    uint32_t bytes = (uint32_t)sizeof *m + name + body_bytes_shared(p, true);
+    uint8_t *at;
 
     CHECK(p->group_hops);
     copy.from_link = true;
-    if (body > INLINE_BYTES_MAX && !mail_takes(s, home, body))
+    if (!mail_room(mail, s->number, home, MAIL_PUBLISH, bytes) ||
+        (body > INLINE_BYTES_MAX && !mail_takes(s, home, body)))
         return ERR_FULL;
     if (!body_share(s, &copy))
         return ERR_MEMORY;
-    m = mail_post(s->cluster->mail, s->number, home, MAIL_PUBLISH,
-                  (uint32_t)sizeof *m + name + body_bytes(&copy, true));
-    if (m) {
-        uint8_t *at = (uint8_t *)(m + 1);
-
-        *m = (struct msg_group_publish){.type = MSG_GROUP_PUBLISH,
-                                        .link = (uint8_t)link,
-                                        .group_count = has_name ? (uint16_t)group.n : 0,
-                                        .filter_count = has_name ? (uint16_t)filter.n : 0,
-                                        .hash = hash_of_share(s, group, filter),
-                                        .from_hash = hash_of(s, p->from_id)};
-        if (has_name)
-            at = bytes_put(bytes_put(at, group), filter);
-        body_put(s, home, &m->body, at, &copy, true);
-    }
+    m = mail_post(mail, s->number, home, MAIL_PUBLISH, bytes);
+    CHECK(m); /* room was seen */
+    *m = (struct msg_group_publish){.type = MSG_GROUP_PUBLISH,
+                                    .link = (uint8_t)link,
+                                    .group_count = has_name ? (uint16_t)group.n : 0,
+                                    .filter_count = has_name ? (uint16_t)filter.n : 0,
+                                    .hash = hash_of_share(s, group, filter),
+                                    .from_hash = hash_of(s, p->from_id)};
+    at = (uint8_t *)(m + 1);
+    if (has_name)
+        at = bytes_put(bytes_put(at, group), filter);
+    body_put(s, home, &m->body, at, &copy, true);
     if (copy.blob != p->blob)
         blob_release(copy.blob);
-    return m ? OK : ERR_FULL;
+    return OK;
 }
 
 /* ---- a message leaves ---- */

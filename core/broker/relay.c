@@ -18,10 +18,8 @@ static uint32_t worker_at(const struct shard *s, uint32_t link_worker)
 bool shard_relay_room(struct shard *s, uint32_t link_worker, const struct publish *p)
 {
     uint32_t to = worker_at(s, link_worker), body = p->topic.n + p->props.n + p->payload.n;
-    uint32_t bytes = (uint32_t)sizeof(struct msg_relay) + body_bytes(p, true);
+    uint32_t bytes = (uint32_t)sizeof(struct msg_relay) + body_bytes_shared(p, true);
 
-    if (!p->blob && body > INLINE_BYTES_MAX)
-        bytes -= body; /* it will be shared */
     return mail_room(s->cluster->mail, s->number, to, MAIL_GROUP, bytes) &&
            (body <= INLINE_BYTES_MAX || mail_takes(s, to, body));
 }

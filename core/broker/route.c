@@ -47,6 +47,19 @@ uint32_t body_bytes(const struct publish *p, bool far)
     return (p->blob ? 0 : p->topic.n + p->props.n + p->payload.n) + far_bytes(p, far);
 }
 
+/* Of a body, in a record, once it is shared if it is large. */
+static inline uint32_t inline_bytes(const struct publish *p)
+{
+    uint32_t n = p->topic.n + p->props.n + p->payload.n;
+
+    return n > INLINE_BYTES_MAX ? 0 : n;
+}
+
+uint32_t body_bytes_shared(const struct publish *p, bool far)
+{
+    return inline_bytes(p) + far_bytes(p, far);
+}
+
 void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *to,
               const struct publish *p, bool far)
 {
@@ -293,18 +306,17 @@ static uint32_t deliver_bytes(const struct shard *s, const struct plan_worker *w
                               const struct publish *p)
 {
     uint32_t slots = w->count > DELIVER_SLOTS_MAX ? 0 : w->count;
-    uint32_t n = p->topic.n + p->props.n + p->payload.n > INLINE_BYTES_MAX
-                     ? 0
-                     : p->topic.n + p->props.n + p->payload.n;
+    uint32_t bytes =
+        (uint32_t)(sizeof(struct msg_deliver) + slots * sizeof(struct handle)) + inline_bytes(p);
 
     if (is_link_worker(s->cluster, w->worker)) {
-        n += far_bytes(p, true);
+        bytes += far_bytes(p, true);
     } else if (w->group_count && p->names_travel) {
         struct publish named = as_named(p);
 
-        n += far_bytes(&named, true);
+        bytes += far_bytes(&named, true);
     }
-    return (uint32_t)sizeof(struct msg_deliver) + slots * (uint32_t)sizeof(struct handle) + n;
+    return bytes;
 }
 
 static bool skips(const struct shard *s, const struct plan_worker *w, const struct publish *p)

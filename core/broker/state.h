@@ -374,6 +374,8 @@ void due_fini(struct shard *s);
 
 /* Bytes behind a record for this body, and filling both. `far`: towards a link worker. */
 uint32_t body_bytes(const struct publish *p, bool far);
+/* Bytes behind a record once body_share has been called. */
+uint32_t body_bytes_shared(const struct publish *p, bool far);
 void body_put(struct shard *s, uint32_t receiver, struct msg_body *b, uint8_t *to,
               const struct publish *p, bool far);
 void body_get(struct publish *p, const struct msg_body *b, const uint8_t *at);
