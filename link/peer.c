@@ -533,7 +533,7 @@ bool peer_run(struct peer *p)
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
     more |= peer_routes_run(p);
-    intake_run(&p->intake, p->due_first || transit_is_behind(p->host->transit));
+    intake_run(&p->intake, changes_wait(&p->changes) || transit_is_behind(p->host->transit));
     return more;
 }
 

@@ -23,6 +23,7 @@
 #include "link/announcer.h"
 #include "link/binding.h"
 #include "link/carrier.h"
+#include "link/changes.h"
 #include "link/forwarder.h"
 #include "link/greeter.h"
 #include "link/hold.h"
@@ -52,8 +53,6 @@
 /* How long after an actor of theirs was heard of a connection of theirs counts as standing, where
  * nobody says when it goes: EMQX sends a heartbeat every 10 s. */
 #define PEER_HEARD_MS 15000u
-
-struct route_due;
 
 /* Why a route was not taken. */
 enum peer_refused {
@@ -92,9 +91,7 @@ struct peer {
     uint32_t forwarder_count;
     struct timer expiry;                         /* of the actor that is heard of least */
     uint64_t heard_ms;                           /* when any actor was heard of last */
-    struct route_due *due_first, **due_last;     /* changes the route index could not take yet */
-    uint64_t added;                              /* before all of that is in force nothing goes */
-    bool has_added;                              /* and more has come since */
+    struct changes changes;                      /* changes of the route index */
     uint64_t on_ms;                              /* since when it is on */
     uint64_t say_ms;                             /* no line about losses before */
     struct rate ops, bytes;                      /* of what they send */

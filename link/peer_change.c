@@ -296,8 +296,8 @@ void peer_remove(struct peer *p)
 
 bool peer_is_gone(struct peer *p)
 {
-    if (!p->is_ending || p->must_kick || p->must_sweep || p->due_first || p->waiting.count ||
-        !is_off(p))
+    if (!p->is_ending || p->must_kick || p->must_sweep || changes_wait(&p->changes) ||
+        p->waiting.count || !is_off(p))
         return false;
     if (!p->has_left)
         p->left = shard_link_routes_asked(p->host->shard);

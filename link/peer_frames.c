@@ -56,7 +56,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     switch (f.kind) {
     case NATIVE_ROUTES:
     case NATIVE_BEAT:
-        if (p->due_first || transit_is_behind(p->host->transit))
+        if (changes_wait(&p->changes) || transit_is_behind(p->host->transit))
             return false; /* the route index is behind: what we have not taken need not be kept */
         if (!actor || !channel_eq(&p->intake.channel, from))
             *fault = "routes before an introduction";

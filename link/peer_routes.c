@@ -15,14 +15,6 @@
 /* Levels of a group's name before those of its filter. */
 #define PEER_NAME_LEVELS 2u
 
-/* A change of the route index that is tried again, in order. */
-struct route_due {
-    struct route_due *next;
-    bool is_wanted;
-    uint32_t filter_n;
-    uint8_t filter[];
-};
-
 static uint64_t now(const struct peer *p)
 {
     return shard_now_ms(p->host->shard);
@@ -30,48 +22,14 @@ static uint64_t now(const struct peer *p)
 
 /* ---- into the route index ---- */
 
-/* A filter goes when those that came before it are in force: they may be instead of it. ERR_FULL
- * until then; the answer that it takes wakes us. */
-static enum err route_now(struct peer *p, struct bytes filter, bool is_wanted)
-{
-    struct shard *s = p->host->shard;
-    struct bytes group, of_group;
-    enum err err;
-
-    if (!is_wanted && p->has_added) {
-        p->has_added = false;
-        p->added = shard_link_routes_asked(s);
-    }
-    if (!is_wanted && !shard_link_routes_in_force(s, p->added))
-        return ERR_FULL;
-    if (peer_split_group(filter, &group, &of_group) == OK)
-        return shard_link_group(s, p->number, group, of_group, is_wanted);
-    err = shard_link_route(s, p->number, filter, is_wanted);
-    p->has_added |= is_wanted && err == OK;
-    return err;
-}
-
-/* Changes of one filter must keep their order, so behind one that waits all wait. */
 static void on_filter(void *arg, struct bytes filter, bool is_wanted)
 {
     struct peer *p = arg;
-    struct route_due *d;
 
     if (p->transits || !is_wanted)
         transit_route(p->host->transit, p, filter, is_wanted);
-    if (route_is_passing(filter))
-        return;
-    if (!p->due_first && route_now(p, filter, is_wanted) == OK)
-        return;
-    d = malloc(sizeof(*d) + filter.n);
-    if (!d) {
-        STAT_INC(shard_count(p->host->shard), dropped_memory);
-        return;
-    }
-    *d = (struct route_due){.is_wanted = is_wanted, .filter_n = filter.n};
-    bytes_put(d->filter, filter);
-    *p->due_last = d;
-    p->due_last = &d->next;
+    if (!route_is_passing(filter))
+        changes_ask(&p->changes, p->number, filter, is_wanted);
 }
 
 static bool on_hold(void *arg, int64_t bytes)
@@ -82,25 +40,6 @@ static bool on_hold(void *arg, int64_t bytes)
 }
 
 static const struct announced_ops announced_ops = {.report = on_filter, .hold = on_hold};
-
-/* Whether it is to be tried again at once: where there is no room, an answer comes that makes some.
- */
-static bool run_due(struct peer *p)
-{
-    struct route_due *d;
-
-    while ((d = p->due_first)) {
-        enum err err = route_now(p, bytes_of(d->filter, d->filter_n), d->is_wanted);
-
-        if (err != OK)
-            return err != ERR_FULL;
-        p->due_first = d->next;
-        if (!p->due_first)
-            p->due_last = &p->due_first;
-        free(d);
-    }
-    return false;
-}
 
 /* ---- time ---- */
 
@@ -390,7 +329,7 @@ void peer_beat(struct peer *p, struct announced_actor *actor)
 /* Not faster than the route index takes them: what it cannot take waits in memory. */
 static bool run_sweep(struct peer *p)
 {
-    if (!p->must_sweep || p->due_first)
+    if (!p->must_sweep || changes_wait(&p->changes))
         return false;
     p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
     if (!p->must_sweep)
@@ -402,7 +341,7 @@ static bool run_sweep(struct peer *p)
 
 bool peer_routes_run(struct peer *p)
 {
-    bool more = run_due(p);
+    bool more = changes_run(&p->changes);
 
     peer_routes_look(p);
     return run_sweep(p) || more;
@@ -410,7 +349,7 @@ bool peer_routes_run(struct peer *p)
 
 enum err peer_routes_init(struct peer *p)
 {
-    p->due_last = &p->due_first;
+    changes_init(&p->changes, p->host->shard);
     p->ops.per_s = p->link->max_route_ops;
     p->announced = announced_create(PEER_ACTORS_MAX, p->link->max_routes,
                                     p->host->limits->topic_levels + PEER_NAME_LEVELS, &p->host->key,
@@ -421,12 +360,7 @@ enum err peer_routes_init(struct peer *p)
 
 void peer_routes_fini(struct peer *p)
 {
-    while (p->due_first) {
-        struct route_due *d = p->due_first;
-
-        p->due_first = d->next;
-        free(d);
-    }
+    changes_fini(&p->changes);
     timer_cancel(shard_timers(p->host->shard), &p->expiry);
     timer_cancel(shard_timers(p->host->shard), &p->settle);
     announced_destroy(p->announced);

@@ -2,9 +2,8 @@
  *
  *     their operations ─▶ exported, counted, limited ─▶ announced ─▶ route index (of other workers)
  *
- * A change that the index cannot take now waits, and all that come after it, so that changes of one
- * filter keep their order. Routes of an actor that is gone, or of an earlier life of one, are
- * removed a few in a turn, no faster than the index takes them.
+ * Changes reach the index in their order (link/changes.h). Routes of an actor that is gone, or of an
+ * earlier life of one, are removed a few in a turn, no faster than the index takes them.
  *
  * An actor that is not heard of for ANNOUNCED_TTL_MS expires, but only while some connection with
  * its cluster stands, whoever opened it. While none does, nothing can be heard, and all routes

@@ -33,29 +33,6 @@ static struct bytes filter_of(const struct wish *w)
 
 /* ---- the route index ---- */
 
-static enum err index_now(struct transit *t, uint32_t number, struct bytes filter, bool is_wanted)
-{
-    return shard_link_route(t->host->shard, number, filter, is_wanted);
-}
-
-/* Changes of one filter must keep their order, so behind one that waits all wait. */
-static void index_change(struct transit *t, uint32_t number, struct bytes filter, bool is_wanted)
-{
-    struct transit_due *d;
-
-    if (!t->due_first && index_now(t, number, filter, is_wanted) == OK)
-        return;
-    d = malloc(sizeof(*d) + filter.n);
-    if (!d) {
-        STAT_INC(shard_count(t->host->shard), dropped_memory);
-        return;
-    }
-    *d = (struct transit_due){.number = number, .filter_n = filter.n, .is_wanted = is_wanted};
-    bytes_put(d->filter, filter);
-    *t->due_last = d;
-    t->due_last = &d->next;
-}
-
 static void say_too_many(struct transit *t, const struct far *c)
 {
     char text[300];
@@ -80,31 +57,21 @@ static void look_at_index(struct transit *t, struct wish *w)
         return;
     }
     w->is_indexed = is_wanted;
-    index_change(t, w->of->number, filter_of(w), is_wanted);
+    changes_ask(&t->changes, w->of->number, filter_of(w), is_wanted);
 }
 
-/* Where the index has no room, an answer comes that makes some, and wakes us. */
 bool transit_run(struct transit *t)
 {
-    struct transit_due *d;
+    bool more = changes_run(&t->changes);
 
-    while ((d = t->due_first)) {
-        enum err err = index_now(t, d->number, bytes_of(d->filter, d->filter_n), d->is_wanted);
-
-        if (err != OK)
-            return err != ERR_FULL;
-        t->due_first = d->next;
-        if (!t->due_first)
-            t->due_last = &t->due_first;
-        free(d);
-    }
-    far_reap(t);
-    return false;
+    if (!changes_wait(&t->changes))
+        far_reap(t);
+    return more;
 }
 
 bool transit_is_behind(const struct transit *t)
 {
-    return t->due_first != NULL;
+    return changes_wait(&t->changes);
 }
 
 uint64_t transit_numbers(const struct transit *t)
@@ -387,7 +354,7 @@ struct transit *transit_create(struct link_host *host, struct peer *const *peers
     if (!t)
         return NULL;
     *t = (struct transit){.host = host, .peers = peers};
-    t->due_last = &t->due_first;
+    changes_init(&t->changes, host->shard);
     table_init(&t->wishes);
     return t;
 }
@@ -426,12 +393,7 @@ void transit_destroy(struct transit *t)
         t->clusters = c->next;
         free(c);
     }
-    while (t->due_first) {
-        struct transit_due *d = t->due_first;
-
-        t->due_first = d->next;
-        free(d);
-    }
+    changes_fini(&t->changes);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         free(t->plain[i]);
     free(t->text);

@@ -36,14 +36,6 @@ struct far {
     uint8_t name[];
 };
 
-/* A change of the route index that is tried again, in order. */
-struct transit_due {
-    struct transit_due *next;
-    uint32_t number, filter_n;
-    bool is_wanted;
-    uint8_t filter[];
-};
-
 /* For whom copies of a message are, and by which link they go. */
 struct transit_copies {
     uint32_t count;
@@ -60,7 +52,7 @@ struct transit {
     struct far *clusters;
     struct far *numbered[TRANSIT_CLUSTERS_MAX];
     uint64_t numbers;
-    struct transit_due *due_first, **due_last;
+    struct changes changes; /* changes of the route index */
     char *plain[LINKS_MAX]; /* names of links without transit, or NULL */
     struct transit_copies plan;
     uint8_t *text; /* TRANSIT_TEXT_BYTES, once there is a route */

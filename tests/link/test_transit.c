@@ -559,3 +559,35 @@ TEST(transit_goes_round_a_ring_while_an_edge_is_cut_for_long)
     expect_no_routes(4);
     worlds_end();
 }
+
+/* A wish of gamma reaches alpha by way of beta, or no longer does. */
+static void pass_wish(const char *filter, bool is_wanted)
+{
+    struct route_text r = {.path = bytes_of("gamma", 6)};
+    uint8_t text[64], *end = bytes_put(route_put_head(text, &r), bytes_str(filter));
+
+    transit_route(transit_of(0), world_peer(at[0], "beta"), bytes_of(text, (size_t)(end - text)),
+                  is_wanted);
+}
+
+/* The owners of the two filters in the index may be different workers. */
+TEST(transit_lets_go_of_a_filter_when_what_came_instead_is_in_force)
+{
+    build(3, "ab bc");
+    subscribe(on[2], "#", 1);
+    pass_wish("t/1", true);
+    pass_wish("#", false);
+    assert_true(transit_is_behind(transit_of(0)));
+    worlds_settle();
+    assert_false(transit_is_behind(transit_of(0)));
+    publish(on[0], "t/1", "new words", 1);
+    expect_publish(on[2], "t/1", "new words");
+    publish(on[0], "t/2", "not any more", 1);
+    pass_wish("#", true);
+    pass_wish("t/1", false);
+    worlds_settle();
+    publish(on[0], "t/2", "as before", 1);
+    expect_publish(on[2], "t/2", "as before");
+    expect_nothing(3);
+    worlds_end();
+}

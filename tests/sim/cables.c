@@ -432,7 +432,7 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
         why = "an announcement is due";
     if (why)
         return why;
-    if (p->due_first || transit_is_behind(p->host->transit))
+    if (changes_wait(&p->changes) || transit_is_behind(p->host->transit))
         return "routes wait for the index";
     if (announced_has_old(p->announced))
         return "routes of an earlier life are left";
