@@ -63,8 +63,8 @@
  *   is named, and sends it on, in copies that name each of the others once, with its own name
  *   behind those that were passed; for one that is the next cluster itself, and alone, without a
  *   way. So a message comes to each cluster by one copy only, whatever routes are or were. Of the
- *   ways to a cluster, one that avoids those that were passed is taken; if there is none, any,
- *   until PATH_PASSED_MAX were passed.
+ *   ways to a cluster, one that avoids those that were passed is taken; if there is none, any.
+ *   When PATH_PASSED_MAX were passed, it goes on only to who is linked here, and no way has more.
  *
  * link/path.h has both texts, link/transit.h the rules at work.
  *

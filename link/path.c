@@ -124,5 +124,5 @@ bool way_split(struct bytes way, struct bytes *targets, struct bytes *passed)
         return false;
     *targets = bytes_of(way.p, n + 1);
     *passed = bytes_of(way.p + n + 2, way.n - n - 2);
-    return path_valid(*targets, PATH_TARGETS_MAX) && path_valid(*passed, UINT32_MAX);
+    return path_valid(*targets, PATH_TARGETS_MAX) && path_valid(*passed, PATH_PASSED_MAX);
 }

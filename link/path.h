@@ -20,8 +20,9 @@
 
 /* Names in the path of a route. What is further away is not announced. */
 #define PATH_NAMES_MAX 8u
-/* Clusters that a message may have passed, which is more than it needs once all know the routes.
- * Beyond: it goes only to a cluster that is linked here, and else is dropped and counted. */
+/* Clusters that a way says were passed, which is more than a message needs once all know the routes.
+ * With so many it goes on only to a cluster that is linked here, without a way, and else is dropped
+ * and counted. Beyond: so is the record. */
 #define PATH_PASSED_MAX 16u
 /* Clusters that one copy is meant for. Beyond: the record is dropped and counted. */
 #define PATH_TARGETS_MAX 64u
@@ -53,7 +54,7 @@ uint32_t route_head_bytes(const struct route_text *r);
 /* Writes them; returns the position behind. */
 uint8_t *route_put_head(uint8_t *to, const struct route_text *r);
 
-/* Takes a way apart. false: it is none. */
+/* Takes a way apart. false: it is none, or has too many names. */
 bool way_split(struct bytes way, struct bytes *targets, struct bytes *passed);
 
 #endif

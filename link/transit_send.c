@@ -157,11 +157,11 @@ bool transit_is_ours(const struct link_host *host, struct bytes way)
 /* The link by which a message goes on to a cluster; NULL: there is none. */
 static struct peer *hop_to(const struct transit *t, struct bytes name, struct bytes passed)
 {
-    const struct far *c = far_find(t, name);
+    const struct far *c = path_length(passed) < PATH_PASSED_MAX ? far_find(t, name) : NULL;
     const struct way *w = way_to(c, passed);
     struct peer *own;
 
-    if (!w && path_length(passed) < PATH_PASSED_MAX)
+    if (!w)
         w = way_to(c, (struct bytes){0});
     if (w)
         return w->peer;

@@ -591,3 +591,45 @@ TEST(transit_lets_go_of_a_filter_when_what_came_instead_is_in_force)
     expect_nothing(3);
     worlds_end();
 }
+
+/* A record for two clusters, on a way that passed so many. Returns how many copies leave beta. */
+static uint32_t pass_record(uint32_t passed, uint32_t *dropped)
+{
+    struct native_record r = {
+        .topic = BYTES_LIT("t"), .payload = BYTES_LIT("far"), .protocol = MQTT_5, .stamp_ms = 1};
+    uint8_t *way = malloc(2 * (size_t)passed + 32), *to = way;
+    uint32_t copies;
+
+    assert_non_null(way);
+    to = path_put(path_put(to, BYTES_LIT("gamma")), BYTES_LIT("delta"));
+    *to++ = 0;
+    while (passed--)
+        to = path_put(to, BYTES_LIT("x"));
+    r.way = bytes_of(way, (size_t)(to - way));
+    copies = transit_pass(transit_of(1), &r, dropped);
+    free(way);
+    worlds_settle();
+    return copies;
+}
+
+/* Else a way grew until it had no room in a record, which no cluster behind us would take. */
+TEST(transit_lets_nothing_pass_more_clusters_than_it_may)
+{
+    uint32_t dropped;
+
+    build(4, "ab bc cd");
+    subscribe(on[2], "t", 0);
+    subscribe(on[3], "t", 0);
+    assert_int_equal(pass_record(PATH_PASSED_MAX - 1, &dropped), 1);
+    assert_int_equal(dropped, 0);
+    expect_publish(on[2], "t", "far");
+    expect_publish(on[3], "t", "far");
+    assert_int_equal(pass_record(PATH_PASSED_MAX, &dropped), 1);
+    assert_int_equal(dropped, 1); /* for delta, which is not linked with beta */
+    expect_publish(on[2], "t", "far");
+    assert_int_equal(pass_record(PATH_PASSED_MAX + 1, &dropped), 0);
+    assert_int_equal(pass_record(32759, &dropped), 0);
+    assert_true(world_peer(at[1], "gamma")->is_up);
+    expect_nothing(4);
+    worlds_end();
+}
