@@ -33,16 +33,16 @@ static struct bytes filter_of(const struct wish *w)
 
 /* ---- the route index ---- */
 
-static void say_too_many(struct transit *t, const struct far *c)
+static void say_no_number(struct transit *t, const struct far *c)
 {
     char text[300];
 
     STAT_INC(shard_count(t->host->shard), link_routes_over_limit);
-    if (t->is_said)
+    if (t->lacks_number)
         return;
-    t->is_said = true;
-    snprintf(text, sizeof(text), "nothing that is published here goes to %.*s", (int)c->name_n,
-             (const char *)c->name);
+    t->lacks_number = true;
+    snprintf(text, sizeof(text), "nothing that is published here goes to %.*s by way of another",
+             (int)c->name_n, (const char *)c->name);
     host_log(t->host, 4, "link transit", NULL, NULL, "too many clusters beyond others", text);
 }
 
@@ -53,19 +53,34 @@ static void look_at_index(struct transit *t, struct wish *w)
     if (w->is_indexed == is_wanted)
         return;
     if (is_wanted && !far_number(t, w->of)) {
-        say_too_many(t, w->of);
+        say_no_number(t, w->of);
         return;
     }
     w->is_indexed = is_wanted;
     changes_ask(&t->changes, w->of->number, filter_of(w), is_wanted);
 }
 
+/* Not often: it looks at all wishes. */
+static void number_others(struct transit *t)
+{
+    uint64_t now_ms = shard_now_ms(t->host->shard);
+
+    if (!t->lacks_number || !t->has_free || now_ms < t->number_ms)
+        return;
+    t->lacks_number = t->has_free = false;
+    t->number_ms = now_ms + TRANSIT_NUMBER_MS;
+    for (uint32_t i = 0; i < t->wishes.bucket_count; i++)
+        for (struct table_node *n = t->wishes.buckets[i]; n; n = n->next)
+            look_at_index(t, TABLE_OBJECT(n, struct wish, node));
+}
+
 bool transit_run(struct transit *t)
 {
     bool more = changes_run(&t->changes);
 
-    if (!changes_wait(&t->changes))
-        far_reap(t);
+    if (!changes_wait(&t->changes) && far_reap(t))
+        t->has_free = true;
+    number_others(t);
     return more;
 }
 
@@ -232,24 +247,37 @@ static void unchoose(struct transit *t, struct wish *x, struct way *w)
     look_at_index(t, x);
     tell_others(t, x, was);
     w->refs--;
-    way_release(x->of, w);
+    way_release(t, x->of, w);
     if (!x->choices)
         wish_free(t, x);
+}
+
+static void say_too_many_ways(struct transit *t, const struct peer *p)
+{
+    STAT_INC(shard_count(t->host->shard), link_routes_over_limit);
+    if (t->said >> p->number & 1)
+        return;
+    t->said |= 1ull << p->number;
+    host_log(t->host, 4, "link transit", p->link->name, NULL, "too many ways to other clusters",
+             "routes that come on more of them are left out");
 }
 
 static void add(struct transit *t, struct peer *p, struct bytes of, const struct route_text *r)
 {
     struct far *c = far_find(t, of);
+    struct way *w = c ? way_find(c, p, r) : NULL;
     struct wish *x = NULL;
-    struct way *w = NULL;
 
+    if (!w && t->way_counts[p->number] == TRANSIT_WAYS_MAX) {
+        say_too_many_ways(t, p);
+        return;
+    }
     if (!t->text)
         t->text = malloc(TRANSIT_TEXT_BYTES);
     if (!c)
         c = far_make(t, of);
     if (c && t->text) {
-        w = way_find(c, p, r);
-        w = w ? w : way_make(c, p, r);
+        w = w ? w : way_make(t, c, p, r);
         x = wish_find(t, of, r->filter);
         x = x ? x : wish_make(t, c, r->filter);
     }
@@ -258,7 +286,7 @@ static void add(struct transit *t, struct peer *p, struct bytes of, const struct
     if (x && !x->choices)
         wish_free(t, x);
     if (w)
-        way_release(c, w);
+        way_release(t, c, w);
     STAT_INC(shard_count(t->host->shard), link_routes_memory);
 }
 

@@ -41,6 +41,11 @@
 /* So long a link is down before messages take other ways, if there are any. What already waits for
  * it waits on, so what comes then may arrive before that. */
 #define TRANSIT_AWAY_MS 10000u
+/* Ways that lead by one link, since each is looked at by who looks for one. Routes that come on
+ * others are left out, counted (link_routes_over_limit) and said. */
+#define TRANSIT_WAYS_MAX 1000u
+/* Pause between two times that clusters without a number among destinations are given one. */
+#define TRANSIT_NUMBER_MS 10000u
 /* Bytes of the text of any passing route. */
 #define TRANSIT_TEXT_BYTES (70u << 10)
 

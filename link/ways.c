@@ -55,8 +55,10 @@ static bool is_leaving(const struct transit *t, struct far *c)
     return !shard_link_routes_in_force(t->host->shard, c->left);
 }
 
-void far_reap(struct transit *t)
+bool far_reap(struct transit *t)
 {
+    bool has_free = false;
+
     for (struct far **at = &t->clusters, *c; (c = *at);) {
         c->has_left &= !c->ways;
         if (c->ways || is_leaving(t, c)) {
@@ -67,9 +69,11 @@ void far_reap(struct transit *t)
         if (c->number != WAYS_NO_NUMBER) {
             t->numbered[c->number - WAYS_NUMBER_FIRST] = NULL;
             t->numbers &= ~(1ull << c->number);
+            has_free = true;
         }
         free(c);
     }
+    return has_free;
 }
 
 /* ---- ways ---- */
@@ -130,7 +134,7 @@ static void put_in_order(struct far *c, struct way *w)
     *at = w;
 }
 
-struct way *way_make(struct far *c, struct peer *p, const struct route_text *r)
+struct way *way_make(struct transit *t, struct far *c, struct peer *p, const struct route_text *r)
 {
     struct bytes link = bytes_str(p->link->name);
     uint32_t path_n = link.n + 1 + r->path.n;
@@ -142,10 +146,11 @@ struct way *way_make(struct far *c, struct peer *p, const struct route_text *r)
         .peer = p, .length = path_length(r->path) + 1, .path_n = path_n, .was_away = r->is_away};
     bytes_put(path_put(w->path, link), r->path);
     put_in_order(c, w);
+    t->way_counts[p->number]++;
     return w;
 }
 
-void way_release(struct far *c, struct way *w)
+void way_release(struct transit *t, struct far *c, struct way *w)
 {
     struct way **at = &c->ways;
 
@@ -154,6 +159,8 @@ void way_release(struct far *c, struct way *w)
     while (*at != w)
         at = &(*at)->next;
     *at = w->next;
+    if (--t->way_counts[w->peer->number] == 0)
+        t->said &= ~(1ull << w->peer->number);
     free(w);
 }
 

@@ -52,11 +52,15 @@ struct transit {
     struct far *clusters;
     struct far *numbered[TRANSIT_CLUSTERS_MAX];
     uint64_t numbers;
+    uint64_t number_ms;     /* not before are numbers given to those that have none */
+    bool lacks_number;      /* one of them has none, and that is said */
+    bool has_free;          /* and a number is free since */
     struct changes changes; /* changes of the route index */
     char *plain[LINKS_MAX]; /* names of links without transit, or NULL */
     struct transit_copies plan;
-    uint8_t *text; /* TRANSIT_TEXT_BYTES, once there is a route */
-    bool is_said;  /* that there are too many clusters */
+    uint8_t *text;                  /* TRANSIT_TEXT_BYTES, once there is a route */
+    uint32_t way_counts[LINKS_MAX]; /* by number of the link */
+    uint64_t said;                  /* links of which it is said that they have too many ways */
 };
 
 /* Its name. */
@@ -66,14 +70,15 @@ struct far *far_find(const struct transit *t, struct bytes name);
 struct far *far_make(struct transit *t, struct bytes name);
 /* Gives a cluster a number. false: there is none. */
 bool far_number(struct transit *t, struct far *c);
-/* Forgets clusters that nothing leads to; not while a number of theirs may be in use. */
-void far_reap(struct transit *t);
+/* Forgets clusters that nothing leads to; not while a number of theirs may be in use. Whether a
+ * number is free again. */
+bool far_reap(struct transit *t);
 
 /* The way by a link, past the clusters of a path; NULL: none, or no memory. */
 struct way *way_find(const struct far *c, const struct peer *p, const struct route_text *r);
-struct way *way_make(struct far *c, struct peer *p, const struct route_text *r);
+struct way *way_make(struct transit *t, struct far *c, struct peer *p, const struct route_text *r);
 /* Forgets it, if no wish needs it. */
-void way_release(struct far *c, struct way *w);
+void way_release(struct transit *t, struct far *c, struct way *w);
 /* Puts the ways in their order anew, after a link has gone away or come back. */
 void ways_sort(struct far *c);
 

@@ -560,14 +560,27 @@ TEST(transit_goes_round_a_ring_while_an_edge_is_cut_for_long)
     worlds_end();
 }
 
-/* A wish of gamma reaches alpha by way of beta, or no longer does. */
+/* A wish of another cluster reaches alpha by way of beta, or no longer does; and past an `x`, if
+ * that is not 0. */
+static void pass_wish_of(const char *name, uint32_t x, const char *filter, bool is_wanted)
+{
+    uint8_t path[64], text[128], *to = path;
+    struct route_text r;
+    char past[16];
+
+    snprintf(past, sizeof(past), "x%u", x);
+    if (x)
+        to = path_put(to, bytes_str(past));
+    to = path_put(to, bytes_str(name));
+    r = (struct route_text){.path = bytes_of(path, (size_t)(to - path))};
+    to = bytes_put(route_put_head(text, &r), bytes_str(filter));
+    transit_route(transit_of(0), world_peer(at[0], "beta"), bytes_of(text, (size_t)(to - text)),
+                  is_wanted);
+}
+
 static void pass_wish(const char *filter, bool is_wanted)
 {
-    struct route_text r = {.path = bytes_of("gamma", 6)};
-    uint8_t text[64], *end = bytes_put(route_put_head(text, &r), bytes_str(filter));
-
-    transit_route(transit_of(0), world_peer(at[0], "beta"), bytes_of(text, (size_t)(end - text)),
-                  is_wanted);
+    pass_wish_of("gamma", 0, filter, is_wanted);
 }
 
 /* The owners of the two filters in the index may be different workers. */
@@ -631,5 +644,66 @@ TEST(transit_lets_nothing_pass_more_clusters_than_it_may)
     assert_int_equal(pass_record(32759, &dropped), 0);
     assert_true(world_peer(at[1], "gamma")->is_up);
     expect_nothing(4);
+    worlds_end();
+}
+
+static uint32_t number_count(void)
+{
+    return (uint32_t)__builtin_popcountll(transit_numbers(transit_of(0)));
+}
+
+TEST(transit_gives_a_number_that_is_free_again_to_who_has_none)
+{
+    char name[16];
+
+    build(3, "ab bc");
+    for (uint32_t i = 0; i <= TRANSIT_CLUSTERS_MAX; i++) {
+        snprintf(name, sizeof(name), "n%u", i);
+        pass_wish_of(name, 0, "t", true);
+        pass_wish_of(name, 0, "u", true);
+    }
+    worlds_settle();
+    assert_int_equal(number_count(), TRANSIT_CLUSTERS_MAX);
+    assert_int_equal(WORLD_COUNT(at[0], link_routes_over_limit), 2);
+    assert_true(world_said(at[0], "goes to n24 by way of another"));
+    pass_wish_of("n3", 0, "t", false);
+    pass_wish_of("n3", 0, "u", false);
+    worlds_pass(20000);
+    assert_int_equal(number_count(), TRANSIT_CLUSTERS_MAX);
+    for (uint32_t i = 0; i <= TRANSIT_CLUSTERS_MAX; i++) {
+        snprintf(name, sizeof(name), "n%u", i);
+        pass_wish_of(name, 0, "t", false);
+        pass_wish_of(name, 0, "u", false);
+    }
+    worlds_settle();
+    assert_int_equal(number_count(), 0);
+    worlds_end();
+}
+
+/* Each costs everybody who looks for one. */
+TEST(transit_takes_no_more_ways_of_a_link_than_it_may)
+{
+    char name[16];
+
+    build(3, "ab bc");
+    for (uint32_t i = 1; i <= TRANSIT_WAYS_MAX; i++) {
+        snprintf(name, sizeof(name), "n%u", i & 1 ? i : 0);
+        pass_wish_of(name, i, "t", true);
+    }
+    assert_int_equal(WORLD_COUNT(at[0], link_routes_memory), 0);
+    assert_false(world_said(at[0], "ways"));
+    pass_wish_of("gamma", 0, "t", true);
+    assert_true(world_said(at[0], "4 link transit|beta|too many ways to other clusters"));
+    assert_int_equal(transit_state(transit_of(0)).clusters, TRANSIT_WAYS_MAX / 2 + 1);
+    pass_wish_of("n0", 4, "t", false);
+    pass_wish_of("gamma", 0, "t", true);
+    assert_int_equal(transit_state(transit_of(0)).clusters, TRANSIT_WAYS_MAX / 2 + 2);
+    for (uint32_t i = 1; i <= TRANSIT_WAYS_MAX; i++) {
+        snprintf(name, sizeof(name), "n%u", i & 1 ? i : 0);
+        pass_wish_of(name, i, "t", false);
+    }
+    pass_wish_of("gamma", 0, "t", false);
+    worlds_settle();
+    expect_no_routes(3);
     worlds_end();
 }
