@@ -109,7 +109,7 @@ static bool is_plain(const struct transit *t, struct bytes name)
 /* Whether a cluster that is a link gets what is published here by that, rather than on a way. */
 static bool is_direct(const struct peer *own, const struct way *w, uint64_t wanted)
 {
-    if (!own || !(wanted >> own->number & 1))
+    if (!own || !own->is_on || !(wanted >> own->number & 1))
         return false;
     return !own->transits || !own->is_away || way_is_away(w);
 }

@@ -190,7 +190,7 @@ struct way *way_to(const struct far *c, struct bytes avoid)
 {
     struct way *w = c ? c->ways : NULL;
 
-    while (w && (!w->peer->transits || is_past(w, avoid)))
+    while (w && (!w->peer->transits || !w->peer->is_on || is_past(w, avoid)))
         w = w->next;
     return w;
 }

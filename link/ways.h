@@ -90,7 +90,8 @@ bool way_is_before(const struct way *a, const struct way *b);
 struct bytes way_path(const struct way *w);
 /* Whether it goes past another cluster than that of its link. */
 bool way_is_far(const struct way *w);
-/* The best way to a cluster (NULL: to none) that avoids those of a path; NULL: there is none. */
+/* The best way to a cluster (NULL: to none) by a link that is on, that avoids those of a path;
+ * NULL: there is none. */
 struct way *way_to(const struct far *c, struct bytes avoid);
 
 #endif

@@ -707,3 +707,28 @@ TEST(transit_takes_no_more_ways_of_a_link_than_it_may)
     expect_no_routes(3);
     worlds_end();
 }
+
+/* What alpha's links are from now on; `off` is disabled, before another turn. */
+static void disable(uint32_t off)
+{
+    const struct cfg_link *links[LINKS_MAX] = {0};
+
+    at[0]->cfg.links[off].enable = false;
+    for (uint32_t i = 0; i < at[0]->cfg.link_count; i++)
+        links[i] = &at[0]->cfg.links[i];
+    shard_begin_turn(shard_of(at[0], WORLD_LINKS), all.now_ms, all.wall_ms);
+    assert_int_equal(hub_apply(at[0]->hub[0], links), OK);
+}
+
+TEST(transit_takes_no_way_by_a_link_that_is_disabled)
+{
+    build(4, "ab ac bd cd");
+    subscribe(on[3], "t", 1);
+    disable(0);
+    wire_publish(on[0], &(struct publish_out){.topic = BYTES_LIT("t"), .payload = BYTES_LIT("m")});
+    (void)turn(at[0], WORLD_CLIENTS);
+    worlds_settle();
+    expect_publish(on[3], "t", "m");
+    expect_nothing(4);
+    worlds_end();
+}
