@@ -583,7 +583,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     p->link = link;
     p->number = number;
     hold_init(&p->hold, host, link->name, number);
-    p->since_s = shard_wall_ms(host->shard) / 1000;
+    be_up(p, false);
     p->bytes.per_s = link->max_rate;
     p->interest = interest_create(link->topics, link->topic_count, link->max_routes, &host->key);
     p->forwarders = peer_make_forwarders(p, link);

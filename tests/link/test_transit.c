@@ -732,3 +732,17 @@ TEST(transit_takes_no_way_by_a_link_that_is_disabled)
     expect_nothing(4);
     worlds_end();
 }
+
+TEST(transit_goes_round_a_link_that_never_came_up)
+{
+    design(3, "ab bc ca");
+    at[0]->servers[0][0].port = 9999; /* alpha cannot call beta, beta can call alpha */
+    begin(3);
+    subscribe(on[1], "t", 1);
+    publish(on[0], "t", "waits", 1);
+    assert_null(wire_next(on[1]));
+    worlds_pass(TRANSIT_AWAY_MS);
+    publish(on[0], "t", "by gamma", 1);
+    expect_publish(on[1], "t", "by gamma");
+    worlds_end();
+}
