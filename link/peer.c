@@ -533,7 +533,7 @@ bool peer_run(struct peer *p)
     carrier_run(&p->carrier);
     retained_sync_run(&p->retained, &p->carrier);
     more |= peer_routes_run(p);
-    intake_run(&p->intake, changes_wait(&p->changes) || transit_is_behind(p->host->transit));
+    intake_run(&p->intake, peer_routes_are_behind(p));
     return more;
 }
 

@@ -1,7 +1,6 @@
 /* link/peer_frames.c -- frames of a broker of ours, each to the part of the peer that it is for. */
 #include "link/peer_groups.h"
 #include "link/peer_routes.h"
-#include "link/transit.h"
 
 static uint64_t now(const struct peer *p)
 {
@@ -56,7 +55,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     switch (f.kind) {
     case NATIVE_ROUTES:
     case NATIVE_BEAT:
-        if (changes_wait(&p->changes) || transit_is_behind(p->host->transit))
+        if (peer_routes_are_behind(p))
             return false; /* the route index is behind: what we have not taken need not be kept */
         if (!actor || !channel_eq(&p->intake.channel, from))
             *fault = "routes before an introduction";

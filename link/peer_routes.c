@@ -326,10 +326,15 @@ void peer_beat(struct peer *p, struct announced_actor *actor)
     arm_settle(p);
 }
 
+bool peer_routes_are_behind(const struct peer *p)
+{
+    return changes_wait(&p->changes) || transit_is_behind(p->host->transit);
+}
+
 /* Not faster than the route index takes them: what it cannot take waits in memory. */
 static bool run_sweep(struct peer *p)
 {
-    if (!p->must_sweep || changes_wait(&p->changes))
+    if (!p->must_sweep || peer_routes_are_behind(p))
         return false;
     p->must_sweep = announced_sweep_all(p->announced, now(p), PEER_SWEEP_MAX);
     if (!p->must_sweep)

@@ -23,6 +23,9 @@ void peer_routes_fini(struct peer *p); /* also of one whose init failed */
 
 /* Once per turn: tries again what the route index could not take. True: something is left. */
 bool peer_routes_run(struct peer *p);
+/* Whether the route index has not yet taken all that was asked of it, for them or for clusters
+ * beyond: what wants more of it waits. */
+bool peer_routes_are_behind(const struct peer *p);
 /* Looks whether a connection stands, or none any more: once per turn. */
 void peer_routes_look(struct peer *p);
 /* An actor of theirs is heard of. */

@@ -746,3 +746,41 @@ TEST(transit_goes_round_a_link_that_never_came_up)
     expect_publish(on[1], "t", "by gamma");
     worlds_end();
 }
+
+/* In packets of 100. */
+static void subscribe_to_many(struct wire *k, uint32_t count)
+{
+    struct filter_request f[100];
+    char text[100][16];
+    uint8_t b[4096];
+
+    for (uint32_t i = 0; i < count; i += 100) {
+        for (uint32_t j = 0; j < 100; j++) {
+            snprintf(text[j], sizeof(text[j]), "f/%u", i + j);
+            f[j] = (struct filter_request){.filter = bytes_str(text[j])};
+        }
+        wire_send(k, b, subscribe_put(b, MQTT_5, 77, f, 100, 0));
+        worlds_settle();
+        wire_expect(k, PACKET_SUBACK);
+    }
+}
+
+/* What the index cannot take yet waits in memory. */
+TEST(transit_lets_routes_go_no_faster_than_the_index_does)
+{
+    struct peer *p;
+
+    build(3, "ab bc");
+    subscribe_to_many(on[2], 3 * PEER_SWEEP_MAX);
+    p = world_peer(at[0], "beta");
+    assert_int_equal(announced_route_count(p->announced), 3 * PEER_SWEEP_MAX);
+    pass_wish_of("n0", 0, "t", true); /* behind this all that goes waits */
+    disable(0);
+    for (uint32_t i = 0; i < 10; i++)
+        (void)turn(at[0], WORLD_LINKS);
+    assert_int_equal(announced_route_count(p->announced), 2 * PEER_SWEEP_MAX);
+    worlds_settle();
+    assert_int_equal(announced_route_count(p->announced), 0);
+    assert_false(transit_is_behind(p->host->transit));
+    worlds_end();
+}
