@@ -6,9 +6,6 @@
 #include "link/algebra.h"
 #include "link/path.h"
 
-/* Of a route. */
-#define NAME_BYTES_MAX 65535u
-
 bool imports_room(uint8_t **p, uint32_t *have, uint64_t need)
 {
     uint8_t *more;
@@ -87,7 +84,7 @@ enum err imports_group(struct imports *im, struct bytes group, struct bytes filt
         return e;
     if (*count > 1 || !bytes_eq(im->found[0], filter))
         return ERR_NONE;
-    if (need > NAME_BYTES_MAX)
+    if (need > IMPORTS_TEXT_BYTES_MAX)
         return ERR_FULL;
     if (!imports_room(&im->name, &im->name_bytes, need))
         return ERR_MEMORY;
