@@ -36,7 +36,7 @@ static void check_listeners(const struct cfg *cfg)
                   strlen(l->bind.path) <= CFG_SOCKET_PATH_MAX);
         CHECK(l->max_qos <= 2);
         CHECK((l->max_connection_rate.count == 0) == (l->max_connection_rate.period_ms == 0));
-        CHECK(l->bind.is_loopback || l->allow_anonymous || cfg->auth.password_file ||
+        CHECK(l->bind.is_loopback || l->allow_anonymous || l->methods.count ||
               cfg->auth.scram_file || l->identity != IDENTITY_NONE);
     }
 }
@@ -47,7 +47,9 @@ static void check_links(const struct cfg *cfg)
     for (uint32_t i = 0; i < cfg->link_count; i++) {
         const struct cfg_link *link = &cfg->links[i];
 
-        CHECK(link->server_count > 0 && link->clientid);
+        CHECK(link->server_count > 0 || link->dialect != DIALECT_EMQX); /* it may be called */
+        CHECK(link->clientid);
+        CHECK(!link->transit || link->shared_groups != SHARED_GROUPS_GLOBAL);
         CHECK(strcmp(link->name, cfg->cluster.name) != 0);
         for (uint32_t t = 0; t < link->topic_count; t++)
             CHECK(topic_filter_valid(link->topics[t], cfg->limits.topic_levels));
