@@ -42,6 +42,7 @@ static void check_control(const struct emqx_control *c)
     CHECK(d.op == c->op && bytes_eq(d.actor, c->actor) && d.incarnation == c->incarnation);
     CHECK(bytes_eq(d.target, c->target) && d.version == c->version);
     CHECK(d.native == c->native && d.has_groups == c->has_groups);
+    CHECK(d.deflates == c->deflates && d.transits == c->transits);
     CHECK(d.is_accepted == c->is_accepted && bytes_eq(d.reason, c->reason));
     CHECK(d.need_bootstrap == c->need_bootstrap);
     CHECK(d.add_count == c->add_count && d.delete_count == c->delete_count);
