@@ -76,12 +76,13 @@ static void say_ahead(struct retained_sync *r)
              "its stamp is more than a day ahead of our clock", "compare the clocks of both");
 }
 
-/* false: no room now. */
+/* false: no room now. Of an answer that comes after the link has ceased to be `sync` nothing is
+ * taken. */
 static bool take_record(struct retained_sync *r, const struct native_record *record)
 {
     struct publish p;
 
-    if (record->is_unfit || !record->retained_stamp ||
+    if (record->is_unfit || !record->retained_stamp || r->link->retained != RETAINED_SYNC ||
         !incoming_may_come(r->host, r->link, record->topic)) {
         STAT_INC(shard_count(r->host->shard), link_messages_dropped);
         return true;
@@ -103,6 +104,12 @@ static bool take_record(struct retained_sync *r, const struct native_record *rec
     }
 }
 
+/* Whether it belongs to the answer to our question; else to that of an earlier one, or to none. */
+static bool is_asked(const struct retained_sync *r, const struct native_frame *f)
+{
+    return r->asked.question && f->question == r->asked.question;
+}
+
 static bool on_retained(struct retained_sync *r, const struct channel *from,
                         const struct native_frame *f, const char **fault)
 {
@@ -110,8 +117,8 @@ static bool on_retained(struct retained_sync *r, const struct channel *from,
     struct native_record record;
     uint64_t at = 0;
 
-    if (f->question != r->asked.question)
-        return true; /* the answer to an earlier question */
+    if (!is_asked(r, f))
+        return true;
     if (f->number <= r->asked.frames) {
         *fault = "retained messages that were numbered before";
         return true;
@@ -132,12 +139,13 @@ static bool on_retained(struct retained_sync *r, const struct channel *from,
     return true;
 }
 
-static void on_end(const struct retained_sync *r, const struct native_frame *f)
+static void on_end(struct retained_sync *r, const struct native_frame *f)
 {
     char detail[64];
 
-    if (f->question != r->asked.question)
+    if (!is_asked(r, f) || now(r) < r->asked.end_say_ms)
         return;
+    r->asked.end_say_ms = now(r) + RETAINED_SAY_MS;
     snprintf(detail, sizeof(detail), "%llu came", (unsigned long long)r->asked.count);
     host_log(r->host, 6, "link retained messages compared", r->link->name, NULL, NULL, detail);
 }

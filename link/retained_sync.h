@@ -32,7 +32,8 @@
 /* From a question to its answer: what was stamped before the one has reached us before the other.
  * Longer than any turn of a worker. */
 #define RETAINED_PAUSE_MS 200u
-/* Pause between two lines about what one cluster retains and we do not take. */
+/* Pause between two lines about what one cluster retains and we do not take, and between two about
+ * the ends of its answers to one question. */
 #define RETAINED_SAY_MS 10000u
 
 enum retained_giving {
@@ -51,7 +52,7 @@ struct retained_asked {
     uint64_t frames;   /* taken of its answer: the number of the last */
     uint64_t at;       /* the frame that found no room: records of it that are taken */
     uint64_t count;    /* records taken */
-    uint64_t say_ms;
+    uint64_t say_ms, end_say_ms;
 };
 
 /* Theirs, and our answer. */

@@ -216,6 +216,90 @@ TEST(hostile_introductions_whose_refusals_nobody_reads_end)
     worlds_end();
 }
 
+/* ---- what is retained ---- */
+
+/* An answer with a retained message of t/1. */
+static void put_retained(struct wire *k, uint64_t question, uint64_t number)
+{
+    struct publish p = {.topic = BYTES_LIT("t/1"),
+                        .payload = BYTES_LIT("x"),
+                        .retain = true,
+                        .protocol = MQTT_5,
+                        .sequence = all.wall_ms << 22};
+    uint8_t b[256], *to = native_retained_put_head(b, question, number, 1);
+    uint64_t held = 0;
+
+    assert_non_null(publish_message(&p, &held));
+    to = bytes_put(native_record_put_head(to, p.message, 0), p.payload);
+    publish_fini(&p);
+    put_frame(k, bytes_of(b, (size_t)(to - b)));
+    worlds_settle();
+}
+
+static void assert_nothing_is_retained(struct world *w)
+{
+    struct wire *reader = client(w, "reader");
+
+    subscribe(reader, "t/#", 0);
+    worlds_settle();
+    assert_null(wire_next(reader));
+}
+
+TEST(hostile_retained_messages_that_nobody_asked_for_are_not_kept)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+
+    put_retained(k, 0, 1);
+    put_retained(k, 1, 2);
+    assert_nothing_is_retained(w);
+    worlds_end();
+}
+
+TEST(hostile_answer_goes_on_after_its_link_has_ceased_to_ask_and_is_not_kept)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+
+    world_peer(w, "beta")->retained.asked.question = 5; /* it was `sync` then */
+    put_retained(k, 5, 1);
+    wire_expect(k, PACKET_PUBLISH); /* acknowledged, so that it ends */
+    assert_nothing_is_retained(w);
+    worlds_end();
+}
+
+static uint32_t lines_with(const struct world *w, const char *text)
+{
+    const char *at = w->log.text;
+    uint32_t n = 0;
+
+    for (; (at = strstr(at, text)) != NULL; at++)
+        n++;
+    return n;
+}
+
+TEST(hostile_ends_of_answers_do_not_fill_the_log)
+{
+    struct native_frame f = {.kind = NATIVE_RETAINED_END};
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1");
+
+    put_control(k, &f); /* of a question that was never asked */
+    worlds_settle();
+    assert_int_equal(lines_with(w, "retained messages compared"), 0);
+    f.question = 5;
+    world_peer(w, "beta")->retained.asked.question = 5;
+    for (uint32_t i = 0; i < 10; i++)
+        put_control(k, &f);
+    worlds_settle();
+    assert_int_equal(lines_with(w, "retained messages compared"), 1);
+    worlds_pass(RETAINED_SAY_MS);
+    put_control(speaker(w, "b:1"), &f);
+    worlds_settle();
+    assert_int_equal(lines_with(w, "retained messages compared"), 2);
+    worlds_end();
+}
+
 /* ---- sessions ---- */
 
 TEST(hostile_session_with_an_expiry_does_not_stay_with_the_links)
