@@ -303,9 +303,13 @@ enum err carrier_unpack(struct carrier *c, struct native_frame *f, const char **
         *fault = "a compressed frame, which was not agreed on";
         return ERR_PEER;
     }
+    if (c->unpacked > CARRIER_UNPACK_BYTES)
+        return ERR_FULL;
     err = packing_take(c->host->packing, &packed, f);
-    if (err == OK)
+    if (err == OK) {
+        c->unpacked += (uint32_t)packed.count;
         return OK;
+    }
     if (err == ERR_PEER)
         STAT_INC(shard_count(c->host->shard), link_unpack_faults);
     *fault = err == ERR_PEER ? "a compressed frame that is broken, or not of the size it claims"
@@ -344,6 +348,7 @@ void carrier_run(struct carrier *c)
 {
     struct native_frame ack;
 
+    c->unpacked = 0;
     if (channel_takes_answers(&c->from) && instream_ack(&c->in, &ack))
         channel_say(&c->from, &ack); /* if it is gone: OPENED will say it */
     pump(c);

@@ -26,6 +26,9 @@
 #define CARRIER_REFER_BYTES 1024u
 /* How often what waits is looked through for what waits too long. */
 #define CARRIER_AGING_MS 1000u
+/* Bytes unpacked in one turn, for each link: little unpacks to much, and what comes for others goes
+ * on. Beyond, the next frame waits for the next turn. */
+#define CARRIER_UNPACK_BYTES (4u << 20)
 /* Pause between two lines about lost messages of one link. */
 #define CARRIER_SAY_MS 10000u
 
@@ -45,6 +48,7 @@ struct carrier {
     struct packer packer;
     bool packs;                  /* it has been agreed on: ours may go compressed */
     bool unpacks;                /* it was, at any time: theirs may come so */
+    uint32_t unpacked;           /* bytes, in this turn */
     uint64_t received, unwanted; /* of theirs: published here; of topics not asked for */
     bool transits;               /* what is not for us alone goes on */
     uint64_t passed;             /* copies that went on */
@@ -75,15 +79,15 @@ bool carrier_is_up(const struct carrier *c);
 
 /* Whether it is agreed that frames may go compressed, either way. */
 void carrier_agree(struct carrier *c, bool may_pack);
-/* Makes a DEFLATED frame the one that is in it; that lives until the next one is taken. ERR_PEER:
- * *fault says why the connection must be given up. */
+/* Makes a DEFLATED frame the one that is in it; that lives until the next one is taken. ERR_FULL:
+ * no room in this turn, offer it again. Else *fault says why the connection must be given up. */
 MUST_USE enum err carrier_unpack(struct carrier *c, struct native_frame *f, const char **fault);
 /* Takes an OPEN, OPENED, MESSAGES or ACK that came on a connection. false: no room now, offer it
  * again, whole. *fault: NULL, or why the connection must be given up. */
 bool carrier_take(struct carrier *c, const struct channel *from, const struct native_frame *f,
                   const char **fault);
 
-/* Sends what may be sent: once per turn. */
+/* Sends what may be sent, and ends the turn. */
 void carrier_run(struct carrier *c);
 
 #endif

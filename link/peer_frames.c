@@ -41,6 +41,7 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
 {
     uint32_t plain = 0;
     struct native_frame f;
+    enum err err;
 
     *fault = NULL;
     if (native_frame_decode(payload, &f) != OK) {
@@ -49,8 +50,9 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     }
     if (f.kind == NATIVE_DEFLATED) {
         plain = (uint32_t)f.count;
-        if (carrier_unpack(&p->carrier, &f, fault) != OK)
-            return true;
+        err = carrier_unpack(&p->carrier, &f, fault);
+        if (err != OK)
+            return err != ERR_FULL;
     }
     switch (f.kind) {
     case NATIVE_ROUTES:

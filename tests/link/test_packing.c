@@ -470,3 +470,39 @@ TEST(max_rate_counts_what_a_compressed_frame_holds)
     assert_true(hold_is_on(&world_peer(w, "beta")->hold));
     worlds_end();
 }
+
+/* A MESSAGES frame of many records that say next to nothing, from number `first` on. Its size. */
+static uint32_t make_many(uint8_t *to, uint64_t first, uint32_t count)
+{
+    static const uint8_t record[] = {0, 5, 1, 3, 't', '/', '1', 0, 0};
+    uint8_t *at = native_messages_put_head(to, first, count);
+
+    for (uint32_t i = 0; i < count; i++)
+        at = bytes_put(at, bytes_of(record, sizeof(record)));
+    assert_true((uint32_t)(at - to) <= NATIVE_FRAME_BYTES);
+    return (uint32_t)(at - to);
+}
+
+TEST(what_is_unpacked_in_one_turn_has_a_bound_and_the_rest_comes_in_the_next)
+{
+    static uint8_t plain[NATIVE_FRAME_BYTES], b[NATIVE_FRAME_BYTES];
+    const uint32_t frames = 4 * CARRIER_UNPACK_BYTES / NATIVE_FRAME_BYTES, records = 7000;
+    struct world *w;
+    struct wire *k = hostile(&w, true);
+    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/native/beta")};
+
+    for (uint32_t i = 0; i < frames; i++) {
+        uint32_t n = make_many(plain, 1 + i * records, records);
+
+        p.payload = bytes_of(b, make_claim(b, n, bytes_of(plain, n)));
+        assert_true(p.payload.n < 1000);
+        wire_publish(k, &p);
+    }
+    turn(w, WORLD_LINKS);
+    assert_in_range(WORLD_COUNT(w, link_messages_received), 1,
+                    CARRIER_UNPACK_BYTES / NATIVE_FRAME_BYTES * 2 * records);
+    worlds_settle();
+    assert_non_null(k->stream[1]);
+    assert_int_equal(WORLD_COUNT(w, link_messages_received), frames * records);
+    worlds_end();
+}
