@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "link/announcer.h"
+
 void greeter_init(struct greeter *g, struct link_host *host, const char *link)
 {
     *g = (struct greeter){.host = host, .link = link};
@@ -19,13 +21,17 @@ void greeter_open(struct greeter *g, const struct channel *channel)
 {
     g->channel = *channel;
     g->is_due = true;
-    g->is_online = false;
+    g->is_raised = g->is_online = false;
 }
 
 bool greeter_gone(struct greeter *g, const struct channel *channel)
 {
+    uint64_t wall = shard_wall_ms(g->host->shard);
+
     if (!g->channel.host || !channel_eq(&g->channel, channel))
         return false;
+    if (!g->is_online && g->incarnation > wall + ANNOUNCER_JUMP_MAX_MS)
+        g->incarnation = wall;
     g->channel = (struct channel){0};
     g->is_due = g->is_online = false;
     return true;
@@ -47,12 +53,12 @@ static void raise_incarnation(struct greeter *g, uint64_t known)
 {
     char text[64];
 
-    if (known < g->incarnation || known == UINT64_MAX) {
+    if (known < g->incarnation || known == UINT64_MAX || g->is_raised) {
         channel_fail(&g->channel, "it refuses our incarnation for no reason");
         return;
     }
     g->incarnation = known + 1;
-    g->is_due = true;
+    g->is_due = g->is_raised = true;
     snprintf(text, sizeof(text), "the next one is %llu", (unsigned long long)g->incarnation);
     host_log(g->host, 5, "link incarnation refused", g->link, NULL, "it knows a later one", text);
 }

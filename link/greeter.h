@@ -4,7 +4,8 @@
  * side has introduced itself then carries our introduction too: HELLO goes behind the answer to
  * theirs, WELCOME comes back, and our routes follow (link/route_stream.h). Where the other side
  * knows a later incarnation of ours, from before our clock was set back, it says which, and the
- * next HELLO has one that is later still.
+ * next HELLO has one that is later still: once on a connection, or the two might go on for ever.
+ * One far ahead of our clock that nobody takes is given up with the connection.
  *
  * Threads  the link worker.
  */
@@ -21,6 +22,7 @@ struct greeter {
     uint64_t incarnation;   /* 0: none yet */
     bool offers_groups;     /* to name our shared groups: the owner's to say */
     bool is_due;            /* HELLO */
+    bool is_raised;         /* the incarnation, on this connection */
     bool is_online;         /* WELCOME has come */
 };
 

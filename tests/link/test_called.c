@@ -236,10 +236,12 @@ TEST(called_link_may_not_be_far_ahead_of_our_clock)
     world_link(a, "beta", 1002, "#")->server_count = 0;
     world_link(b, "alpha", 1001, "#");
     world_start(a);
-    world_peer(a, "beta")->greeter.incarnation = all.wall_ms + PEER_AHEAD_MS + 1;
+    world_peer(a, "beta")->greeter.incarnation = all.wall_ms + PEER_AHEAD_MS + 3600000;
     world_start(b);
     worlds_settle();
     assert_true(world_said(b, "its incarnation is more than a day ahead of our clock"));
+    worlds_pass(20000); /* what nobody takes is given up */
+    assert_true(world_peer(a, "beta")->is_up && world_tells(a, "beta"));
     worlds_end();
 }
 

@@ -117,6 +117,16 @@ static void introduce(struct wire *k)
     wire_expect(k, PACKET_PUBLISH);
 }
 
+static uint32_t lines_with(const struct world *w, const char *text)
+{
+    const char *at = w->log.text;
+    uint32_t n = 0;
+
+    for (; (at = strstr(at, text)) != NULL; at++)
+        n++;
+    return n;
+}
+
 /* Bytes that wait for a connection; 0: it was cut off. */
 static uint32_t waiting_for(const struct wire *k)
 {
@@ -268,16 +278,6 @@ TEST(hostile_answer_goes_on_after_its_link_has_ceased_to_ask_and_is_not_kept)
     worlds_end();
 }
 
-static uint32_t lines_with(const struct world *w, const char *text)
-{
-    const char *at = w->log.text;
-    uint32_t n = 0;
-
-    for (; (at = strstr(at, text)) != NULL; at++)
-        n++;
-    return n;
-}
-
 TEST(hostile_ends_of_answers_do_not_fill_the_log)
 {
     struct native_frame f = {.kind = NATIVE_RETAINED_END};
@@ -366,6 +366,28 @@ TEST(hostile_client_does_not_take_the_place_of_a_proven_peer)
     assert_int_equal(wire_expect(real, PACKET_DISCONNECT)->disconnect.reason,
                      REASON_SESSION_TAKEN_OVER);
     introduce(again);
+    worlds_end();
+}
+
+TEST(hostile_refusals_of_our_incarnation_end)
+{
+    struct world *w = world_make("alpha", 1001);
+    struct native_frame f = {.kind = NATIVE_WELCOME, .is_refused = true};
+    struct wire *k;
+
+    worlds_dialect = DIALECT_AUTO;
+    worlds_called = NULL;
+    world_link(w, "beta", 3000, "t/#")->server_count = 0;
+    world_start(w);
+    k = speaker(w, "b:1");
+    introduce(k);
+    for (uint32_t i = 0; i < 100 && k->stream[1]; i++) {
+        f.incarnation = world_peer(w, "beta")->greeter.incarnation + 1; /* it is never enough */
+        put_control(k, &f);
+        worlds_settle();
+    }
+    assert_null(k->stream[1]);
+    assert_int_equal(lines_with(w, "link incarnation refused"), 1);
     worlds_end();
 }
 
