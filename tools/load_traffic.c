@@ -121,12 +121,12 @@ static void send_some(struct load_traffic *t, struct load_publisher *p, uint64_t
     }
 }
 
-/* Deals the messages that have become due. */
+/* Deals the messages that have become due, and none beyond the limit. */
 static void deal(struct load_traffic *t, uint64_t now_us)
 {
     uint64_t ticks = (now_us - t->started_us) * t->rate / 1000000u + 1;
 
-    for (; t->ticks < ticks; t->ticks++) {
+    for (; t->ticks < ticks && t->ticks < t->limit; t->ticks++) {
         struct load_publisher *p = &t->publishers[t->ticks % t->publisher_count];
 
         p->due++;
@@ -156,7 +156,7 @@ uint64_t load_traffic_next_us(const struct load_traffic *t)
 {
     if (t->queue)
         return 0;
-    if (!t->is_publishing || t->rate == 0 || t->counts.sent >= t->limit)
+    if (!t->is_publishing || t->rate == 0 || t->ticks >= t->limit)
         return UINT64_MAX;
     return t->started_us + (t->ticks * 1000000u + t->rate - 1) / t->rate;
 }

@@ -128,6 +128,17 @@ def rate_counts_what_could_not_be_sent(t):
 
 
 @test
+def rate_asks_for_no_more_than_the_count(t):
+    path = Path(t.broker.port, "--delay", 30)
+    try:
+        found = is_clean(load(path.port, "--rate", 2000, "-C", 200, "--seconds", 5, "p2p"))
+        equal(found["sent"], 200)
+        equal(found["overdue"], 0, "while the last ones were on their way")
+    finally:
+        path.end()
+
+
+@test
 def forms_say_the_same(t):
     with tempfile.NamedTemporaryFile(suffix=".html") as page:
         done = call("-p", t.broker.port, "--pid", t.broker.pid, "--csv", "--progress", "--html",
