@@ -35,6 +35,7 @@ struct load_act {
     void (*on_message)(struct load_traffic *t, struct load_party *party,
                        const struct packet_publish *m, uint64_t now_us);
     void (*on_ack)(struct load_traffic *t, struct load_party *party, uint16_t packet_id);
+    /* Of subscribers only, whether they have asked or not. */
     void (*on_suback)(struct load_traffic *t, struct load_party *party, uint16_t packet_id,
                       uint64_t now_us);
     void (*on_unsuback)(struct load_traffic *t, struct load_party *party, uint16_t packet_id);

@@ -165,27 +165,43 @@ static void store_turn(struct load_traffic *t, uint64_t now_us)
         read_all(t, &t->parties[i], now_us);
 }
 
+static bool has_all(const struct load_traffic *t, const struct reader *r)
+{
+    return r->is_granted && r->came == t->options->topics;
+}
+
 static void end_if_done(struct load_traffic *t, struct load_party *party)
 {
     struct store *s = t->act_state;
-    struct reader *r = reader_of(t, party);
 
-    if (r->is_granted && r->came == t->options->topics)
+    if (has_all(t, reader_of(t, party)))
         load_client_unsubscribe(&party->client, PACKET_ID, bytes_str(s->filter));
 }
 
 static void store_on_suback(struct load_traffic *t, struct load_party *party, uint16_t packet_id,
                             uint64_t now_us)
 {
+    struct reader *r = reader_of(t, party);
+
     (void)packet_id, (void)now_us;
-    reader_of(t, party)->is_granted = true;
+    if (!r->is_reading || r->is_granted) {
+        t->counts.strange++;
+        return;
+    }
+    r->is_granted = true;
     end_if_done(t, party);
 }
 
 static void store_on_unsuback(struct load_traffic *t, struct load_party *party, uint16_t packet_id)
 {
+    struct reader *r = reader_of(t, party);
+
     (void)packet_id;
-    reader_of(t, party)->is_reading = false;
+    if (!r->is_reading || !has_all(t, r)) {
+        t->counts.strange++;
+        return;
+    }
+    r->is_reading = false;
     t->counts.finished++;
 }
 

@@ -139,6 +139,10 @@ static void pairs_on_suback(struct load_traffic *t, struct load_party *party, ui
     struct pair *p = pair_of(t, idx);
 
     (void)packet_id;
+    if (p->state != PAIR_ASKING) {
+        t->counts.strange++;
+        return;
+    }
     p->state = PAIR_PROBING;
     p->suback_us = now_us;
     probe(t, idx, now_us);
@@ -193,6 +197,10 @@ static void pairs_on_unsuback(struct load_traffic *t, struct load_party *party, 
     struct pair *p = pair_of(t, load_act_idx(t, party));
 
     (void)packet_id;
+    if (p->state != PAIR_ENDING) {
+        t->counts.strange++;
+        return;
+    }
     p->state = PAIR_IDLE;
     t->counts.finished++;
     pairs_turn(t, clock_mono_us());

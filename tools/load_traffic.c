@@ -410,7 +410,7 @@ static void traffic_on_suback(struct load_client *c, uint16_t packet_id)
 {
     struct load_traffic *t = traffic_of(c);
 
-    if (t->act->on_suback)
+    if (t->act->on_suback && party_of(c)->subscriber)
         t->act->on_suback(t, party_of(c), packet_id, clock_mono_us());
     else
         t->counts.strange++;
@@ -420,7 +420,7 @@ static void traffic_on_unsuback(struct load_client *c, uint16_t packet_id)
 {
     struct load_traffic *t = traffic_of(c);
 
-    if (t->act->on_unsuback)
+    if (t->act->on_unsuback && party_of(c)->subscriber)
         t->act->on_unsuback(t, party_of(c), packet_id);
     else
         t->counts.strange++;

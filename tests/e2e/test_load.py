@@ -180,9 +180,13 @@ def processes_that_are_not_there_are_an_error(t):
     equal(call("-p", free_port(), *SHORT, "p2p").returncode, 1)
 
 
+# Answers that nobody asked for.
+ANSWERS = {"grant": b"\x90\3\0\2\0", "release": b"\xb0\2\0\2"}
+
+
 class Faulty:
     """Between causeway-load and the broker: does something wrong with PUBLISH number `nth` of those
-    that the broker sends, on all connections together."""
+    that the broker sends, on all connections together, or says more than CONNACK."""
 
     def __init__(self, to, fault, nth=40):
         self.to, self.fault, self.left = to, fault, nth
@@ -236,6 +240,8 @@ class Faulty:
         return None
 
     def spoil(self, packet, held):
+        if packet[0] >> 4 == 2:
+            return [packet, ANSWERS.get(self.fault, b"")]
         if packet[0] >> 4 != 3:
             return [packet]
         if held:
@@ -290,6 +296,14 @@ def faults_of_retained_messages_and_routes_are_counted(t):
         t.nothing(sub, t.connect())  # the messages are removed, although it failed
     found = spoilt(t, "double", "routes")
     true(found["doubled"] + found["strange"] > 0, f"a probe twice: {found}")
+
+
+@test
+def answers_that_nobody_asked_for_are_strange(t):
+    for scenario in ("retained", "routes"):
+        for fault in ANSWERS:
+            found = spoilt(t, fault, "-t", fault + scenario, scenario)
+            equal(found["strange"], 3 if scenario == "retained" else 4, f"{fault} {scenario}")
 
 
 def measured_by(path, *words):
