@@ -165,19 +165,21 @@ static void pairs_on_message(struct load_traffic *t, struct load_party *party,
         t->counts.strange++;
         return;
     }
-    if (!p->is_heard)
-        load_act_measure(t, p->suback_us, stamp.sent_us - p->suback_us);
-    else if (stamp.sequence < p->expected)
+    if (p->is_heard && stamp.sequence < p->expected) {
         t->counts.doubled++;
-    else
+        return;
+    }
+    if (p->is_heard)
         t->counts.lost += stamp.sequence - p->expected;
+    else
+        load_act_measure(t, p->suback_us, stamp.sent_us - p->suback_us);
     p->is_heard = true;
-    if (stamp.sequence >= p->expected)
-        p->expected = stamp.sequence + 1;
+    p->expected = stamp.sequence + 1;
     t->counts.delivered++;
     end_if_done(t, idx);
 }
 
+/* Is no progress (t->counts.acked): as long as probes are sent they are acknowledged, heard or not. */
 static void pairs_on_ack(struct load_traffic *t, struct load_party *party, uint16_t packet_id)
 {
     uint32_t idx = load_act_idx(t, party) - t->subscriber_count;
@@ -188,7 +190,6 @@ static void pairs_on_ack(struct load_traffic *t, struct load_party *party, uint1
         return;
     }
     pair_of(t, idx)->acked++;
-    t->counts.acked++;
     end_if_done(t, idx);
 }
 

@@ -186,7 +186,8 @@ ANSWERS = {"grant": b"\x90\3\0\2\0", "release": b"\xb0\2\0\2"}
 
 class Faulty:
     """Between causeway-load and the broker: does something wrong with PUBLISH number `nth` of those
-    that the broker sends, on all connections together, or says more than CONNACK."""
+    that the broker sends, on all connections together, keeps all of them ("keep"), or says more
+    than CONNACK."""
 
     def __init__(self, to, fault, nth=40):
         self.to, self.fault, self.left = to, fault, nth
@@ -244,6 +245,8 @@ class Faulty:
             return [packet, ANSWERS.get(self.fault, b"")]
         if packet[0] >> 4 != 3:
             return [packet]
+        if self.fault == "keep":
+            return []
         if held:
             return [packet, held.pop()]
         with self.lock:
@@ -304,6 +307,14 @@ def answers_that_nobody_asked_for_are_strange(t):
         for fault in ANSWERS:
             found = spoilt(t, fault, "-t", fault + scenario, scenario)
             equal(found["strange"], 3 if scenario == "retained" else 4, f"{fault} {scenario}")
+
+
+@test
+def routes_that_never_come_end_the_run(t):
+    """Probes are acknowledged as long as they are sent: that is no progress."""
+    for qos in (0, 1, 2):
+        found = spoilt(t, "keep", "-q", qos, "routes")
+        true(found["failure"] and found["delivered"] == 0, f"{found}")
 
 
 def measured_by(path, *words):
