@@ -177,6 +177,8 @@ static void enter(struct run *r, enum run_phase phase, uint64_t now_us)
         stop_measuring(r, now_us);
         break;
     case RUN_CHECK:
+        /* Silent clients have no other latency. */
+        t->is_measuring = r->options->scenario->kind == LOAD_SILENCE;
         if (r->options->scenario->is_checked)
             load_traffic_check(t, now_us);
         break;

@@ -139,6 +139,17 @@ def rate_asks_for_no_more_than_the_count(t):
 
 
 @test
+def check_at_the_end_is_not_measured(t):
+    """A client that comes back takes two round trips, the message that it gets then one."""
+    path = Path(t.broker.port, "--delay", 30)
+    try:
+        found = is_clean(load(path.port, "-n", 20, "-C", 20, "--warm-up", 0, "reconnect"))
+        true(found["latency_us"]["mean"] > 110000, f"{found}")
+    finally:
+        path.end()
+
+
+@test
 def forms_say_the_same(t):
     with tempfile.NamedTemporaryFile(suffix=".html") as page:
         done = call("-p", t.broker.port, "--pid", t.broker.pid, "--csv", "--progress", "--html",
