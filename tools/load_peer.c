@@ -157,7 +157,13 @@ bool load_peer_start(struct load_started *s, const struct load_peer *peer, uint6
     s->pid = fork();
     if (s->pid == 0)
         become(peer, s->said, cpus);
-    for (uint32_t ms = 0; s->pid > 0 && ms < START_MS && !has_ended(s); ms += TRY_MS) {
+    if (s->pid < 0) {
+        s->pid = 0; /* not -1, which is every process where one is to be ended */
+        load_complain("%s does not start: %s", peer->name, strerror(errno));
+        fclose(s->said);
+        return false;
+    }
+    for (uint32_t ms = 0; ms < START_MS && !has_ended(s); ms += TRY_MS) {
         if (takes_connections(peer->port))
             return true;
         sleep_ms(TRY_MS);
