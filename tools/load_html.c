@@ -15,7 +15,8 @@ static const char head[] =
     "body{font:15px/1.5 system-ui,sans-serif;max-width:800px;margin:2em auto;padding:0 1em}\n"
     "table{border-collapse:collapse;margin:1em 0}td,th{padding:2px 12px 2px 0;text-align:right;"
     "border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}\n"
-    "svg{width:100%;margin:1em 0}svg text{font:11px sans-serif;fill:#333}"
+    "h2{font-size:14px;margin:1.5em 0 0}svg{width:100%;margin:1em 0}svg text{font:11px "
+    "sans-serif;fill:#333}"
     "svg .t{font-size:13px;font-weight:bold}svg .g{stroke:#ddd}.bad{color:#b00}\n"
     "</style>\n";
 
@@ -60,8 +61,6 @@ static void row(FILE *page, const char *name, const char *unit, double value)
 
 static void table(FILE *page, const struct load_figures *f)
 {
-    const struct load_counts *c = &f->counts;
-
     fputs("<table>\n", page);
     row(page, "done a second", f->scenario->unit, f->done_per_second);
     row(page, "latency, mean", "us", f->mean);
@@ -76,15 +75,24 @@ static void table(FILE *page, const struct load_figures *f)
         row(page, "broker, memory for a connection", "bytes", f->connection_bytes);
     }
     row(page, "this tool, cores", "", f->load_share);
+    fputs("</table>\n", page);
+}
+
+static void counts(FILE *page, const struct load_figures *f)
+{
+    const struct load_counts *c = &f->counts;
+
     fprintf(page,
-            "</table>\n<p%s>sent %" PRIu64 ", delivered %" PRIu64 ", lost %" PRIu64
-            ", doubled %" PRIu64 ", out of order %" PRIu64 ", strange %" PRIu64 ", refused %" PRIu64
+            "<p%s>sent %" PRIu64 ", delivered %" PRIu64 ", lost %" PRIu64 ", doubled %" PRIu64
+            ", out of order %" PRIu64 ", strange %" PRIu64 ", refused %" PRIu64
             ", overdue %" PRIu64,
             f->is_clean ? "" : " class=\"bad\"", c->sent, c->delivered, c->lost, c->doubled,
             c->late, c->strange, c->refused, c->overdue);
     if (f->failure) {
         fputs("; FAILED: ", page);
         load_html_text(page, f->failure);
+        fputs(f->failure_detail ? ": " : "", page);
+        load_html_text(page, f->failure_detail ? f->failure_detail : "");
     }
     fputs("</p>\n", page);
 }
@@ -93,7 +101,7 @@ static void table(FILE *page, const struct load_figures *f)
 
 static void plot_curve(FILE *page, const struct load_figures *f)
 {
-    static const struct load_tick ticks[] = {{0, "0"},        {3.0103, "50 %"}, {10, "90 %"},
+    static const struct load_tick ticks[] = {{0, "0 %"},      {3.0103, "50 %"}, {10, "90 %"},
                                              {20, "99 %"},    {30, "99.9 %"},   {40, "99.99 %"},
                                              {50, "99.999 %"}};
     double x[LOAD_CURVE_POINTS], y[LOAD_CURVE_POINTS];
@@ -122,7 +130,7 @@ static void plot_times(FILE *page, const struct load_figures *f)
                                 {.name = "99 %", .x = at, .y = p99, .n = f->point_count},
                                 {.name = "longest", .x = at, .y = max, .n = f->point_count}};
     struct load_plot plot = {
-        .title = "Done", .y_unit = f->scenario->unit, .lines = &rate, .line_count = 1};
+        .title = "Done a second", .y_unit = f->scenario->unit, .lines = &rate, .line_count = 1};
 
     for (uint32_t i = 0; i < f->point_count; i++) {
         at[i] = f->points[i].at;
@@ -146,8 +154,11 @@ void load_html_run(FILE *page, const struct load_figures *f)
             f->scenario->name, f->qos, f->protocol, f->transport, f->publishers, f->subscribers);
     load_html_text(page, f->size);
     fprintf(page, " bytes, window %" PRIu32 ", rate %" PRIu32 "</p>\n", f->window, f->rate);
-    table(page, f);
-    plot_curve(page, f);
+    if (f->is_measured)
+        table(page, f);
+    counts(page, f);
+    if (f->is_measured)
+        plot_curve(page, f);
     if (f->point_count > 1)
         plot_times(page, f);
 }

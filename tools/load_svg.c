@@ -7,11 +7,15 @@
 #define HEIGHT 300.0
 #define LEFT 70.0
 #define TOP 34.0
-#define RIGHT 20.0
+#define RIGHT 34.0
 #define BOTTOM 30.0
 #define BAR_HEIGHT 22.0
 #define BAR_LEFT 170.0
 #define BAR_WIDTH 430.0
+/* Of the name of a bar, in the size that the page gives it. */
+#define NAME_LETTERS 24u
+/* Marks of an axis of time, at most. */
+#define TIME_MARKS 8
 
 static const char *const colours[] = {"#1769aa", "#c2410c", "#15803d", "#7e22ce",
                                       "#b45309", "#0f766e", "#be123c", "#475569"};
@@ -59,10 +63,25 @@ static void short_number(char *to, size_t n, double v)
         snprintf(to, n, "%.4g", v);
 }
 
+/* As much of a name as has room beside a bar. */
+static void short_name(FILE *to, const char *name)
+{
+    char text[4 * NAME_LETTERS + 4];
+    uint32_t n = 0, letters = 0;
+
+    for (; name[n]; n++) {
+        letters += ((unsigned char)name[n] & 0xc0) != 0x80; /* of UTF-8 */
+        if (letters > NAME_LETTERS || n == 4 * NAME_LETTERS)
+            break;
+    }
+    snprintf(text, sizeof(text), "%.*s%s", (int)n, name, name[n] ? "\u2026" : "");
+    load_html_text(to, text);
+}
+
 /* ---- lines ---- */
 
 struct frame {
-    double x_from, x_to, y_from, y_to; /* of log10(y) if is_log */
+    double x_to, y_from, y_to; /* of log10(y) if is_log; x is from 0 on */
     bool is_log;
 };
 
@@ -73,7 +92,7 @@ static double height_of(double y, bool is_log)
 
 static double x_at(const struct frame *f, double x)
 {
-    return LEFT + (WIDTH - LEFT - RIGHT) * (x - f->x_from) / (f->x_to - f->x_from);
+    return LEFT + (WIDTH - LEFT - RIGHT) * x / f->x_to;
 }
 
 static double y_at(const struct frame *f, double y)
@@ -85,7 +104,7 @@ static double y_at(const struct frame *f, double y)
 
 static struct frame frame_of(const struct load_plot *plot)
 {
-    struct frame f = {.x_from = HUGE_VAL, .x_to = -HUGE_VAL, .y_from = HUGE_VAL, .y_to = 0};
+    struct frame f = {.y_from = HUGE_VAL};
     double most = 0;
 
     f.is_log = plot->is_log;
@@ -93,16 +112,13 @@ static struct frame frame_of(const struct load_plot *plot)
         const struct load_line *l = &plot->lines[i];
 
         for (uint32_t j = 0; j < l->n; j++) {
-            f.x_from = fmin(f.x_from, l->x[j]);
             f.x_to = fmax(f.x_to, l->x[j]);
             f.y_from = fmin(f.y_from, height_of(l->y[j], f.is_log));
             most = fmax(most, l->y[j]);
         }
     }
-    if (!(f.x_to > f.x_from)) {
-        f.x_from = 0;
+    if (f.x_to <= 0)
         f.x_to = 1;
-    }
     if (f.is_log) {
         f.y_from = isfinite(f.y_from) ? floor(f.y_from) : 0;
         f.y_to = fmax(ceil(log10(fmax(most, 1))), f.y_from + 1);
@@ -132,6 +148,18 @@ static void x_mark(FILE *to, const struct frame *f, double x, const char *text)
             x_at(f, x), x_at(f, x), TOP, HEIGHT - BOTTOM, x_at(f, x), HEIGHT - BOTTOM + 16, text);
 }
 
+static void time_marks(FILE *to, const struct frame *f)
+{
+    double step = load_svg_round_up(f->x_to / TIME_MARKS);
+
+    for (int i = 0; i * step <= f->x_to; i++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "%.4g s", i * step);
+        x_mark(to, f, i * step, text);
+    }
+}
+
 static void axes(FILE *to, const struct load_plot *plot, const struct frame *f)
 {
     if (f->is_log) {
@@ -142,16 +170,11 @@ static void axes(FILE *to, const struct load_plot *plot, const struct frame *f)
             y_mark(to, f, f->y_to * i / 4);
     }
     for (uint32_t i = 0; i < plot->tick_count; i++) {
-        if (plot->ticks[i].at >= f->x_from && plot->ticks[i].at <= f->x_to)
+        if (plot->ticks[i].at <= f->x_to)
             x_mark(to, f, plot->ticks[i].at, plot->ticks[i].text);
     }
-    for (int i = 0; !plot->ticks && i <= 5; i++) {
-        double x = f->x_from + (f->x_to - f->x_from) * i / 5;
-        char text[32];
-
-        snprintf(text, sizeof(text), "%.3g s", x);
-        x_mark(to, f, x, text);
-    }
+    if (!plot->ticks)
+        time_marks(to, f);
 }
 
 void load_svg_lines(FILE *to, const struct load_plot *plot)
@@ -175,7 +198,9 @@ void load_svg_lines(FILE *to, const struct load_plot *plot)
         fprintf(to, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\" points=\"", colour);
         for (uint32_t j = 0; j < l->n; j++)
             fprintf(to, "%.1f,%.1f ", x_at(&f, l->x[j]), y_at(&f, l->y[j]));
-        fprintf(to, "\"/>\n<text x=\"%.1f\" y=\"18\" fill=\"%s\" text-anchor=\"end\">", at, colour);
+        /* A style: the page's rule for texts is stronger than an attribute. */
+        fprintf(to, "\"/>\n<text x=\"%.1f\" y=\"18\" style=\"fill:%s\" text-anchor=\"end\">", at,
+                colour);
         load_html_text(to, l->name);
         fputs("</text>\n", to);
         at -= 90;
@@ -185,23 +210,20 @@ void load_svg_lines(FILE *to, const struct load_plot *plot)
 
 /* ---- bars ---- */
 
-void load_svg_bars(FILE *to, const char *title, const struct load_bar *bars, uint32_t count)
+void load_svg_bars(FILE *to, const struct load_bar *bars, uint32_t count)
 {
-    double most = 0, y = TOP;
+    double most = 0, y = 0;
     char text[32];
 
     for (uint32_t i = 0; i < count; i++)
         most = fmax(most, bars[i].most);
-    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\"><text class=\"t\" x=\"0\" y=\"18\">",
-            WIDTH, TOP + BAR_HEIGHT * count + 6);
-    load_html_text(to, title);
-    fputs("</text>\n", to);
+    fprintf(to, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n", WIDTH, BAR_HEIGHT * count);
     for (uint32_t i = 0; i < count; i++, y += BAR_HEIGHT) {
         const struct load_bar *b = &bars[i];
         double scale = most > 0 ? BAR_WIDTH / most : 0;
 
         fprintf(to, "<text x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">", BAR_LEFT - 8, y + 13);
-        load_html_text(to, b->name);
+        short_name(to, b->name);
         short_number(text, sizeof(text), b->value);
         fprintf(to,
                 "</text><rect x=\"%.0f\" y=\"%.1f\" width=\"%.1f\" height=\"14\" fill=\"%s\"/>"

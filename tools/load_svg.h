@@ -17,7 +17,7 @@ struct load_line {
     uint32_t n;
 };
 
-/* A mark of the x axis. */
+/* A mark of the x axis, which begins at 0. */
 struct load_tick {
     double at;
     const char *text;
@@ -28,7 +28,7 @@ struct load_plot {
     const char *y_unit;
     const struct load_line *lines;
     uint32_t line_count;
-    const struct load_tick *ticks; /* NULL: round numbers */
+    const struct load_tick *ticks; /* NULL: seconds, in round numbers */
     uint32_t tick_count;
     bool is_log; /* the y axis; what is below 1 counts as 1 */
 };
@@ -42,7 +42,7 @@ struct load_bar {
 /* Writes a plot of lines. */
 void load_svg_lines(FILE *to, const struct load_plot *plot);
 /* Writes bars that lie below each other, in a scale of their own. */
-void load_svg_bars(FILE *to, const char *title, const struct load_bar *bars, uint32_t count);
+void load_svg_bars(FILE *to, const struct load_bar *bars, uint32_t count);
 /* Writes a text with what means something in HTML replaced. */
 void load_html_text(FILE *to, const char *text);
 /* The smallest of 1, 2, 5, 10, 20, ... that is not below v; v is above 0. */

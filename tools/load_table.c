@@ -104,6 +104,16 @@ static struct load_spread spread(const struct load_results *r, uint32_t run, uin
     return load_spread_of(values, count);
 }
 
+/* Rounds of which something is known. */
+static uint32_t known(const struct load_results *r, uint32_t run, uint32_t peer)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < r->rounds; i++)
+        count += load_results_at(r, run, peer, i)->scenario != NULL;
+    return count;
+}
+
 static double floor_of(const struct load_results *r, uint32_t run)
 {
     for (uint32_t i = 0; i < r->plan->peer_count; i++) {
@@ -123,6 +133,7 @@ static struct row row_of(const struct load_results *r, uint32_t run, uint32_t pe
     struct row row = {
         .run = r->plan->runs[run].label,
         .broker = r->plan->peers[peer].name,
+        .count = known(r, run, peer),
         .is_clean = true,
         .has_many = has_many(&r->plan->runs[run].options),
         .cpu = spread(r, run, peer, COLUMN_CPU),
@@ -133,12 +144,8 @@ static struct row row_of(const struct load_results *r, uint32_t run, uint32_t pe
         .cores = spread(r, run, peer, COLUMN_CORES),
     };
 
-    for (uint32_t i = 0; i < r->rounds; i++) {
-        const struct load_figures *f = load_results_at(r, run, peer, i);
-
-        row.count += f->scenario != NULL;
-        row.is_clean = row.is_clean && f->is_clean;
-    }
+    for (uint32_t i = 0; i < r->rounds; i++)
+        row.is_clean = row.is_clean && load_results_at(r, run, peer, i)->is_clean;
     row.ratio = load_ratio(row.cpu.median, spread(r, run, 0, COLUMN_CPU).median);
     row.floor_ratio = load_ratio(row.cpu.median, floor_of(r, run));
     return row;
@@ -309,18 +316,24 @@ void load_table(FILE *to, const struct load_results *r, enum load_form form)
 
 static void html_row(FILE *to, const struct load_results *r, const struct row *row)
 {
-    char ratio[16];
+    char ratio[16], bytes[32] = "-";
 
     (void)r;
     fputs("<tr><td>", to);
     load_html_text(to, row->run);
     fputs("</td><td>", to);
     load_html_text(to, row->broker);
+    if (row->count == 0) {
+        fputs("</td><td colspan=\"9\" class=\"bad\">failed</td></tr>\n", to);
+        return;
+    }
+    if (row->has_many)
+        snprintf(bytes, sizeof(bytes), "%.0f", row->bytes.median);
     fprintf(to, "</td><td>%.3f</td><td>%.3f to %.3f</td><td>%s</td>", row->cpu.median,
             row->cpu.least, row->cpu.most, ratio_text(ratio, row->ratio));
-    fprintf(to, "<td>%s</td><td>%.0f</td><td>%.0f</td><td>%.0f</td><td>%.0f</td><td%s</td></tr>\n",
+    fprintf(to, "<td>%s</td><td>%.0f</td><td>%.0f</td><td>%.0f</td><td>%s</td><td%s</td></tr>\n",
             ratio_text(ratio, row->floor_ratio), row->rate.median, row->p50.median, row->p99.median,
-            row->bytes.median, row->is_clean ? ">yes" : " class=\"bad\">no");
+            bytes, row->is_clean ? ">yes" : " class=\"bad\">no");
 }
 
 /* The bars of one column of a run. */
@@ -328,20 +341,21 @@ static void html_bars(FILE *to, const struct load_results *r, uint32_t run, enum
                       const char *what)
 {
     struct load_bar bars[LOAD_BROKERS_MAX];
-    char title[200];
     uint32_t count = 0;
 
     for (uint32_t peer = 0; peer < r->plan->peer_count; peer++) {
         struct load_spread s = spread(r, run, peer, column);
 
-        if (load_plan_can(&r->plan->peers[peer], &r->plan->runs[run]))
+        if (known(r, run, peer) > 0)
             bars[count++] = (struct load_bar){.name = r->plan->peers[peer].name,
                                               .value = s.median,
                                               .least = s.least,
                                               .most = s.most};
     }
-    snprintf(title, sizeof(title), "%s: %s", r->plan->runs[run].label, what);
-    load_svg_bars(to, title, bars, count);
+    fputs("<h2>", to);
+    load_html_text(to, r->plan->runs[run].label);
+    fprintf(to, ": %s</h2>\n", what);
+    load_svg_bars(to, bars, count);
 }
 
 void load_table_html(FILE *page, const struct load_results *r)

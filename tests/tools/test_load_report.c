@@ -155,8 +155,9 @@ TEST(load_html_loads_nothing_and_escapes_texts)
 
     make_figures("p2p");
     figures.failure = "<b>&";
+    figures.failure_detail = "it's <refused>";
     text = text_of(write_run);
-    assert_non_null(strstr(text, "FAILED: &lt;b&gt;&amp;"));
+    assert_non_null(strstr(text, "FAILED: &lt;b&gt;&amp;: it's &lt;refused&gt;"));
     assert_null(strstr(text, "<script"));
     assert_null(strstr(text, "http:"));
     assert_null(strstr(text, "nan"));
@@ -176,13 +177,42 @@ TEST(load_html_of_a_run_that_failed_has_no_odd_numbers)
     text = text_of(write_run);
     assert_null(strstr(text, "nan"));
     assert_null(strstr(text, "inf"));
+    assert_null(strstr(text, "latency"));
+}
+
+static void write_lines(FILE *to)
+{
+    static const double x[] = {0.05, 4.99}, y[] = {1, 10};
+    static const struct load_line lines[] = {{"slow", x, y, 2}, {"fast", x, y, 2}};
+    struct load_plot plot = {.title = "t", .y_unit = "us", .lines = lines, .line_count = 2};
+
+    load_svg_lines(to, &plot);
+}
+
+TEST(load_svg_marks_round_times_from_zero_on)
+{
+    const char *text = text_of(write_lines);
+
+    assert_non_null(strstr(text, ">0 s<"));
+    assert_non_null(strstr(text, ">4 s<"));
+    assert_null(strstr(text, "1.04"));
+}
+
+/* The page has a rule for the colour of texts, which an attribute would not overrule. */
+TEST(load_svg_names_lines_in_their_colours)
+{
+    const char *text = text_of(write_lines);
+
+    for (const char *p = text; (p = strstr(p, "stroke=\"")); p++)
+        assert_memory_equal(strstr(p, "fill:") + 5, p + 8, 7);
+    assert_non_null(strstr(text, "fill:"));
 }
 
 static void write_bars(FILE *to)
 {
     static const struct load_bar bars[] = {{"a<", 2, 1, 3}, {"b", 0, 0, 0}};
 
-    load_svg_bars(to, "t", bars, 2);
+    load_svg_bars(to, bars, 2);
 }
 
 TEST(load_svg_draws_a_bar_for_each)
@@ -191,6 +221,19 @@ TEST(load_svg_draws_a_bar_for_each)
 
     assert_non_null(strstr(text, "a&lt;"));
     assert_non_null(strstr(strstr(text, "<rect") + 1, "<rect"));
+}
+
+static void write_long_names(FILE *to)
+{
+    static const struct load_bar bars[] = {
+        {"a br\u00f6ker whose name is that of its settings", 2, 1, 3}};
+
+    load_svg_bars(to, bars, 1);
+}
+
+TEST(load_svg_cuts_names_that_have_no_room)
+{
+    assert_non_null(strstr(text_of(write_long_names), ">a br\u00f6ker whose name is t\u2026<"));
 }
 
 TEST(load_svg_rounds_up_to_what_reads_well)

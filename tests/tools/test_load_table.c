@@ -113,8 +113,11 @@ TEST(load_table_of_html_has_bars_for_each_broker)
 
     assert_non_null(to);
     make_results();
+    for (uint32_t i = 0; i < results.rounds; i++)
+        *load_results_at(&results, 1, 1, i) = (struct load_figures){0};
     load_table_html(to, &results);
     assert_int_equal(fclose(to), 0);
+    assert_non_null(strstr(text, "class=\"bad\">failed</td></tr>"));
     assert_non_null(strstr(text, "<svg"));
     assert_null(strstr(text, "nan"));
     assert_null(strstr(text, "<script"));
