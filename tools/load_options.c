@@ -244,8 +244,7 @@ static bool read_option(struct load_options *o, int option, const char *text)
         o->host = text;
         return true;
     case 'p':
-        o->port = text;
-        return true;
+        return load_read_port("-p", text, &o->port);
     case 'u':
         o->username = text;
         return true;

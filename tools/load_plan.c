@@ -44,11 +44,9 @@ static char *keep(struct load_plan *p, const char *text)
 
 static bool add_peer(struct load_plan *p, struct load_peer peer)
 {
-    uint64_t port;
-
     if (p->peer_count == LOAD_BROKERS_MAX)
         return load_complain("at most %u brokers", LOAD_BROKERS_MAX);
-    if (!load_read_number(peer.name, peer.port, 1, 65535, &port))
+    if (!load_read_port(peer.name, peer.port, &peer.port))
         return false;
     for (uint32_t i = 0; i < p->peer_count; i++) {
         if (strcmp(p->peers[i].name, peer.name) == 0)

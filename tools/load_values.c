@@ -45,6 +45,14 @@ bool load_read_u32(const char *name, const char *text, uint32_t min, uint32_t ma
     return ok;
 }
 
+bool load_read_port(const char *name, const char *text, const char **port)
+{
+    uint64_t number;
+
+    *port = text;
+    return load_read_number(name, text, 1, 65535, &number);
+}
+
 bool load_read_seconds(const char *name, const char *text, double min, uint64_t *us)
 {
     char *end;
@@ -108,12 +116,11 @@ bool load_read_place(const char *text, struct load_options *o)
         text++;
         n -= 2;
     }
-    if (n == 0 || n >= sizeof(o->far_host) || !colon[1])
+    if (n == 0 || n >= sizeof(o->far_host))
         return load_complain("--subscribe-at: '%s' is no HOST:PORT", text);
     memcpy(o->far_host, text, n);
     o->far_host[n] = '\0';
-    o->far_port = colon + 1;
-    return true;
+    return load_read_port("--subscribe-at", colon + 1, &o->far_port);
 }
 
 /* ---- processors ---- */

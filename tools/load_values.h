@@ -16,6 +16,8 @@ bool load_read_number(const char *name, const char *text, uint64_t min, uint64_t
                       uint64_t *value);
 /* See load_read_number. */
 bool load_read_u32(const char *name, const char *text, uint32_t min, uint32_t max, uint32_t *value);
+/* The number of a port, as it was written. */
+bool load_read_port(const char *name, const char *text, const char **port);
 /* Seconds, with fractions, of at least `min`. */
 bool load_read_seconds(const char *name, const char *text, double min, uint64_t *us);
 /* mqttv311 or 311. */

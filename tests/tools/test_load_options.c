@@ -95,6 +95,9 @@ TEST(load_options_refuse_what_does_not_fit_together)
 TEST(load_options_refuse_values_that_are_none)
 {
     refuses("load -q 3 p2p");
+    refuses("load -p 0 p2p");
+    refuses("load -p 67419 p2p"); /* getaddrinfo takes it for 1883 */
+    refuses("load -p mqtt p2p");
     refuses("load -n 0 p2p");
     refuses("load -n -1 p2p");
     refuses("load --size 19 p2p");
@@ -149,6 +152,7 @@ TEST(load_values_read_places)
     assert_string_equal(o.far_host, "::1");
     assert_false(load_read_place(":1", &o));
     assert_false(load_read_place("host:", &o));
+    assert_false(load_read_place("host:70000", &o));
 }
 
 TEST(load_values_read_processors)
