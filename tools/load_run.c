@@ -167,6 +167,7 @@ static void enter(struct run *r, enum run_phase phase, uint64_t now_us)
             t->act->prepare(t, now_us);
         break;
     case RUN_WARM_UP:
+        r->result->window = t->publishers[0].window;
         t->limit = r->options->count ? r->options->count : UINT64_MAX;
         start_act(t, now_us);
         break;
@@ -443,17 +444,6 @@ static bool open_loop(struct load_loop *loop, const struct load_options *o, uint
     return false;
 }
 
-/* The smallest that a publisher had; in the check at the end it is 1. */
-static uint32_t window_of(const struct load_traffic *t)
-{
-    uint32_t receive_maximum = t->publishers[0].client->receive_maximum;
-    uint32_t window = t->options->window;
-
-    if (t->options->qos > 0 && receive_maximum > 0 && receive_maximum < window)
-        return receive_maximum;
-    return window;
-}
-
 bool load_run(struct load_traffic *t, const struct load_options *o, struct load_result *result)
 {
     struct load_loop loop;
@@ -461,7 +451,7 @@ bool load_run(struct load_traffic *t, const struct load_options *o, struct load_
     uint32_t connections = load_scenario_connections(o->scenario, o->clients);
     bool ok = false;
 
-    *result = (struct load_result){0};
+    *result = (struct load_result){.window = o->window};
     if (!raise_descriptors(connections) || !open_loop(&loop, o, connections))
         return false;
     (void)prctl(PR_SET_TIMERSLACK, 1000ul, 0ul, 0ul, 0ul); /* paced messages leave in time */
@@ -474,7 +464,6 @@ bool load_run(struct load_traffic *t, const struct load_options *o, struct load_
         if (t->act->write_off)
             t->act->write_off(t);
         result->counts = t->counts;
-        result->window = window_of(t);
         clean_up(t, result);
         leave(t);
         ok = true;

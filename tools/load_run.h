@@ -32,7 +32,7 @@ struct load_result {
     struct load_sample connected; /* all are ready */
     struct load_sample from, to;  /* of the time that was measured */
     struct load_counts counts;    /* at the end */
-    uint32_t window;              /* that was used: the broker may allow less than was asked for */
+    uint32_t window;              /* that was used: brokers may allow less than was asked for */
     const char *failure;          /* NULL, or why the run ended early; static */
     const char *failure_detail;   /* NULL, or what the failing part said; static */
     struct load_point points[LOAD_POINTS_MAX];

@@ -396,12 +396,14 @@ static void traffic_on_ack(struct load_client *c, uint16_t packet_id, bool is_re
 static void traffic_on_ready(struct load_client *c)
 {
     struct load_traffic *t = traffic_of(c);
-    struct load_publisher *p = party_of(c)->publisher;
+    struct load_party *party = party_of(c);
+    struct load_publisher *p = party->asked_by ? party->asked_by : party->publisher;
 
+    /* Who answers has as many answers on their way as there are requests. */
     if (p && t->options->qos > 0 && p->window > c->receive_maximum)
         p->window = c->receive_maximum;
     if (t->act->on_ready)
-        t->act->on_ready(t, party_of(c), clock_mono_us());
+        t->act->on_ready(t, party, clock_mono_us());
     else
         t->counts.ready++;
 }

@@ -481,6 +481,7 @@ def links_are_measured(t):
     del t
     with Clusters() as c:
         ports, texts = links_of(["a", "b"])
+        texts["b"] = texts["b"].replace("[limits]\n", "[limits]\nreceive_maximum = 5\n")
         brokers = [c.start(texts[n], *ports[n]) for n in ("a", "b")]
         linked(*brokers)
         far = ("--subscribe-at", f"127.0.0.1:{brokers[1].port}", "--settle", 0.5)
@@ -489,6 +490,7 @@ def links_are_measured(t):
             is_clean(load(brokers[0].port, *far, *pids, "-n", 2, "--rate", 2000, "-q", qos, "link"))
             found = is_clean(load(brokers[0].port, *far, "-q", qos, "routes"))
             true(found["finished"] > 0, f"{found}")
+        is_clean(load(brokers[0].port, *far, "-n", 2, "-q", 1, "request-response"))
 
 
 run(text=CONFIG)
