@@ -212,10 +212,61 @@ void load_client_leave(struct load_client *c)
 
 /* ---- what we are told ---- */
 
+/* Why a CONNECT was refused; MQTT 3 counts from 1 to 5. */
+static const char *refusal(uint8_t reason)
+{
+    switch (reason) {
+    case 1:
+    case REASON_UNSUPPORTED_PROTOCOL_VERSION:
+        return "CONNECT was refused: the broker wants another version of MQTT; see -V";
+    case 2:
+    case REASON_CLIENT_ID_NOT_VALID:
+        return "CONNECT was refused: the client id";
+    case 3:
+    case REASON_SERVER_UNAVAILABLE:
+    case REASON_SERVER_BUSY:
+        return "CONNECT was refused: the broker is busy";
+    case 4:
+    case 5:
+    case REASON_BAD_USER_NAME_OR_PASSWORD:
+    case REASON_NOT_AUTHORIZED:
+        return "CONNECT was refused: not authorized; see -u and -P, or --cert";
+    case REASON_BANNED:
+        return "CONNECT was refused: banned";
+    case REASON_QUOTA_EXCEEDED:
+    case REASON_CONNECTION_RATE_EXCEEDED:
+        return "CONNECT was refused: too many connections; see -n and --rate";
+    default:
+        return "CONNECT was refused";
+    }
+}
+
+/* Why the broker ended a connection. */
+static const char *ending(uint8_t reason)
+{
+    switch (reason) {
+    case REASON_SERVER_SHUTTING_DOWN:
+        return "the broker is shutting down";
+    case REASON_SESSION_TAKEN_OVER:
+        return "the broker said DISCONNECT: another client has the same client id";
+    case REASON_RECEIVE_MAXIMUM_EXCEEDED:
+        return "the broker said DISCONNECT: too many messages on their way; see --window";
+    case REASON_PACKET_TOO_LARGE:
+        return "the broker said DISCONNECT: too large a packet; see --size";
+    case REASON_MESSAGE_RATE_TOO_HIGH:
+    case REASON_QUOTA_EXCEEDED:
+        return "the broker said DISCONNECT: too many messages; see --rate";
+    case REASON_NOT_AUTHORIZED:
+        return "the broker said DISCONNECT: not authorized";
+    default:
+        return "the broker said DISCONNECT";
+    }
+}
+
 static void client_on_connack(struct load_client *c, const struct packet_connack *p)
 {
     if (p->reason != REASON_SUCCESS) {
-        fail(c, "CONNECT was refused");
+        fail(c, refusal(p->reason));
         return;
     }
     c->receive_maximum = UINT16_MAX;
@@ -307,7 +358,7 @@ static void client_on_packet(struct load_client *c, const struct packet *p, uint
         client_on_ack(c, p->type, &p->ack);
         return;
     case PACKET_DISCONNECT:
-        fail(c, "the broker said DISCONNECT");
+        fail(c, ending(p->disconnect.reason));
         return;
     default:
         fail(c, "a packet that a broker does not send");

@@ -13,6 +13,7 @@ import tempfile
 import threading
 
 from broker import Broker, free_port, run, seconds_until, test
+from crowd import password_line
 from mqtt import equal, true
 from secure import CERTS, cert, make_certs
 from wan import Clusters, Path, linked, links_of
@@ -193,6 +194,22 @@ def processes_that_are_not_there_are_an_error(t):
 
 # Answers that nobody asked for.
 ANSWERS = {"grant": b"\x90\3\0\2\0", "release": b"\xb0\2\0\2"}
+
+
+@test
+def refusal_says_what_would_help(t):
+    users = plan(t, password_line("anna", "right", 101).strip())
+    broker = Broker(text=f"[auth]\npassword_file = {users}\n[listener a]\n"
+                         "bind = 127.0.0.1:{port}\nprotocol_versions = 4, 5\n")
+    try:
+        for version in (311, 5):
+            found = load(broker.port, "-V", version, "p2p", status=1)
+            true("-u and -P" in found["failure_detail"], f"{found}")
+        found = load(broker.port, "-V", 31, "p2p", status=1)
+        true("-V" in found["failure_detail"], f"{found}")
+        is_clean(load(broker.port, "-u", "anna", "-P", "right", "p2p"))
+    finally:
+        broker.stop()
 
 
 class Faulty:
