@@ -115,9 +115,10 @@ write_brokers "$@" >"$scratch/plan"
 
 echo "$rounds rounds of $seconds s, $(nproc) cores, Linux $(uname -r);" \
     "$(git describe --always --dirty 2>/dev/null || echo 'no commit')" >&2
-status=0
 "$LOAD" ${tls:+--insecure} --rounds "$rounds" --seconds "$seconds" --warm-up 0.3 \
-    "${options[@]}" --compare "$scratch/plan" || status=1
+    "${options[@]}" --compare "$scratch/plan"
+status=$?
+[ $status -lt 2 ] || exit $status # a mistake in the options
 if [ "$connections" -gt 0 ]; then
     "$LOAD" ${tls:+--insecure} --rounds 1 --seconds "$idle" -n "$connections" --ramp 500 \
         -A 127.0.0.2 --addresses 8 --compare "$scratch/plan" hold || status=1
