@@ -1,13 +1,11 @@
 /* tools/load_proc.c -- what a broker costs, as the kernel counts it: processor time and memory. */
 #include "tools/load_proc.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define PATH_BYTES 320
 
@@ -25,46 +23,14 @@ static bool read_text(const char *path, char *text, size_t n)
     return got > 0;
 }
 
-/* The first number of a thread's schedstat: nanoseconds on a processor. */
-static bool threads_cpu(pid_t pid, uint64_t *ns)
+/* Adds what a clock of processor time says; false if there is none. */
+static bool add_ns(clockid_t clock, uint64_t *ns)
 {
-    char path[PATH_BYTES], text[128];
-    DIR *dir;
-    bool found = false;
+    struct timespec t;
 
-    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
-    dir = opendir(path);
-    if (!dir)
+    if (clock_gettime(clock, &t) != 0)
         return false;
-    for (const struct dirent *d; (d = readdir(dir)) != NULL;) {
-        uint64_t value;
-
-        if (d->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "/proc/%d/task/%s/schedstat", (int)pid, d->d_name);
-        if (read_text(path, text, sizeof(text)) && sscanf(text, "%" SCNu64, &value) == 1) {
-            *ns += value;
-            found = true;
-        }
-    }
-    closedir(dir);
-    return found;
-}
-
-/* utime and stime, the 14th and 15th field of stat; the second may contain blanks. */
-static bool process_cpu(pid_t pid, uint64_t *ns)
-{
-    char path[PATH_BYTES], text[1024];
-    const char *rest;
-    uint64_t user, kernel;
-
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    if (!read_text(path, text, sizeof(text)) || !(rest = strrchr(text, ')')))
-        return false;
-    if (sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %" SCNu64 " %" SCNu64, &user,
-               &kernel) != 2)
-        return false;
-    *ns += (user + kernel) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+    *ns += (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
     return true;
 }
 
@@ -72,7 +38,9 @@ enum err load_procs_cpu(const struct load_procs *procs, uint64_t *ns)
 {
     *ns = 0;
     for (uint32_t i = 0; i < procs->count; i++) {
-        if (!threads_cpu(procs->pids[i], ns) && !process_cpu(procs->pids[i], ns))
+        clockid_t clock;
+
+        if (clock_getcpuclockid(procs->pids[i], &clock) != 0 || !add_ns(clock, ns))
             return ERR_SYSTEM;
     }
     return OK;
@@ -113,8 +81,8 @@ enum err load_procs_memory(const struct load_procs *procs, uint64_t *bytes)
 
 uint64_t load_own_cpu(void)
 {
-    struct timespec t;
+    uint64_t ns = 0;
 
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    (void)add_ns(CLOCK_PROCESS_CPUTIME_ID, &ns);
+    return ns;
 }

@@ -1,6 +1,7 @@
 /* tools/load_proc.h -- what a broker costs, as the kernel counts it: processor time and memory.
  *
- * Read from /proc, so the broker must run on this machine and belong to us or we be root.
+ * The broker must run on this machine. Its memory is read from /proc: exactly if it belongs to us or
+ * we are root.
  */
 #ifndef TOOLS_LOAD_PROC_H
 #define TOOLS_LOAD_PROC_H
@@ -18,8 +19,8 @@ struct load_procs {
     uint32_t count;
 };
 
-/* Nanoseconds all threads have run so far, kernel time included: from schedstat, or where the
- * kernel keeps none, in clock ticks from stat.  ERR_SYSTEM: a process cannot be read. */
+/* Nanoseconds all threads have run so far, those that have ended too, kernel time included.
+ * ERR_SYSTEM: a process cannot be read. */
 MUST_USE enum err load_procs_cpu(const struct load_procs *procs, uint64_t *ns);
 /* Resident bytes of user space, exact (smaps_rollup) where the kernel tells.  ERR_SYSTEM. */
 MUST_USE enum err load_procs_memory(const struct load_procs *procs, uint64_t *bytes);
