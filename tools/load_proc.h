@@ -1,7 +1,7 @@
 /* tools/load_proc.h -- what a broker costs, as the kernel counts it: processor time and memory.
  *
- * The broker must run on this machine. Its memory is read from /proc: exactly if it belongs to us or
- * we are root.
+ * The broker must run on this machine. Its memory is read from /proc, exactly if it belongs to us
+ * or we are root.
  */
 #ifndef TOOLS_LOAD_PROC_H
 #define TOOLS_LOAD_PROC_H

@@ -179,7 +179,7 @@ static void pairs_on_message(struct load_traffic *t, struct load_party *party,
     end_if_done(t, idx);
 }
 
-/* Is no progress (t->counts.acked): as long as probes are sent they are acknowledged, heard or not. */
+/* Is no progress (t->counts.acked): probes are acknowledged as long as they are sent. */
 static void pairs_on_ack(struct load_traffic *t, struct load_party *party, uint16_t packet_id)
 {
     uint32_t idx = load_act_idx(t, party) - t->subscriber_count;

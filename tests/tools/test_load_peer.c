@@ -1,4 +1,4 @@
-/* tests/tools/test_load_peer.c -- brokers that are started for a run: what is ended, and what not. */
+/* tests/tools/test_load_peer.c -- brokers that are started for a run: what is ended, what not. */
 #include "tests/support/test.h"
 
 #include <errno.h>
