@@ -15,7 +15,11 @@
 #include "core/broker/shard.h"
 #include "core/mqtt/frame.h"
 
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline)) /* clang makes no clones */
+#else
 #define NOINLINE __attribute__((noinline, noclone))
+#endif
 
 #define SUBSCRIBERS_MAX 100u
 /* Bytes of what one client sends at once, and of what leaves to one. */
