@@ -460,13 +460,16 @@ def the_memory_of_all_messages_is_bounded(t):  # mosq#888, moquette#141
         sub.drop()
     before = t.broker.memory()
     for i in range(320):
-        pub.publish(t.topic(str(i % 8)), bytes(200000), 1)
+        try:
+            pub.publish(t.topic(str(i % 8)), bytes(200000), 1)
+        except Closed:  # the other worker is so far behind that a packet half come has no room
+            pub = t.connect(5)
     grown = t.broker.memory() - before
     true(grown < 40 << 20, f"{grown >> 20} MiB for a limit of 16 MiB")
     got = 0
     for sub in subs:
         sub = t.connect(5, client_id=sub.id, clean=False, props=KEEP)
-        got += len(t.until_mark(sub, pub))
+        got += len(t.settled(sub, 0.5))  # a mark would have no room either
     true(20 <= got <= 130, f"{got} of 320 messages were kept in 16 MiB")
 
 
