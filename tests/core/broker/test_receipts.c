@@ -120,6 +120,21 @@ BROKER_TEST(ack_does_not_wait_for_link_workers_that_do_not_acknowledge)
     broker_stop(&l.b);
 }
 
+BROKER_TEST(publisher_hears_the_reason_of_the_first_link_that_lets_go)
+{
+    struct links l;
+    struct peer *p;
+
+    start(&l, workers, 3);
+    p = broker_client(&l.b, broker_id_at(&l.b, 0, 0));
+    peer_publish(p, "t/1", "x", 1);
+    broker_settle(&l.b);
+    give_back(&l, 1, 0, REASON_QUOTA_EXCEEDED);
+    give_back(&l, 0, 0, REASON_UNSPECIFIED_ERROR);
+    expect_ack(p, PACKET_PUBACK, 1, REASON_QUOTA_EXCEEDED);
+    broker_stop(&l.b);
+}
+
 BROKER_TEST(acks_of_a_connection_leave_in_the_order_of_its_publishes)
 {
     struct links l;
@@ -179,16 +194,77 @@ BROKER_TEST(acks_that_wait_take_places_of_the_receive_window)
     broker_stop(&l.b);
 }
 
+/* As a client does on a later connection. */
+static void publish_again(struct peer *p, uint8_t qos, uint16_t id)
+{
+    struct publish_out o = {.qos = qos,
+                            .packet_id = id,
+                            .dup = true,
+                            .topic = BYTES_LIT("t/1"),
+                            .payload = BYTES_LIT("x")};
+
+    peer_publish_out(p, &o);
+}
+
+BROKER_TEST(what_is_sent_again_takes_places_of_the_receive_window_but_for_qos_2)
+{
+    struct links l;
+    struct peer *p;
+    const char *id;
+
+    start(&l, workers, 1);
+    l.b.cluster->config.limits.receive_maximum = 3;
+    id = broker_id_at(&l.b, 0, 0);
+    p = broker_durable(&l.b, id, MQTT_5);
+    peer_publish(p, "t/1", "x", 2);
+    peer_publish(p, "t/1", "x", 1);
+    peer_publish(p, "t/1", "x", 1);
+    broker_settle(&l.b);
+    p = broker_durable(&l.b, id, MQTT_5);
+    publish_again(p, 2, 1);
+    publish_again(p, 1, 2);
+    publish_again(p, 1, 3);
+    p->next_packet_id = 4;
+    peer_publish(p, "t/1", "x", 1);
+    broker_settle(&l.b);
+    assert_int_equal(l.at[0].came, 4);
+    peer_expect_nothing(p);
+    assert_non_null(p->stream);
+    peer_publish(p, "t/1", "x", 1);
+    broker_settle(&l.b);
+    peer_expect_end(p, REASON_RECEIVE_MAXIMUM_EXCEEDED, CLOSE_RECEIVE_MAXIMUM);
+    for (uint32_t i = 0; i < l.at[0].kept_count; i++)
+        give_back(&l, 0, i, 0);
+    broker_stop(&l.b);
+}
+
+BROKER_TEST(id_of_what_waits_at_qos_2_may_name_another_message_at_qos_1)
+{
+    struct links l;
+    struct peer *p;
+    const char *id;
+
+    start(&l, workers, 1);
+    id = broker_id_at(&l.b, 0, 0);
+    p = broker_durable(&l.b, id, MQTT_5);
+    peer_publish(p, "t/1", "x", 2);
+    broker_settle(&l.b);
+    p = broker_durable(&l.b, id, MQTT_5);
+    publish_again(p, 1, 1);
+    broker_settle(&l.b);
+    assert_int_equal(l.at[0].came, 2);
+    give_back(&l, 0, 0, 0); /* nobody is answered for the first any more */
+    peer_expect_nothing(p);
+    give_back(&l, 0, 1, 0);
+    expect_ack(p, PACKET_PUBACK, 1, 0);
+    broker_stop(&l.b);
+}
+
 BROKER_TEST(session_that_is_taken_over_keeps_what_waits)
 {
     struct links l;
     struct peer *p;
     const char *id;
-    struct publish_out o = {.qos = 1,
-                            .packet_id = 1,
-                            .dup = true,
-                            .topic = BYTES_LIT("t/1"),
-                            .payload = BYTES_LIT("x")};
 
     start(&l, workers, 1);
     id = broker_id_at(&l.b, workers - 1, 0);
@@ -197,10 +273,8 @@ BROKER_TEST(session_that_is_taken_over_keeps_what_waits)
     peer_publish(p, "t/1", "x", 2);
     broker_settle(&l.b);
     p = broker_durable(&l.b, id, MQTT_5);
-    peer_publish_out(p, &o);
-    o.qos = 2;
-    o.packet_id = 2;
-    peer_publish_out(p, &o);
+    publish_again(p, 1, 1);
+    publish_again(p, 2, 2);
     broker_settle(&l.b);
     assert_int_equal(l.at[0].came, 2);
     peer_expect_nothing(p);
@@ -210,8 +284,8 @@ BROKER_TEST(session_that_is_taken_over_keeps_what_waits)
     expect_ack(p, PACKET_PUBREC, 2, REASON_UNSPECIFIED_ERROR);
     assert_int_equal(BROKER_SUM(&l.b, link_acks_failed), 1);
     assert_int_equal(BROKER_SUM(&l.b, link_acks_waiting), 0);
-    o.dup = false;
-    peer_publish_out(p, &o); /* the flow has ended [MQTT-4.3.3-9] */
+    p->next_packet_id = 2;
+    peer_publish(p, "t/1", "x", 2); /* the flow has ended [MQTT-4.3.3-9] */
     broker_settle(&l.b);
     assert_int_equal(l.at[0].came, 3);
     give_back(&l, 0, 2, 0);
