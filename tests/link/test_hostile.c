@@ -1,7 +1,5 @@
 /* tests/link/test_hostile.c -- who is let in as a broker of ours, and means harm. */
-#include "link/emqx.h"
-#include "link/native.h"
-#include "tests/link/worlds.h"
+#include "tests/link/stranger.h"
 
 #define OUTQ_BYTES (64u << 10)
 #define BOUND (4 * OUTQ_BYTES) /* of what may wait for one connection */
@@ -18,103 +16,6 @@ static struct world *alone(void)
     world_start(w);
     worlds_settle();
     return w;
-}
-
-/* A connection to the link worker, as one with a LINK_PROPERTY is, before its CONNECT. */
-static struct wire *wire_to_links(struct world *w)
-{
-    struct wire *k = wire_make();
-    struct client *c;
-
-    shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
-    c = client_open(shard_of(w, WORLD_LINKS), 0, "in memory", 2, w->admission, k);
-    assert_non_null(c);
-    w->admission = NULL;
-    k->world[1] = w;
-    k->home = WORLD_LINKS;
-    k->stream[1] = client_stream(c);
-    k->stream[1]->conn = k;
-    k->is_opened = true;
-    return k;
-}
-
-static void greet(struct wire *k, const char *id, uint32_t session_expiry)
-{
-    struct connect_out c = {.protocol = MQTT_5,
-                            .clean_start = true,
-                            .client_id = bytes_str(id),
-                            .has_session_expiry = session_expiry > 0,
-                            .session_expiry = session_expiry,
-                            .user_property_name = BYTES_LIT(LINK_PROPERTY),
-                            .user_property_value = BYTES_LIT("beta")};
-    uint8_t b[512];
-
-    wire_send(k, b, connect_put(b, &c));
-    worlds_settle();
-}
-
-/* Somebody who says that it is "beta". */
-static struct wire *speaker(struct world *w, const char *id)
-{
-    struct wire *k = wire_to_links(w);
-
-    greet(k, id, 0);
-    assert_int_equal(wire_expect(k, PACKET_CONNACK)->connack.reason, 0);
-    return k;
-}
-
-static void put_frame(struct wire *k, struct bytes frame)
-{
-    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/native/beta"), .payload = frame};
-
-    wire_publish(k, &p);
-}
-
-static void put_control(struct wire *k, const struct native_frame *f)
-{
-    uint8_t b[NATIVE_CONTROL_BYTES_MAX];
-    uint32_t n;
-
-    assert_int_equal(native_frame_encode(f, b, sizeof(b), &n), OK);
-    put_frame(k, bytes_of(b, n));
-}
-
-static void put_open(struct wire *k, uint64_t boot)
-{
-    struct native_frame f = {.kind = NATIVE_OPEN, .boot = boot, .first = 1};
-
-    put_control(k, &f);
-}
-
-/* An introduction as `target` knows itself, with the native dialect. */
-static void put_introduction(struct wire *k, const char *target)
-{
-    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
-                             .actor = BYTES_LIT("1"),
-                             .incarnation = 7,
-                             .version = 1,
-                             .native = 1,
-                             .target = bytes_str(target)};
-    uint8_t payload[256], props[256], *to = props;
-    struct bytes response = BYTES_LIT("$LINK/cluster/resp/beta/1");
-    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/route/beta"), .packet_id = 3};
-    uint32_t n;
-
-    assert_int_equal(emqx_control_encode(&c, payload, sizeof(payload), &n), OK);
-    *to++ = 0x08;
-    to = bytes_put(put_be16(to, (uint16_t)response.n), response);
-    *to++ = 0x09;
-    to = bytes_put(put_be16(to, 2), BYTES_LIT("xy"));
-    p.props = bytes_of(props, (size_t)(to - props));
-    p.payload = bytes_of(payload, n);
-    wire_publish(k, &p);
-}
-
-static void introduce(struct wire *k)
-{
-    put_introduction(k, "alpha");
-    worlds_settle();
-    wire_expect(k, PACKET_PUBLISH);
 }
 
 static uint32_t lines_with(const struct world *w, const char *text)

@@ -1,7 +1,7 @@
 /* tests/link/test_packing.c -- compressed frames: when it pays, honest, broken and lying ones. */
 #include "link/packing.h"
 
-#include "tests/link/worlds.h"
+#include "tests/link/stranger.h"
 
 /* ---- frames ---- */
 
@@ -354,61 +354,28 @@ LINK_TEST_NATIVE(compression_can_change_at_run_time)
 
 /* ---- a cluster that means harm ---- */
 
-/* A world "alpha" that knows "beta", and a connection of somebody who says that it is beta, has
- * said whether it deflates, and has opened a stream. */
+/* A world "alpha" that knows "beta", and a stranger who has said whether it deflates, and has opened
+ * a stream. */
 static struct wire *hostile(struct world **w, bool deflates)
 {
-    struct emqx_control c = {.op = EMQX_ACTOR_INIT,
-                             .actor = BYTES_LIT("1"),
-                             .incarnation = 7,
-                             .version = 1,
-                             .native = 1,
-                             .deflates = deflates,
-                             .target = BYTES_LIT("alpha")};
-    struct connect_out hello = {.protocol = MQTT_5,
-                                .clean_start = true,
-                                .client_id = BYTES_LIT("evil"),
-                                .user_property_name = BYTES_LIT(LINK_PROPERTY),
-                                .user_property_value = BYTES_LIT("beta")};
-    struct native_frame open = {.kind = NATIVE_OPEN, .boot = 1, .first = 1};
-    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/route/beta")};
-    uint8_t b[512], props[] = {0x08, 0,   25,  '$', 'L', 'I', 'N',  'K', '/', 'c', 'l',
-                               'u',  's', 't', 'e', 'r', '/', 'r',  'e', 's', 'p', '/',
-                               'b',  'e', 't', 'a', '/', '1', 0x09, 0,   1,   'x'};
-    struct wire *k = wire_make();
-    uint32_t n;
+    struct wire *k;
 
     worlds_dialect = DIALECT_AUTO;
     *w = world_make("alpha", 1001);
     world_link(*w, "beta", 3000, "t/#")->compression = true;
     world_start(*w);
     worlds_settle();
-    k->world[1] = *w;
-    k->home = WORLD_LINKS;
-    k->stream[1] =
-        client_stream(client_open(shard_of(*w, WORLD_LINKS), 0, "in memory", 2, NULL, k));
-    k->stream[1]->conn = k;
-    k->is_opened = true;
-    wire_send(k, b, connect_put(b, &hello));
-    assert_int_equal(emqx_control_encode(&c, b, sizeof(b), &n), OK);
-    p.props = bytes_of(props, sizeof(props));
-    p.payload = bytes_of(b, n);
-    wire_publish(k, &p);
-    worlds_settle();
-    assert_int_equal(native_frame_encode(&open, b, sizeof(b), &n), OK);
-    p = (struct publish_out){.topic = BYTES_LIT("$LINK/cluster/native/beta"),
-                             .payload = bytes_of(b, n)};
-    wire_publish(k, &p);
+    k = speaker(*w, "evil");
+    introduce_with(k, (struct emqx_control){.deflates = deflates});
+    put_open(k, 1);
     worlds_settle();
     assert_non_null(k->stream[1]);
     return k;
 }
 
-static void put_frame(struct wire *k, struct bytes frame)
+static void send_frame(struct wire *k, struct bytes frame)
 {
-    struct publish_out p = {.topic = BYTES_LIT("$LINK/cluster/native/beta"), .payload = frame};
-
-    wire_publish(k, &p);
+    put_frame(k, frame);
     worlds_settle();
 }
 
@@ -419,7 +386,7 @@ TEST(honest_compressed_frame_of_a_stranger_is_taken)
     struct world *w;
     struct wire *k = hostile(&w, true);
 
-    put_frame(k, bytes_of(b, make_claim(b, n, bytes_of(plain, n))));
+    send_frame(k, bytes_of(b, make_claim(b, n, bytes_of(plain, n))));
     assert_non_null(k->stream[1]);
     assert_int_equal(WORLD_COUNT(w, link_messages_received), 1);
     worlds_end();
@@ -434,7 +401,7 @@ TEST(bomb_closes_the_connection_and_is_counted)
         struct wire *k = hostile(&w, true);
         uint32_t claim = honest ? sizeof(plain) : NATIVE_FRAME_BYTES;
 
-        put_frame(k, bytes_of(b, make_claim(b, claim, bytes_of(plain, sizeof(plain)))));
+        send_frame(k, bytes_of(b, make_claim(b, claim, bytes_of(plain, sizeof(plain)))));
         assert_null(k->stream[1]);
         assert_int_equal(WORLD_COUNT(w, link_unpack_faults), 1);
         assert_int_equal(WORLD_COUNT(w, link_messages_received), 0);
@@ -449,7 +416,7 @@ TEST(compressed_frame_that_was_not_agreed_on_closes_the_connection)
     struct world *w;
     struct wire *k = hostile(&w, false);
 
-    put_frame(k, bytes_of(b, make_claim(b, n, bytes_of(plain, n))));
+    send_frame(k, bytes_of(b, make_claim(b, n, bytes_of(plain, n))));
     assert_null(k->stream[1]);
     assert_int_equal(WORLD_COUNT(w, link_messages_received), 0);
     worlds_end();
@@ -465,7 +432,7 @@ TEST(max_rate_counts_what_a_compressed_frame_holds)
 
     assert_true(size < 2000);
     world_peer(w, "beta")->bytes.per_s = 20000;
-    put_frame(k, bytes_of(b, size));
+    send_frame(k, bytes_of(b, size));
     assert_non_null(k->stream[1]);
     assert_true(hold_is_on(&world_peer(w, "beta")->hold));
     worlds_end();
