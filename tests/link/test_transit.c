@@ -4,9 +4,11 @@
 #include "link/path.h"
 #include "link/transit.h"
 
-#define CLUSTERS 5
+#define CLUSTERS WORLDS_MAX
 
-static const char *const names[CLUSTERS] = {"alpha", "beta", "gamma", "delta", "epsilon"};
+static const char *const names[CLUSTERS] = {"alpha",   "beta",    "gamma", "delta",
+                                            "epsilon", "foxtrot", "golf",  "hotel",
+                                            "india",   "juliet",  "kilo"};
 static struct world *at[CLUSTERS];
 static struct wire *on[CLUSTERS];
 
@@ -118,6 +120,7 @@ static void expect_no_routes(uint32_t count)
             assert_int_equal(announced_route_count(p->announced), 0);
             assert_int_equal(wants_state(p->routes.wants).wanted, 0);
         }
+        assert_int_equal(WORLD_COUNT(at[i], link_routes_invalid), 0); /* nor told in vain */
     }
 }
 
@@ -224,6 +227,18 @@ TEST(transit_leaves_no_route_in_a_ring_when_the_last_subscriber_goes)
         worlds_settle();
         expect_no_routes(4);
     }
+    worlds_end();
+}
+
+TEST(transit_takes_the_shorter_side_of_a_ring)
+{
+    build(5, "ab bc cd de ea");
+    subscribe(on[3], "t", 1);
+    worlds_settle();
+    publish(on[0], "t", "by epsilon", 1);
+    expect_publish(on[3], "t", "by epsilon");
+    assert_int_equal(WORLD_COUNT(at[1], link_messages_sent), 0);
+    assert_int_equal(WORLD_COUNT(at[4], link_messages_sent), 1);
     worlds_end();
 }
 
@@ -523,13 +538,81 @@ TEST(transit_is_turned_on_and_off_while_links_stand)
 
 TEST(transit_announces_no_more_than_path_names_max_clusters_away)
 {
-    uint8_t path[64], *to = path;
+    char wanted[PATH_NAMES_MAX + 2];
 
-    for (uint32_t i = 0; i < PATH_NAMES_MAX; i++)
-        to = path_put(to, BYTES_LIT("x"));
-    assert_true(path_valid(bytes_of(path, (size_t)(to - path)), PATH_NAMES_MAX));
-    to = path_put(to, BYTES_LIT("x"));
-    assert_false(path_valid(bytes_of(path, (size_t)(to - path)), PATH_NAMES_MAX));
+    build(PATH_NAMES_MAX + 3, "ab bc cd de ef fg gh hi ij jk");
+    for (uint32_t i = 1; i < PATH_NAMES_MAX + 3; i++)
+        subscribe(on[i], names[i], 1);
+    worlds_settle();
+    assert_int_equal(announced_filter_count(world_peer(at[0], "beta")->announced),
+                     PATH_NAMES_MAX + 1);
+    for (uint32_t i = 1; i < PATH_NAMES_MAX + 3; i++) {
+        publish(on[0], names[i], "m", 1);
+        wanted[i - 1] = wire_next(on[i]) ? 'y' : 'n';
+    }
+    assert_memory_equal(wanted, "yyyyyyyyyn", PATH_NAMES_MAX + 2);
+    for (uint32_t i = 1; i < PATH_NAMES_MAX + 3; i++)
+        unsubscribe(on[i], names[i]);
+    worlds_settle();
+    expect_no_routes(PATH_NAMES_MAX + 3);
+    worlds_end();
+}
+
+/* What passes a link that blocks has no place to wait but there: it is bounded all the same. */
+TEST(transit_drops_what_passes_a_link_that_blocks_beyond_twice_its_queue)
+{
+    static char text[1000];
+    struct peer *p;
+    uint32_t came = 0;
+
+    memset(text, 'x', sizeof(text) - 1);
+    design(3, "ab bc");
+    at[1]->cfg.links[1].on_full = ON_FULL_BLOCK;
+    at[1]->cfg.links[1].queue_bytes = 20000;
+    begin(3);
+    subscribe(on[2], "t", 1);
+    worlds_settle();
+    p = world_peer(at[1], "gamma");
+    at[2]->port = 0;
+    for (uint32_t i = 0; i < 100; i++) {
+        cut(1, 2);
+        publish(on[0], "t", text, 1);
+    }
+    assert_in_range(p->carrier.out.waiting_bytes, 30000, 42000);
+    assert_int_equal(WORLD_COUNT(at[1], link_messages_dropped), 100 - p->carrier.out.waiting.count);
+    at[2]->port = 1003;
+    worlds_pass(20000);
+    while (wire_next(on[2]))
+        came++;
+    assert_int_equal(came, 100 - WORLD_COUNT(at[1], link_messages_dropped));
+    worlds_end();
+}
+
+/* Clusters beyond others have numbers as links have, and take none of a link's. */
+TEST(transit_has_no_numbers_left_where_there_are_as_many_links)
+{
+    static char fake[LINKS_MAX][8];
+
+    design(3, "ab bc");
+    for (uint32_t i = 1; i < LINKS_MAX; i++) {
+        struct cfg_link *l;
+
+        snprintf(fake[i], sizeof(fake[i]), "fake%u", i);
+        l = world_link(at[0], fake[i], 0, "#");
+        l->transit = true;
+        l->server_count = 0; /* it dials nobody */
+    }
+    begin(3);
+    subscribe(on[2], "t", 1);
+    subscribe(on[1], "t", 1);
+    worlds_settle();
+    publish(on[0], "t", "m", 1);
+    expect_publish(on[1], "t", "m");
+    expect_nothing(3);
+    assert_true(world_said(at[0], "4 link transit||too many clusters beyond others|nothing that is "
+                                  "published here goes to gamma"));
+    assert_int_equal(WORLD_COUNT(at[0], link_routes_over_limit), 1);
+    worlds_end();
 }
 
 TEST(transit_goes_round_a_ring_while_an_edge_is_cut_for_long)

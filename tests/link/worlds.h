@@ -18,7 +18,7 @@
 #include "link/hub.h"
 #include "tests/link/vectors.h"
 
-#define WORLDS_MAX 5
+#define WORLDS_MAX 11
 #define WIRES_MAX 256
 /* One run of a test: the dialect its links speak, and which side has no server, if one has none. */
 #define LINK_RUN(name, how, dialect, called)                                                       \
