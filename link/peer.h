@@ -64,6 +64,9 @@ enum peer_refused {
     PEER_REFUSED_COUNT
 };
 
+/* How far the names of their groups are that were announced while routes stood without them. */
+enum peer_names { NAMES_KNOWN, NAMES_ANNOUNCED, NAMES_ASKED, NAMES_IN_FORCE };
+
 /* Lines about refused packets: at most one a second, which says how many were left out. Those about
  * introductions have their own, since they say what is to be mended. */
 enum peer_said { PEER_SAID_PACKET, PEER_SAID_INTRODUCTION, PEER_SAID_COUNT };
@@ -106,6 +109,8 @@ struct peer {
     bool speaks_native;   /* they have last introduced themselves as a broker of ours */
     bool grants_groups;   /* they may name their shared groups: link/peer_groups.h */
     bool takes_groups;    /* and have: each record of ours says for whom it is */
+    uint8_t names_due;    /* enum peer_names: how far the names are that takes_groups waits for */
+    uint64_t names_asked; /* of the index, with them */
     bool gives_groups;    /* we name ours to them */
     bool no_groups_said;  /* that they do not want it */
     bool transits;        /* what comes over it may leave over others of these (link/transit.h) */

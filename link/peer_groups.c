@@ -46,14 +46,43 @@ bool peer_grant_groups(struct peer *p, bool is_offered)
         say_not_offered(p);
     /* Routes of theirs from before stand without the names: who published for all must do so until
      * the names are there. */
-    if (!p->grants_groups || announced_filter_count(p->announced) == 0)
+    if (!p->grants_groups || announced_filter_count(p->announced) == 0) {
         p->takes_groups = p->grants_groups;
+        p->names_due = NAMES_KNOWN;
+    }
     return p->grants_groups;
 }
 
 void peer_groups_announced(struct peer *p)
 {
-    p->takes_groups = p->grants_groups;
+    if (p->grants_groups && !p->takes_groups && p->names_due == NAMES_KNOWN)
+        p->names_due = NAMES_ANNOUNCED;
+}
+
+/* What was published before a group's home knew the name is in our rings when the home answers, and
+ * out of them a turn later. */
+bool peer_groups_run(struct peer *p)
+{
+    switch ((enum peer_names)p->names_due) {
+    case NAMES_KNOWN:
+        return false;
+    case NAMES_ANNOUNCED:
+        if (p->due_first)
+            return false;
+        p->names_asked = shard_link_routes_asked(p->host->shard);
+        p->names_due = NAMES_ASKED;
+        return true;
+    case NAMES_ASKED:
+        if (!shard_link_routes_in_force(p->host->shard, p->names_asked))
+            return false;
+        p->names_due = NAMES_IN_FORCE;
+        return true;
+    case NAMES_IN_FORCE:
+        p->names_due = NAMES_KNOWN;
+        p->takes_groups = p->grants_groups;
+        break;
+    }
+    return false;
 }
 
 enum err peer_apply_group(struct peer *p, struct announced_actor *actor, const struct native_op *op)

@@ -21,6 +21,9 @@ MUST_USE enum err peer_split_group(struct bytes route, struct bytes *group, stru
 bool peer_grant_groups(struct peer *p, bool is_offered);
 /* All that they want has been announced. */
 void peer_groups_announced(struct peer *p);
+/* Once per turn, after the mail: from when on what is published says for whom it is. True: there is
+ * more to do now. */
+bool peer_groups_run(struct peer *p);
 /* Tells our wishes with our groups by name, or without. Whether that is not as before, and all must
  * be announced anew. */
 bool peer_give_groups(struct peer *p, bool by_name);

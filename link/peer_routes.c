@@ -349,6 +349,7 @@ bool peer_routes_run(struct peer *p)
     bool more = changes_run(&p->changes);
 
     peer_routes_look(p);
+    more |= peer_groups_run(p);
     return run_sweep(p) || more;
 }
 
