@@ -17,28 +17,57 @@ static struct cfg_link *link_to(struct world *w, const char *name, uint16_t port
 /* Two clusters that are linked; of each a client that subscribes and one that publishes. */
 struct two {
     struct world *a, *b;
+    struct cfg_link *to_b, *to_a;
     struct wire *at_a, *at_b, *from_a, *from_b;
 };
 
-static struct two two_with(const char *topics_of_a)
+/* The links are made, and may be changed. */
+static struct two two_made(void)
 {
     struct two t = {.a = world_make("alpha", 1001), .b = world_make("beta", 1002)};
 
-    link_to(t.a, "beta", 1002, topics_of_a);
-    link_to(t.b, "alpha", 1001, "#");
-    world_start(t.a);
-    world_start(t.b);
-    worlds_pass(2000);
-    t.at_a = client(t.a, "at-a");
-    t.at_b = client(t.b, "at-b");
-    t.from_a = client(t.a, "from-a");
-    t.from_b = client(t.b, "from-b");
+    t.to_b = link_to(t.a, "beta", 1002, "#");
+    t.to_a = link_to(t.b, "alpha", 1001, "#");
     return t;
+}
+
+static void two_clients(struct two *t)
+{
+    t->at_a = client(t->a, "at-a");
+    t->at_b = client(t->b, "at-b");
+    t->from_a = client(t->a, "from-a");
+    t->from_b = client(t->b, "from-b");
+}
+
+static void two_start(struct two *t)
+{
+    world_start(t->a);
+    world_start(t->b);
+    worlds_pass(2000);
+    two_clients(t);
 }
 
 static struct two two(void)
 {
-    return two_with("#");
+    struct two t = two_made();
+
+    two_start(&t);
+    return t;
+}
+
+/* Neither can reach the other any more. */
+static void two_part(const struct two *t)
+{
+    t->a->port = t->b->port = 0;
+    world_cut(t->b);
+    worlds_pass(1000);
+}
+
+static void two_meet(const struct two *t)
+{
+    t->a->port = 1001;
+    t->b->port = 1002;
+    worlds_pass(20000);
 }
 
 /* Three clusters, each linked with each other, or only the second with both. */
@@ -267,14 +296,11 @@ TEST(clusters_with_members_take_turns)
 
 LINK_TEST_NATIVE(one_side_alone_makes_nothing_global_and_it_is_said)
 {
-    struct two t = {.a = world_make("alpha", 1001), .b = world_make("beta", 1002)};
+    struct two t = two_made();
     struct link_status s;
 
-    link_to(t.a, "beta", 1002, "#");
-    link_to(t.b, "alpha", 1001, "#")->shared_groups = SHARED_GROUPS_LOCAL;
-    world_start(t.a);
-    world_start(t.b);
-    worlds_pass(2000);
+    t.to_a->shared_groups = SHARED_GROUPS_LOCAL;
+    two_start(&t);
     check_global(t.a, "beta", false);
     check_global(t.b, "alpha", false);
     assert_true(world_said(t.a, "5 link shared groups not global|beta|its link to us does not say "
@@ -283,9 +309,6 @@ LINK_TEST_NATIVE(one_side_alone_makes_nothing_global_and_it_is_said)
     assert_string_equal(s.groups, "refused");
     assert_true(hub_status(t.b->hub[0], BYTES_LIT("alpha"), &s));
     assert_string_equal(s.groups, "local");
-    t.at_a = client(t.a, "at-a");
-    t.at_b = client(t.b, "at-b");
-    t.from_b = client(t.b, "from-b");
     subscribe(t.at_a, "$share/g/t", 1);
     subscribe(t.at_b, "$share/g/t", 1);
     publish(t.from_b, "t", "m", 1);
@@ -315,8 +338,10 @@ TEST(global_is_as_local_with_emqx_and_it_is_said)
 /* Only part of the group's filter is imported: over this link it gets nothing, and others do. */
 LINK_TEST_NATIVE(group_of_which_only_a_part_is_imported_gets_nothing_and_it_is_said)
 {
-    struct two t = two_with("t/#");
+    struct two t = two_made();
 
+    t.a->topics[0][0] = BYTES_LIT("t/#");
+    two_start(&t);
     subscribe(t.at_a, "$share/g/#", 1);
     subscribe(t.at_a, "$share/g/t/1", 1);
     subscribe(t.at_a, "$share/g/u", 1);
@@ -337,15 +362,10 @@ LINK_TEST_NATIVE(group_of_which_only_a_part_is_imported_gets_nothing_and_it_is_s
 TEST(group_of_which_only_a_part_is_exported_gets_nothing_and_it_is_said)
 {
     static const struct bytes exported = {(const uint8_t *)"t/#", 3};
-    struct two t = {.a = world_make("alpha", 1001), .b = world_make("beta", 1002)};
+    struct two t = two_made();
 
-    link_to(t.a, "beta", 1002, "#");
-    link_to(t.b, "alpha", 1001, "#")->exports = &exported;
-    world_start(t.a);
-    world_start(t.b);
-    worlds_pass(2000);
-    t.at_a = client(t.a, "at-a");
-    t.from_b = client(t.b, "from-b");
+    t.to_a->exports = &exported;
+    two_start(&t);
     subscribe(t.at_a, "$share/g/+/1", 1);
     subscribe(t.at_a, "$share/g/t/+", 1);
     assert_true(world_said(t.b, "4 link shared group not global|alpha|"));
@@ -475,16 +495,12 @@ LINK_TEST_NATIVE(what_is_for_a_cluster_that_is_away_waits_for_it)
     struct two t = two();
 
     subscribe(t.at_a, "$share/g/t", 1);
-    t.a->port = t.b->port = 0;
-    world_cut(t.b);
+    two_part(&t);
     t.from_b = client(t.b, "from-b2");
-    worlds_pass(1000);
     publish_some(t.from_b, "t", 5, 1);
     publish_some(t.from_b, "t", 1, 0);
     assert_int_equal(world_waiting(t.b, "alpha"), 6);
-    t.a->port = 1001;
-    t.b->port = 1002;
-    worlds_pass(20000);
+    two_meet(&t);
     assert_int_equal(came(t.at_a), 6);
     worlds_end();
 }
@@ -510,18 +526,14 @@ TEST(what_waits_leaves_when_a_link_comes_up)
     struct wire *k;
 
     subscribe(t.at_a, "$share/g/t", 1);
-    t.a->port = t.b->port = 0;
-    world_cut(t.b);
-    worlds_pass(1000);
+    two_part(&t);
     k = keeper(t.b, "keeper");
     subscribe(k, "$share/g/t", 1);
     leave(k);
     t.from_b = client(t.b, "from-b2");
     publish_some(t.from_b, "t", 3, 1);
     assert_int_equal(world_waiting(t.b, "alpha"), 0);
-    t.a->port = 1001;
-    t.b->port = 1002;
-    worlds_pass(20000);
+    two_meet(&t);
     assert_int_equal(came(t.at_a), 3);
     worlds_end();
 }
@@ -564,17 +576,11 @@ TEST(retain_flag_and_expiry_travel_to_the_member_and_nothing_is_retained)
 /* What is retained comes to alpha by the question, and to its group not a second time. */
 TEST(what_is_retained_everywhere_is_given_to_a_group_once)
 {
-    struct two t = {.a = world_make("alpha", 1001), .b = world_make("beta", 1002)};
+    struct two t = two_made();
     struct wire *late;
 
-    link_to(t.a, "beta", 1002, "#")->retained = RETAINED_SYNC;
-    link_to(t.b, "alpha", 1001, "#")->retained = RETAINED_SYNC;
-    world_start(t.a);
-    world_start(t.b);
-    worlds_pass(2000);
-    t.at_a = client(t.a, "at-a");
-    t.at_b = client(t.b, "at-b");
-    t.from_b = client(t.b, "from-b");
+    t.to_a->retained = t.to_b->retained = RETAINED_SYNC;
+    two_start(&t);
     subscribe(t.at_a, "$share/g/#", 1);
     subscribe(t.at_b, "$share/g/#", 1);
     publish_retained(t.from_b, "t", "m", 0);
@@ -583,19 +589,13 @@ TEST(what_is_retained_everywhere_is_given_to_a_group_once)
     late = client(t.a, "late");
     subscribe(late, "t", 1);
     assert_int_equal(came(late), 1);
-    t.a->port = t.b->port = 0;
-    world_cut(t.a);
-    worlds_pass(1000);
-    t.at_a = client(t.a, "at-a");
+    two_part(&t);
+    two_clients(&t);
     subscribe(t.at_a, "$share/g/#", 1);
-    t.from_b = client(t.b, "from-b");
-    t.at_b = client(t.b, "at-b");
     subscribe(t.at_b, "$share/g/#", 1);
     publish_retained(t.from_b, "u", "m", 0);
     assert_int_equal(came(t.at_b), 1);
-    t.a->port = 1001;
-    t.b->port = 1002;
-    worlds_pass(20000);
+    two_meet(&t);
     assert_int_equal(came(t.at_a), 0);
     late = client(t.a, "late");
     subscribe(late, "u", 1);
@@ -603,20 +603,37 @@ TEST(what_is_retained_everywhere_is_given_to_a_group_once)
     worlds_end();
 }
 
+/* ---- acknowledgements ---- */
+
+/* It may go to another cluster still: there is nobody to wait for. */
+LINK_TEST_NATIVE(publisher_does_not_wait_for_who_has_it_for_a_group)
+{
+    struct two t = two_made();
+    struct wire *plain;
+
+    t.to_a->ack = ACK_REMOTE;
+    two_start(&t);
+    plain = client(t.a, "plain");
+    subscribe(t.at_a, "$share/g/t", 1);
+    subscribe(plain, "t", 1);
+    publish_some(t.from_b, "t", 3, 1); /* for the plain one it does */
+    assert_int_equal(came(t.at_a) + came(plain), 6);
+    unsubscribe(plain, "t");
+    two_part(&t);
+    t.from_b = client(t.b, "from-b2");
+    publish(t.from_b, "t", "m", 1);
+    assert_int_equal(WORLD_COUNT(t.b, link_acks_waiting), 0);
+    worlds_end();
+}
+
 /* ---- SUBACKs that wait ---- */
 
 TEST(suback_linked_waits_for_the_name_of_a_group)
 {
-    struct two t = {.a = world_make("alpha", 1001), .b = world_make("beta", 1002)};
+    struct two t = two_made();
 
     t.a->cfg.cluster.suback = SUBACK_LINKED;
-    link_to(t.a, "beta", 1002, "#");
-    link_to(t.b, "alpha", 1001, "#");
-    world_start(t.a);
-    world_start(t.b);
-    worlds_pass(2000);
-    t.at_a = client(t.a, "at-a");
-    t.from_b = client(t.b, "from-b");
+    two_start(&t);
     subscribe(t.at_a, "$share/g/t", 1); /* it is answered without time passing */
     assert_int_equal(WORLD_COUNT(t.a, link_subacks_late), 0);
     publish(t.from_b, "t", "m", 1);

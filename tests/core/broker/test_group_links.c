@@ -204,6 +204,7 @@ BROKER_TEST(name_that_comes_and_goes_at_once_is_what_it_was_last)
                 shard_link_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), n % 2 == 0),
                 OK);
         asked = shard_link_routes_asked(x.given.shard);
+        assert_false(shard_link_routes_in_force(x.given.shard, asked));
         settle(&x);
         assert_true(shard_link_routes_in_force(x.given.shard, asked));
         say(&x, "m");
@@ -238,6 +239,16 @@ BROKER_TEST(name_that_comes_and_goes_all_the_time_is_waited_for_no_longer_than_a
     broker_stop(&x.b);
 }
 
+/* A message for the group has come over a link. */
+static void comes(struct scene *x, uint32_t link, struct bytes group, const struct publish *p)
+{
+    struct publish copy = *p;
+
+    assert_int_equal(shard_publish_group(x->given.shard, link, group, bytes_str(x->topic), &copy),
+                     OK);
+    settle(x);
+}
+
 /* Not even where that is the only one that is up; but if there is no other at all. */
 BROKER_TEST(what_came_for_a_group_goes_to_another_cluster_than_it_came_from)
 {
@@ -250,14 +261,10 @@ BROKER_TEST(what_came_for_a_group_goes_to_another_cluster_than_it_came_from)
     announce(&x, 9, true);
     up(&x, 5, true);
     for (int i = 0; i < 2; i++)
-        assert_int_equal(
-            shard_publish_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), &p), OK);
-    settle(&x);
+        comes(&x, 5, BYTES_LIT("g"), &p);
     check_given(&x, "9 = 1 m 9 = 1 m ");
     announce(&x, 9, false);
-    assert_int_equal(shard_publish_group(x.given.shard, 5, BYTES_LIT("g"), bytes_str(x.topic), &p),
-                     OK);
-    settle(&x);
+    comes(&x, 5, BYTES_LIT("g"), &p);
     check_given(&x, "5 = 1 m ");
     broker_stop(&x.b);
 }
@@ -278,19 +285,14 @@ BROKER_TEST(what_came_over_a_link_leaves_only_if_it_was_for_the_group)
     assert_int_equal(shard_publish(x.given.shard, &p, &matched), OK);
     settle(&x);
     check_given(&x, "");
-    for (q.group_hops = 1; q.group_hops <= GROUP_HOPS_MAX; q.group_hops++) {
-        assert_int_equal(
-            shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &q), OK);
-        settle(&x);
-    }
+    for (q.group_hops = 1; q.group_hops <= GROUP_HOPS_MAX; q.group_hops++)
+        comes(&x, 9, BYTES_LIT("g"), &q);
     check_given(&x, "5 = 1 m 5 = 2 m 5 = 3 m 5 = 4 m 5 = 5 m 5 = 6 m 5 = 7 m ");
     announce(&x, 9, true);
     announce(&x, 5, false);
     announce(&x, 9, false);
     q.group_hops = 3;
-    assert_int_equal(shard_publish_group(x.given.shard, 9, BYTES_LIT("g"), bytes_str(x.topic), &q),
-                     OK);
-    settle(&x);
+    comes(&x, 9, BYTES_LIT("g"), &q);
     check_given(&x, "9 = 3 m ");
     broker_stop(&x.b);
 }
@@ -330,6 +332,73 @@ BROKER_TEST(what_may_leave_does_not_wait_behind_what_may_not)
     peer_expect_publish(member, x.topic, "stays");
     peer_expect_publish(member, x.topic, "stays");
     assert_int_equal(peer_count_publishes(member), 0);
+}
+
+/* It is given to us, and stays, though a link is up. */
+BROKER_TEST(what_came_for_a_group_waits_for_members_that_are_away)
+{
+    struct scene x;
+    struct publish p = {.payload = BYTES_LIT("m"), .qos = 1, .protocol = MQTT_5, .group_hops = 1};
+    struct peer *member;
+    const char *id;
+
+    start(&x, workers);
+    p.topic = bytes_str(x.topic);
+    id = broker_id_at(&x.b, 0, 0);
+    member = broker_durable(&x.b, id, MQTT_5);
+    peer_subscribed(member, x.filter, 1);
+    peer_drop(member);
+    settle(&x);
+    announce(&x, 5, true);
+    up(&x, 5, true);
+    comes(&x, 9, BYTES_LIT("g"), &p);
+    check_given(&x, "");
+    member = broker_durable(&x.b, id, MQTT_5);
+    settle(&x);
+    peer_expect_publish(member, x.topic, "m");
+    broker_stop(&x.b);
+}
+
+/* What waits at home for whoever comes first is told with its publisher. */
+BROKER_TEST(what_waits_for_members_that_are_away_leaves_when_a_link_comes_up)
+{
+    struct scene x;
+    struct peer *member;
+
+    start(&x, workers);
+    member = broker_durable(&x.b, broker_id_at(&x.b, 0, 0), MQTT_5);
+    peer_subscribed(member, x.filter, 1);
+    peer_drop(member);
+    announce(&x, 5, true);
+    say(&x, "m");
+    say(&x, "n");
+    check_given(&x, "");
+    assert_int_equal(BROKER_SUM(&x.b, dropped_session_end), 0);
+    up(&x, 5, true);
+    check_given(&x, "5 = 0 m 5 = 0 n ");
+    assert_string_equal(x.given.from, broker_id_at(&x.b, 0, 77));
+    broker_stop(&x.b);
+}
+
+/* A name that is too long to travel along: where it is not known, the message ends. */
+BROKER_TEST(what_came_for_a_group_of_a_long_name_that_is_not_known_is_dropped)
+{
+    struct scene x;
+    struct publish p = {.payload = BYTES_LIT("m"), .qos = 1, .protocol = MQTT_5, .group_hops = 1};
+    char longest[INLINE_NAME_BYTES_MAX], longer[INLINE_NAME_BYTES_MAX];
+    uint32_t room;
+
+    start(&x, workers);
+    p.topic = bytes_str(x.topic);
+    up(&x, 9, true);
+    memset(longest, 'g', sizeof longest);
+    memset(longer, 'h', sizeof longer);
+    room = INLINE_NAME_BYTES_MAX - (uint32_t)strlen(x.topic);
+    comes(&x, 9, bytes_of(longest, room), &p);
+    assert_int_equal(x.given.count, 1);
+    comes(&x, 9, bytes_of(longer, room + 1), &p);
+    assert_int_equal(x.given.count, 1);
+    assert_int_equal(BROKER_SUM(&x.b, dropped_session_end), 1);
     broker_stop(&x.b);
 }
 
