@@ -7,9 +7,11 @@
 #     Load       causeway-load between two brokers: numbered messages, and whether all came once
 #                and in order
 
+import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -213,7 +215,8 @@ class Clusters:
 
     def subscribe(self, broker, filters, qos=2, **rest):
         c = self.connect(broker, **rest)
-        c.subscribe(filters, qos)
+        for reason in c.subscribe(filters, qos):
+            true(reason < 3, f"SUBACK says 0x{reason:02x}")
         return c
 
     def kill(self, broker):
@@ -251,6 +254,38 @@ def linked(*brokers, times=1, limit=2 * mqtt.WAIT):
     for b in brokers:
         seconds_until(f"link up, {times} times: {b.said()[-800:]}",
                       lambda b=b: count(b, "link up") >= times, limit)
+
+
+def crossing(pub, sub, topic, limit=2 * mqtt.WAIT):
+    """Waits until what `pub` publishes reaches `sub`."""
+    def arrived():
+        pub.publish(topic, b"probe", 0)
+        return sub.recv(0.05, quiet=True)
+
+    seconds_until(f"{topic} crosses the links", arrived, limit)
+    pub.publish(topic, b"last", 1)
+    while sub.message(timeout=limit).payload != b"last":
+        pass
+
+
+@contextlib.contextmanager
+def noticed_by(*brokers):
+    """What is done within is over when each of them has said that a link is down."""
+    before = [count(b, "link down") for b in brokers]
+    yield
+    for b, n in zip(brokers, before):
+        seconds_until("it is noticed", lambda b=b, n=n: count(b, "link down") > n, 2 * mqtt.WAIT)
+
+
+@contextlib.contextmanager
+def standing_still(broker, *neighbours):
+    """The broker does not run, and runs again when its neighbours have noticed."""
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        with noticed_by(*neighbours):
+            yield
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
 
 
 def slow(broker, number):
