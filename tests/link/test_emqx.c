@@ -248,6 +248,17 @@ TEST(emqx_native_is_offered_only_as_a_map_that_says_so)
     assert_int_equal(native_of_value("6a"), 0);
 }
 
+/* Of a broker of ours, without further abilities. */
+static struct emqx_control an_introduction(void)
+{
+    return (struct emqx_control){.op = EMQX_ACTOR_INIT,
+                                 .actor = BYTES_LIT("a"),
+                                 .incarnation = 7,
+                                 .target = BYTES_LIT("b"),
+                                 .version = EMQX_PROTOCOL_VERSION,
+                                 .native = 1};
+}
+
 TEST(emqx_native_is_encoded_as_the_last_key_but_one_or_not_at_all)
 {
     static const char plain[] = "837400000005610a6d0000000161610b6107610d6d0000000162610e6101"
@@ -255,13 +266,10 @@ TEST(emqx_native_is_encoded_as_the_last_key_but_one_or_not_at_all)
     static const char native[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
                                  "616474000000016d000000066e61746976656101"
                                  "7703246f706d0000000a6163746f725f696e6974";
-    struct emqx_control init = {.op = EMQX_ACTOR_INIT,
-                                .actor = BYTES_LIT("a"),
-                                .incarnation = 7,
-                                .target = BYTES_LIT("b"),
-                                .version = EMQX_PROTOCOL_VERSION};
+    struct emqx_control init = an_introduction();
     struct bytes b = unhex(plain);
 
+    init.native = 0;
     assert_true(bytes_eq(encode_control(&init), b));
     free_bytes(b);
     init.native = 1;
@@ -270,69 +278,46 @@ TEST(emqx_native_is_encoded_as_the_last_key_but_one_or_not_at_all)
     free_bytes(b);
 }
 
-TEST(emqx_abilities_of_our_dialect_stand_beside_it)
+/* One of the abilities: "groups" => 1, "deflate" => 1, "transit" => 1. */
+static bool *ability(struct emqx_control *c, int number)
 {
-    static const char both[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
-                               "6164740000000"
-                               "26d000000066e617469766561016d000000076465666c6174656101";
-    struct emqx_control init = {.op = EMQX_ACTOR_INIT,
-                                .actor = BYTES_LIT("a"),
-                                .incarnation = 7,
-                                .target = BYTES_LIT("b"),
-                                .version = 1,
-                                .native = 1,
-                                .deflates = true},
-                        same;
-    struct bytes b = unhex(both);
-    uint8_t to[256];
-    uint32_t size;
+    bool *const all_of_them[] = {&c->has_groups, &c->deflates, &c->transits};
 
-    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
-    assert_true(size > b.n);
-    assert_memory_equal(to, b.p, b.n);
-    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
-    assert_true(same.deflates);
-    init.deflates = false;
-    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
-    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
-    assert_false(same.deflates);
-    init.deflates = true; /* alone it is nothing */
-    init.native = 0;
-    assert_int_equal(emqx_control_encode(&init, to, sizeof(to), &size), OK);
-    assert_int_equal(emqx_control_decode(bytes_of(to, size), &same), OK);
-    assert_false(same.deflates);
-    free_bytes(b);
+    return all_of_them[number];
 }
 
-/* "groups" => 1 stands behind "native" => 1, and means nothing without it. */
-TEST(emqx_groups_are_a_further_key_of_the_native_dialect)
+TEST(emqx_abilities_stand_beside_our_dialect_and_mean_nothing_without_it)
 {
-    static const char both[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
-                               "616474000000026d000000066e617469766561016d0000000667726f7570736101"
-                               "7703246f706d0000000a6163746f725f696e6974";
-    static const char alone[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
-                                "616474000000016d0000000667726f7570736101"
-                                "7703246f706d0000000a6163746f725f696e6974";
-    struct emqx_control init = {.op = EMQX_ACTOR_INIT,
-                                .actor = BYTES_LIT("a"),
-                                .incarnation = 7,
-                                .target = BYTES_LIT("b"),
-                                .version = EMQX_PROTOCOL_VERSION,
-                                .native = 1,
-                                .has_groups = true};
-    struct bytes b = unhex(both);
-    struct emqx_control got;
+    static const char begin[] = "837400000006610a6d0000000161610b6107610d6d0000000162610e6101"
+                                "616474000000";
+    static const char *const keys[] = {"6d0000000667726f7570736101", "6d000000076465666c6174656101",
+                                       "6d000000077472616e7369746101"};
+    static const char end[] = "7703246f706d0000000a6163746f725f696e6974";
+    char hex[300];
 
-    assert_true(bytes_eq(encode_control(&init), b));
-    assert_int_equal(emqx_control_decode(b, &got), OK);
-    assert_int_equal(got.native, 1);
-    assert_true(got.has_groups);
-    free_bytes(b);
-    b = unhex(alone);
-    assert_int_equal(emqx_control_decode(b, &got), OK);
-    assert_int_equal(got.native, 0);
-    assert_false(got.has_groups);
-    free_bytes(b);
+    for (int i = 0; i < 3; i++) {
+        struct emqx_control init = an_introduction(), got;
+        struct bytes b;
+
+        *ability(&init, i) = true;
+        snprintf(hex, sizeof(hex), "%s026d000000066e61746976656101%s%s", begin, keys[i], end);
+        b = unhex(hex);
+        assert_true(bytes_eq(encode_control(&init), b));
+        assert_int_equal(emqx_control_decode(b, &got), OK);
+        assert_int_equal(got.native, 1);
+        for (int other = 0; other < 3; other++)
+            assert_int_equal(*ability(&got, other), other == i);
+        free_bytes(b);
+        snprintf(hex, sizeof(hex), "%s01%s%s", begin, keys[i], end);
+        b = unhex(hex);
+        assert_int_equal(emqx_control_decode(b, &got), OK);
+        assert_int_equal(got.native, 0);
+        assert_false(*ability(&got, i));
+        free_bytes(b);
+        init.native = 0;
+        assert_int_equal(emqx_control_decode(encode_control(&init), &got), OK);
+        assert_false(*ability(&got, i));
+    }
 }
 
 TEST(emqx_native_is_granted_and_reported)
