@@ -694,6 +694,25 @@ TEST(receipt_goes_back_when_the_last_link_has_settled_it_and_only_once)
     stage_end(&s);
 }
 
+TEST(receipt_that_finds_no_place_goes_back_at_once_with_a_fault)
+{
+    struct receipt *many = calloc(ACKS_MAX, sizeof(*many));
+    struct stage s;
+
+    assert_non_null(many);
+    stage_start(&s);
+    for (uint32_t i = 0; i < ACKS_MAX; i++)
+        assert_true(acks_begin(&s.acks, &many[i], 1) != 0);
+    assert_false(went_back(&s));
+    assert_int_equal(acks_begin(&s.acks, &s.receipt, 1), 0);
+    assert_true(s.receipt.is_taken);
+    assert_true(shard_of(s.w, WORLD_LINKS)->receipt_first == &s.receipt);
+    assert_int_equal(s.receipt.reason, REASON_QUOTA_EXCEEDED);
+    assert_int_equal(s.acks.waiting[0], ACKS_MAX);
+    stage_end(&s);
+    free(many);
+}
+
 TEST(receipts_of_a_link_that_is_released_go_back_without_a_fault)
 {
     struct stage s;

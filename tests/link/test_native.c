@@ -653,6 +653,25 @@ TEST(native_ways_that_name_nobody_or_no_cluster_are_unfit)
     assert_int_equal(held, 0);
 }
 
+TEST(native_ways_are_bounded)
+{
+    uint8_t way[2 * PATH_TARGETS_MAX + 300], longest[255], *to = way;
+    struct bytes targets, passed;
+
+    for (uint32_t i = 0; i < PATH_TARGETS_MAX; i++)
+        to = path_put(to, BYTES_LIT("b"));
+    bytes_put(to, BYTES_LIT("\0a\0"));
+    assert_true(way_split(bytes_of(way, (size_t)(to - way) + 3), &targets, &passed));
+    to = path_put(to, BYTES_LIT("b"));
+    bytes_put(to, BYTES_LIT("\0a\0"));
+    assert_false(way_split(bytes_of(way, (size_t)(to - way) + 3), &targets, &passed));
+    memset(longest, 'n', sizeof(longest));
+    for (uint32_t n = 254; n <= 255; n++) {
+        to = bytes_put(path_put(way, bytes_of(longest, n)), BYTES_LIT("\0a\0"));
+        assert_int_equal(way_split(bytes_of(way, (size_t)(to - way)), &targets, &passed), n == 254);
+    }
+}
+
 /* What it says of a moment in ms, looked at in that moment and at `now_ms`. */
 static uint32_t expiry_at(uint64_t expires_ms, uint64_t now_ms)
 {

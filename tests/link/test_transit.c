@@ -212,7 +212,10 @@ TEST(transit_sends_each_cluster_of_a_ring_one_copy)
 
 TEST(transit_leaves_no_route_in_a_ring_when_the_last_subscriber_goes)
 {
+    uint64_t held;
+
     build(4, "ab bc cd da");
+    held = WORLD_COUNT(at[0], filter_bytes_held);
     for (uint32_t round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < 4; i++) {
             subscribe(on[i], "same/+", 1);
@@ -226,6 +229,7 @@ TEST(transit_leaves_no_route_in_a_ring_when_the_last_subscriber_goes)
         }
         worlds_settle();
         expect_no_routes(4);
+        assert_int_equal(WORLD_COUNT(at[0], filter_bytes_held), held);
     }
     worlds_end();
 }
