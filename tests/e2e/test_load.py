@@ -14,7 +14,7 @@ import threading
 
 from broker import Broker, free_port, run, seconds_until, test
 from crowd import password_line
-from mqtt import equal, true
+from mqtt import CONNACK, PUBACK, PUBLISH, equal, true
 from secure import CERTS, cert, make_certs
 from wan import Clusters, Path, linked, links_of
 
@@ -214,11 +214,12 @@ def refusal_says_what_would_help(t):
 
 class Faulty:
     """Between causeway-load and the broker: does something wrong with PUBLISH number `nth` of those
-    that the broker sends, on all connections together, keeps all of them ("keep"), or says more
-    than CONNACK."""
+    that the broker sends, on all connections together, or with that PUBACK ("refuse"), keeps all
+    of them ("keep"), or says more than CONNACK."""
 
     def __init__(self, to, fault, nth=40):
         self.to, self.fault, self.left = to, fault, nth
+        self.kind = PUBACK if fault == "refuse" else PUBLISH
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -269,9 +270,9 @@ class Faulty:
         return None
 
     def spoil(self, packet, held):
-        if packet[0] >> 4 == 2:
+        if packet[0] >> 4 == CONNACK:
             return [packet, ANSWERS.get(self.fault, b"")]
-        if packet[0] >> 4 != 3:
+        if packet[0] >> 4 != self.kind:
             return [packet]
         if self.fault == "keep":
             return []
@@ -285,6 +286,8 @@ class Faulty:
             return []
         if self.fault == "double":
             return [packet, packet]
+        if self.fault == "refuse":
+            return [bytes([PUBACK << 4, 3]) + packet[2:4] + b"\x97"]
         if self.fault == "change":
             # In front of the payload: of the topic, or of an answer's correlation data.
             return [packet[:-65] + bytes([packet[-65] ^ 1]) + packet[-64:]]
@@ -316,6 +319,14 @@ def faults_are_counted(t):
               ("change", "strange"))
     side_by_side(spoil, [(*fault, scenario) for fault in faults for scenario in
                          ("p2p", "fan-in", "shared", "request-response")])
+
+
+@test
+def refusals_are_counted(t):
+    for scenario in ("p2p", "publish"):
+        found = spoilt(t, "refuse", "-V", 5, "-q", 1, "-t", "refuse" + scenario, scenario)
+        equal(found["refused"], 1, f"{scenario}: {found}")
+        equal(found["lost"], 0, f"{scenario}: {found}")
 
 
 @test
