@@ -67,7 +67,7 @@ bool peer_groups_run(struct peer *p)
     case NAMES_KNOWN:
         return false;
     case NAMES_ANNOUNCED:
-        if (p->due_first)
+        if (changes_wait(&p->changes))
             return false;
         p->names_asked = shard_link_routes_asked(p->host->shard);
         p->names_due = NAMES_ASKED;
