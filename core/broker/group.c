@@ -300,8 +300,8 @@ bool groups_have_room(const struct shard *s, const struct handle *slots, uint32_
     return true;
 }
 
-/* Offers one that waits. OK: that is done with. ERR_NONE: nobody takes it now. ERR_FULL: there is no
- * room. */
+/* Offers one that waits. OK: that is done with. ERR_NONE: nobody takes it now. ERR_FULL: there is
+ * no room. */
 static enum err offer(struct shard *s, struct group *g, const struct waiting *w)
 {
     struct publish p;
