@@ -20,9 +20,9 @@
 
 /* Names in the path of a route. What is further away is not announced. */
 #define PATH_NAMES_MAX 8u
-/* Clusters that a way says were passed, which is more than a message needs once all know the routes.
- * With so many it goes on only to a cluster that is linked here, without a way, and else is dropped
- * and counted. Beyond: so is the record. */
+/* Clusters that a way says were passed, which is more than a message needs once all know the
+ * routes. With so many it goes on only to a cluster that is linked here, without a way, and else is
+ * dropped and counted. Beyond: so is the record. */
 #define PATH_PASSED_MAX 16u
 /* Clusters that one copy is meant for. Beyond: the record is dropped and counted. */
 #define PATH_TARGETS_MAX 64u

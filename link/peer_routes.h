@@ -2,8 +2,8 @@
  *
  *     their operations ─▶ exported, counted, limited ─▶ announced ─▶ route index (of other workers)
  *
- * Changes reach the index in their order (link/changes.h). Routes of an actor that is gone, or of an
- * earlier life of one, are removed a few in a turn, no faster than the index takes them.
+ * Changes reach the index in their order (link/changes.h). Routes of an actor that is gone, or of
+ * an earlier life of one, are removed a few in a turn, no faster than the index takes them.
  *
  * An actor that is not heard of for ANNOUNCED_TTL_MS expires, but only while some connection with
  * its cluster stands, whoever opened it. While none does, nothing can be heard, and all routes
