@@ -115,7 +115,7 @@ static bool on_retained(struct retained_sync *r, const struct channel *from,
 {
     struct native_records records = native_records_begin(f);
     struct native_record record;
-    uint64_t at = 0;
+    uint64_t at = 0, taken = f->number == r->asked.at_frame ? r->asked.at : 0;
 
     if (!is_asked(r, f))
         return true;
@@ -124,12 +124,12 @@ static bool on_retained(struct retained_sync *r, const struct channel *from,
         return true;
     }
     for (; native_records_next(&records, &record); at++) {
-        if (at < r->asked.at || take_record(r, &record))
+        if (at < taken || take_record(r, &record))
             continue;
+        r->asked.at_frame = f->number;
         r->asked.at = at;
         return false;
     }
-    r->asked.at = 0;
     r->asked.frames = f->number;
     r->asked.count += f->count;
     if (channel_takes_answers(from))

@@ -50,7 +50,8 @@ struct retained_asked {
     struct channel to; /* where it goes; none: it was sent, or there is none */
     uint64_t question; /* 0: never asked */
     uint64_t frames;   /* taken of its answer: the number of the last */
-    uint64_t at;       /* the frame that found no room: records of it that are taken */
+    uint64_t at_frame; /* the frame that found no room, which may never come again, */
+    uint64_t at;       /* and how many records of it are taken */
     uint64_t count;    /* records taken */
     uint64_t say_ms, end_say_ms;
 };

@@ -147,6 +147,27 @@ static void put_retained(struct wire *k, uint64_t question, uint64_t number)
     worlds_settle();
 }
 
+/* As many of t/0, in one frame. */
+static void put_many_retained(struct wire *k, uint64_t question, uint64_t number, uint32_t count)
+{
+    static uint8_t b[NATIVE_FRAME_BYTES];
+    uint8_t *to = native_retained_put_head(b, question, number, count);
+    uint64_t held = 0;
+
+    while (count-- > 0) {
+        struct publish p = {.topic = BYTES_LIT("t/0"),
+                            .payload = BYTES_LIT("x"),
+                            .retain = true,
+                            .protocol = MQTT_5,
+                            .sequence = all.wall_ms << 22};
+
+        assert_non_null(publish_message(&p, &held));
+        to = bytes_put(native_record_put_head(to, p.message, 0), p.payload);
+        publish_fini(&p);
+    }
+    put_frame(k, bytes_of(b, (size_t)(to - b)));
+}
+
 static void assert_nothing_is_retained(struct world *w)
 {
     struct wire *reader = client(w, "reader");
@@ -176,6 +197,32 @@ TEST(hostile_answer_goes_on_after_its_link_has_ceased_to_ask_and_is_not_kept)
     put_retained(k, 5, 1);
     wire_expect(k, PACKET_PUBLISH); /* acknowledged, so that it ends */
     assert_nothing_is_retained(w);
+    worlds_end();
+}
+
+/* The answer then goes on elsewhere, with other frames. */
+TEST(hostile_connection_that_ends_within_a_frame_of_an_answer_costs_no_other_frame_a_message)
+{
+    struct world *w = alone();
+    struct wire *k = speaker(w, "b:1"), *reader;
+    struct retained_sync *r = &world_peer(w, "beta")->retained;
+    uint64_t number = 0;
+
+    world_peer(w, "beta")->link->retained = RETAINED_SYNC;
+    r->asked.question = 5;
+    while (r->asked.at == 0) { /* nobody takes what it posts */
+        put_many_retained(k, 5, ++number, 2000);
+        turn(w, WORLD_LINKS);
+        assert_true(number < 1000);
+    }
+    stream_abort(k->stream[1], CLOSE_SOCKET_ERROR);
+    turn(w, WORLD_LINKS);
+    worlds_settle();
+    put_retained(speaker(w, "b:2"), 5, number + 1);
+    reader = client(w, "reader");
+    subscribe(reader, "t/1", 0);
+    worlds_settle();
+    expect_publish(reader, "t/1", "x");
     worlds_end();
 }
 
