@@ -45,19 +45,21 @@ void load_act_open(struct load_traffic *t, struct load_party *party)
 
 /* ---- operations ---- */
 
-static uint64_t due_us(const struct load_traffic *t)
+/* When operation number `idx` is or was due. */
+static uint64_t due_us(const struct load_traffic *t, uint64_t idx)
 {
-    return t->started_us + t->counts.begun * 1000000u / t->rate;
+    return t->started_us + idx * 1000000u / t->rate;
 }
 
 bool load_act_may_begin(const struct load_traffic *t, uint64_t now_us)
 {
-    return t->is_acting && t->counts.begun < t->limit && (t->rate == 0 || due_us(t) <= now_us);
+    return t->is_acting && t->counts.begun < t->limit &&
+           (t->rate == 0 || due_us(t, t->counts.begun) <= now_us);
 }
 
 uint64_t load_act_begin(struct load_traffic *t, uint64_t now_us)
 {
-    uint64_t begun_us = t->rate ? due_us(t) : now_us;
+    uint64_t begun_us = t->rate ? due_us(t, t->counts.begun) : now_us;
 
     t->counts.begun++;
     return begun_us;
@@ -65,7 +67,21 @@ uint64_t load_act_begin(struct load_traffic *t, uint64_t now_us)
 
 uint64_t load_act_next_us(const struct load_traffic *t)
 {
-    return t->is_acting && t->rate && t->counts.begun < t->limit ? due_us(t) : UINT64_MAX;
+    if (!t->is_acting || t->rate == 0 || t->counts.begun >= t->limit)
+        return UINT64_MAX;
+    return due_us(t, t->counts.begun);
+}
+
+void load_act_stop(struct load_traffic *t, uint64_t now_us)
+{
+    for (uint64_t i = t->counts.begun; t->rate && i < t->limit; i++) {
+        uint64_t due = due_us(t, i);
+
+        if (due > now_us)
+            return;
+        t->counts.overdue++;
+        load_act_measure(t, due, now_us - due);
+    }
 }
 
 void load_act_measure(struct load_traffic *t, uint64_t begun_us, uint64_t us)

@@ -59,6 +59,8 @@ bool load_act_may_begin(const struct load_traffic *t, uint64_t now_us);
 uint64_t load_act_begin(struct load_traffic *t, uint64_t now_us);
 /* When the next one is due; UINT64_MAX without a rate, or when there is none. */
 uint64_t load_act_next_us(const struct load_traffic *t);
+/* What was due by now and could not be begun is as late as it is: see load_traffic_stop. */
+void load_act_stop(struct load_traffic *t, uint64_t now_us);
 /* One that was begun at `begun_us` has ended well. */
 void load_act_end(struct load_traffic *t, uint64_t begun_us, uint64_t now_us);
 /* Takes note of a latency, of what began at `begun_us`, if that is measured. */

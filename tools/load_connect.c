@@ -78,6 +78,7 @@ const struct load_act load_act_ramp = {
     .init = idle_init,
     .fini = idle_fini,
     .start = ramp_start,
+    .stop = load_act_stop,
     .turn = ramp_turn,
     .next_us = ramp_next_us,
     .on_ready = ramp_on_ready,

@@ -59,7 +59,7 @@ static void print_counts(FILE *to, const struct load_figures *f)
             c->sent, c->delivered, c->lost, c->doubled, c->late, c->strange, c->refused);
     if (c->overdue > 0)
         fprintf(to,
-                "  overdue    %" PRIu64 " could not be sent when they were due: too fast a rate\n",
+                "  overdue    %" PRIu64 " could not be begun when they were due: too fast a rate\n",
                 c->overdue);
     if (f->failure)
         fprintf(to, "  FAILED     %s%s%s\n", f->failure, f->failure_detail ? ": " : "",

@@ -268,6 +268,7 @@ const struct load_act load_act_retained = {
     .fini = store_fini,
     .prepare = store_prepare,
     .clean = store_clean,
+    .stop = load_act_stop,
     .turn = store_turn,
     .write_off = store_write_off,
     .next_us = store_next_us,

@@ -57,7 +57,7 @@ struct load_counts {
     uint64_t acked, refused;
     uint64_t begun, finished; /* operations of an act */
     uint64_t chores;          /* of an act's preparing and cleaning, what is not done yet */
-    uint64_t overdue;         /* were due and had not been sent when time was over */
+    uint64_t overdue;         /* were due and had not been begun when time was over */
     uint64_t lost, doubled, late;
     uint64_t strange; /* not ours, or not as it was sent */
     uint32_t ready;   /* clients */

@@ -123,9 +123,10 @@ def sizes_and_rates_are_clean(t):
 
 @test
 def rate_counts_what_could_not_be_sent(t):
-    found = is_clean(load(t.broker.port, "--rate", 50000000, "--window", 1, "-n", 1, "p2p"))
-    true(found["overdue"] > 0, f"{found}")
-    true(found["latency_us"]["p50"] > 10000, f"not from when they were due: {found}")
+    for scenario, *words in (("p2p", "--window", 1), ("ramp",), ("retained", "--topics", 10)):
+        found = is_clean(load(t.broker.port, "--rate", 50000000, "-n", 1, *words, scenario))
+        true(found["overdue"] > 0, f"{found}")
+        true(found["latency_us"]["p50"] > 10000, f"not from when they were due: {found}")
 
 
 @test
