@@ -10,6 +10,8 @@
 
 /* Points of the curve of latencies: 0 %, then each a tenth of the way to the next nine. */
 #define LOAD_CURVE_POINTS 51u
+/* With fewer, what a broker takes in advance is most of what a connection seems to need. */
+#define LOAD_MANY_CONNECTIONS 1000u
 
 struct load_figures {
     const struct load_scenario *scenario;

@@ -72,8 +72,9 @@ static void table(FILE *page, const struct load_figures *f)
     if (f->has_broker) {
         row(page, "broker, processor time for each", "us", f->broker_us);
         row(page, "broker, cores", "", f->broker_share);
-        row(page, "broker, memory for a connection", "bytes", f->connection_bytes);
     }
+    if (f->has_broker && f->connections >= LOAD_MANY_CONNECTIONS)
+        row(page, "broker, memory for a connection", "bytes", f->connection_bytes);
     row(page, "this tool, cores", "", f->load_share);
     fputs("</table>\n", page);
 }

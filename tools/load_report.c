@@ -36,9 +36,10 @@ static void print_connections(FILE *to, const struct load_figures *f)
         return;
     fprintf(to, "  broker     %.1f us of processor time a connection", f->connect_broker_us);
     if (f->memory_connected != 0)
-        fprintf(to, "; memory %.1f MB before, %.1f MB after: %.0f bytes a connection",
-                (double)f->memory_before / 1e6, (double)f->memory_connected / 1e6,
-                f->connection_bytes);
+        fprintf(to, "; memory %.1f MB before, %.1f MB after", (double)f->memory_before / 1e6,
+                (double)f->memory_connected / 1e6);
+    if (f->memory_connected != 0 && f->connections >= LOAD_MANY_CONNECTIONS)
+        fprintf(to, ": %.0f bytes a connection", f->connection_bytes);
     fprintf(to, "\n");
     if (f->scenario->kind == LOAD_SILENCE && f->is_measured)
         fprintf(to, "  idle       %.2f %% of one core for %.1f s\n", f->broker_share * 100,

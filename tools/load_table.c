@@ -12,9 +12,6 @@
 #include "tools/load_report.h"
 #include "tools/load_svg.h"
 
-/* With fewer, what a broker takes in advance is most of what a connection seems to need. */
-#define MANY_CONNECTIONS 1000u
-
 /* The columns that have a spread. */
 enum column { COLUMN_CPU, COLUMN_RATE, COLUMN_P50, COLUMN_P99, COLUMN_BYTES, COLUMN_CORES };
 
@@ -125,7 +122,7 @@ static double floor_of(const struct load_results *r, uint32_t run)
 
 static bool has_many(const struct load_options *o)
 {
-    return load_scenario_connections(o->scenario, o->clients) >= MANY_CONNECTIONS;
+    return load_scenario_connections(o->scenario, o->clients) >= LOAD_MANY_CONNECTIONS;
 }
 
 static struct row row_of(const struct load_results *r, uint32_t run, uint32_t peer)

@@ -144,9 +144,26 @@ TEST(load_json_has_its_quotes_escaped)
     assert_non_null(strstr(text, "\"cpu_us_per_delivered\":10.0000"));
 }
 
+static void write_text(FILE *to)
+{
+    load_report(to, &figures, LOAD_FORM_TEXT);
+}
+
 static void write_run(FILE *to)
 {
     load_html_run(to, &figures);
+}
+
+/* What a broker takes in advance would be most of it. */
+TEST(load_report_of_few_connections_does_not_say_what_one_needs)
+{
+    make_figures("p2p");
+    figures.memory_connected = 2000000;
+    assert_null(strstr(text_of(write_text), "bytes a connection"));
+    assert_null(strstr(text_of(write_run), "memory for a connection"));
+    figures.connections = 1000;
+    assert_non_null(strstr(text_of(write_text), "bytes a connection"));
+    assert_non_null(strstr(text_of(write_run), "memory for a connection"));
 }
 
 TEST(load_html_loads_nothing_and_escapes_texts)
