@@ -1,4 +1,5 @@
-/* tests/link/test_hostile_ways.c -- a broker of ours that names groups, paths and ways as it may not. */
+/* tests/link/test_hostile_ways.c -- a broker of ours that names groups, paths and ways as it may
+ * not. */
 #include "link/path.h"
 #include "tests/link/stranger.h"
 

@@ -354,8 +354,8 @@ LINK_TEST_NATIVE(compression_can_change_at_run_time)
 
 /* ---- a cluster that means harm ---- */
 
-/* A world "alpha" that knows "beta", and a stranger who has said whether it deflates, and has opened
- * a stream. */
+/* A world "alpha" that knows "beta", and a stranger who has said whether it deflates, and has
+ * opened a stream. */
 static struct wire *hostile(struct world **w, bool deflates)
 {
     struct wire *k;
