@@ -88,9 +88,11 @@ bool cables_run(struct linked *l)
 
 static void on_taken(void *ctx, struct wire *k, uint64_t upto)
 {
+    const struct cable_end *e = k->line;
+
     (void)ctx;
-    (void)k;
-    (void)upto;
+    if (!e->cable && e->client->end == e)
+        client_taken(e->client, upto);
 }
 
 static void on_parked(void *ctx, struct wire *k)
@@ -166,7 +168,7 @@ static void on_closed(void *ctx, struct wire *k, enum close_reason why)
             differ(at->all->sim, "%s: the connection of client %" PRIu32 " ends: %s",
                    cluster_name(at->number), e->client->number, close_reason_name(why));
         }
-        client_closed(at->all, e->life);
+        client_closed(e->client, e->life);
         e->wire = NULL;
         return;
     }
@@ -312,11 +314,18 @@ static bool has_connection(const struct linked *l, uint32_t at, uint32_t with)
 }
 
 /* Routes expire only while some connection stands. */
+bool cables_have_expired(const struct linked *l, uint32_t of, uint32_t at)
+{
+    const struct cluster *c = l->cluster[of];
+
+    return c->is_met[at] && l->sim->now_ms - c->healthy_ms[at] > HEALTHY_MS;
+}
+
 static void look_whether_shaky(struct linked *l, uint32_t from, uint32_t to, bool is_healthy)
 {
     struct cluster *c = l->cluster[from];
 
-    if (!is_healthy && c->is_met[to] && l->sim->now_ms - c->healthy_ms[to] > HEALTHY_MS)
+    if (!is_healthy && cables_have_expired(l, from, to))
         c->is_shaky[to] = true;
     c->is_met[to] = has_connection(l, to, from);
     if (is_healthy || !c->is_met[to])

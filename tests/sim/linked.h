@@ -11,10 +11,13 @@
  *            of our dialect was certainly up since the SUBSCRIBE knows of the subscription
  *   must     a subscription known before the message was published, or told to the cluster where it
  *            was, and kept until the next quiet
- *   acked    behind a link with `ack = remote`: the other cluster has it, whatever becomes of this
+ *   acked    behind a link with `ack = remote`: the other cluster has it, whatever becomes of this;
+ *            not where the publisher was released, because the link got another dialect
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
  *            ended, the routes were away for too long while any connection stood, or one of the two
- *            clusters began a new life; not because they could not reach each other, however long
+ *            clusters began a new life; not because they could not reach each other, however long.
+ *            Which routes there are counts when the broker takes the message, not when it was
+ *            written: a publisher may wait for room in a link longer than routes live
  *   synced   in some runs all clusters retain the same at each quiet; what brings that about may
  *            come to subscribers late, as a message, but not twice
  *   terms    which messages come by a link, as its `topics`, the `export` of the other side, and
@@ -95,6 +98,7 @@ struct cluster {
     bool is_shaky[CLUSTERS_MAX];       /* for too long since the last quiet it has not */
     bool is_met[CLUSTERS_MAX];         /* that one has a connection with it, as far as it knows */
     bool is_parted[CLUSTERS_MAX];      /* cannot reach that one, nor that one it */
+    bool is_releasing[CLUSTERS_MAX];   /* whoever waits for that one is soon acknowledged */
     uint64_t telling[CLUSTERS_MAX];    /* since when that one is told routes; NEVER: it is not */
     uint64_t sent, received, dropped;  /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
@@ -106,6 +110,12 @@ struct l_out {
     uint16_t packet_id;
     uint8_t qos;
     enum out_step step;
+    uint32_t message;
+};
+
+/* A PUBLISH that its broker has not taken. */
+struct l_sent {
+    uint64_t end; /* bytes of the connection with it */
     uint32_t message;
 };
 
@@ -136,6 +146,8 @@ struct l_client {
     uint32_t rx_count, rx_capacity, tx_count, tx_capacity;
     struct l_out *out;
     uint32_t out_count, out_capacity;
+    struct l_sent *sent; /* in order */
+    uint32_t sent_count, sent_capacity;
     struct l_ask *asks;
     uint32_t ask_count, ask_capacity;
     struct l_order *orders;
@@ -153,9 +165,10 @@ struct l_message {
     uint64_t published_ms;
     uint64_t settled; /* the first quiet after it */
     bool is_doubtful[CLUSTERS_MAX];
-    bool is_late[CLUSTERS_MAX];   /* it may come at any time, when a link is enabled */
-    bool is_barred[CLUSTERS_MAX]; /* it was published while the link gave nothing */
-    bool is_shaken;               /* a global group may have lost it, wherever it was */
+    bool is_late[CLUSTERS_MAX];     /* it may come at any time, when a link is enabled */
+    bool is_barred[CLUSTERS_MAX];   /* it was published while the link gave nothing */
+    bool is_released[CLUSTERS_MAX]; /* its acknowledgement says nothing of that one */
+    bool is_shaken;                 /* a global group may have lost it, wherever it was */
     uint32_t again[CLUSTERS_MAX];
     uint32_t last_copy;
 };
@@ -264,6 +277,8 @@ void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted);
 void cables_lose(struct linked *l, uint32_t cluster);
 /* Looks which routes are certainly alive. */
 void cables_look(struct linked *l);
+/* Whether they were seen alive so long ago that `at` may have let go those of another cluster. */
+bool cables_have_expired(const struct linked *l, uint32_t of, uint32_t at);
 /* Whether every link stands and nothing waits in any. `why` says what does not. */
 bool cables_quiet(struct linked *l, const char **why);
 /* Whoever dialled has noticed that a connection is silent, if that was so from `begin_ms` on and
@@ -281,8 +296,11 @@ void client_connect(struct l_client *c);
 /* Ends its life: as a drawn kind of end of the connection, or because its cluster is gone. */
 void client_leave(struct l_client *c);
 void client_lost(struct l_client *c);
-/* The broker knows it too: until then it may have given the life something for a group. */
-void client_closed(struct linked *l, uint32_t life);
+/* The broker knows it too: until then it may have given the life something for a group, and its
+ * will was not published. */
+void client_closed(struct l_client *c, uint32_t life);
+/* Its broker has taken the first `upto` bytes that it wrote. */
+void client_taken(struct l_client *c, uint64_t upto);
 /* Each writes one packet, its content drawn from the seed. */
 void client_publish(struct l_client *c);
 void client_subscribe(struct l_client *c);
@@ -299,6 +317,24 @@ void mark_payload(uint8_t *to, uint32_t count, uint32_t message);
 /* The number in a payload, or in a record that contains one; NONE: there is none. */
 uint32_t find_mark(struct bytes b);
 
+/* ---- linked_doubts.c ---- */
+
+/* Whether a cluster may not know the routes of another, by whichever way. */
+bool judge_is_shaky(const struct linked *l, uint32_t of, uint32_t at);
+/* Whether a cluster must have had a message before its publisher was acknowledged. */
+bool judge_waits_for(const struct linked *l, const struct l_message *m, uint32_t to);
+/* The broker of its publisher has taken a message: now, and not before, it looks who wants it. */
+void judge_taken(struct linked *l, uint32_t message);
+/* A connection for messages of a link has ended for its dialler, who has these unacknowledged. */
+void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w);
+/* What is kept between two clusters may come once more: one has forgotten what it has had, or the
+ * other sends it in another dialect. */
+void judge_repeat(struct linked *l, uint32_t a, uint32_t b);
+/* A link gets another dialect: once that is taken over, whoever waits for it is acknowledged. */
+void judge_release(struct linked *l, uint32_t from, uint32_t to);
+/* A cluster begins a new life. */
+void judge_restart(struct linked *l, uint32_t cluster);
+
 /* ---- linked_judge.c ---- */
 
 /* A message is on its way to its broker: doubts, and what the links must send. */
@@ -307,13 +343,6 @@ void judge_published(struct linked *l, uint32_t message);
 void judge_acked(struct linked *l, uint32_t message, uint8_t reason);
 /* A copy has come. */
 void judge_delivery(struct l_client *c, const struct packet_publish *p);
-/* A connection for messages of a link has ended for its dialler, who has these unacknowledged. */
-void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w);
-/* What is kept between two clusters may come once more: one has forgotten what it has had, or the
- * other sends it in another dialect. */
-void judge_repeat(struct linked *l, uint32_t a, uint32_t b);
-/* A cluster begins a new life. */
-void judge_restart(struct linked *l, uint32_t cluster);
 /* A SUBACK has come. */
 void judge_subscribed(struct linked *l, struct l_sub *sub);
 /* All is quiet: was everything there, and no more? */

@@ -105,6 +105,7 @@ void client_free(struct l_client *c)
     free(c->rx);
     free(c->tx);
     free(c->out);
+    free(c->sent);
     free(c->asks);
     free(c->orders);
     free(c);
@@ -162,7 +163,7 @@ void client_connect(struct l_client *c)
     c->life = ++c->all->lives;
     c->is_up = false;
     c->receive_max = 65535;
-    c->out_count = c->ask_count = c->rx_count = c->tx_count = c->order_count = 0;
+    c->out_count = c->ask_count = c->rx_count = c->tx_count = c->order_count = c->sent_count = 0;
     c->will = NONE;
     c->end = must_alloc(sizeof(*c->end));
     *c->end = (struct cable_end){.client = c, .life = c->life, .cluster = c->cluster};
@@ -175,12 +176,27 @@ void client_connect(struct l_client *c)
     write_now(c, b, connect_put(b, &out));
 }
 
-void client_closed(struct linked *l, uint32_t life)
+void client_closed(struct l_client *c, uint32_t life)
 {
+    struct linked *l = c->all;
+
     l->sim->step++;
+    if (c->life == life && c->will != NONE)
+        judge_taken(l, c->will);
     for (uint32_t i = 0; i < l->sub_count; i++)
         if (l->subs[i].life == life && l->subs[i].group != NONE)
             l->groups[l->subs[i].group].changed = l->sim->step;
+}
+
+void client_taken(struct l_client *c, uint64_t upto)
+{
+    uint32_t n = 0;
+
+    while (n < c->sent_count && c->sent[n].end <= upto)
+        judge_taken(c->all, c->sent[n++].message);
+    c->sent_count -= n;
+    if (n)
+        memmove(c->sent, c->sent + n, c->sent_count * sizeof(*c->sent));
 }
 
 /* Its subscriptions end, and its groups change. */
@@ -275,6 +291,8 @@ static void publish_to(struct l_client *c, const char *topic)
          cluster_name(c->cluster), c->number, number, m->topic, m->qos, c->life);
     write_now(c, b, b + n);
     free(b);
+    c->sent = must_grow(c->sent, c->sent_count, &c->sent_capacity, sizeof(*c->sent));
+    c->sent[c->sent_count++] = (struct l_sent){.end = c->end->wire->written, .message = number};
 }
 
 /* What is retained on a topic goes: a message without a number, of which nothing is expected. */

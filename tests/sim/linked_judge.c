@@ -52,16 +52,6 @@ static bool is_shut(const struct linked *l, const struct l_message *m, uint32_t 
     return !l->is_transit && at != to && l->cluster[at]->off_since[to] < m->published;
 }
 
-/* Whether a cluster may not know the routes of another, by whichever way. */
-static bool is_shaky(const struct linked *l, uint32_t of, uint32_t at)
-{
-    for (uint32_t i = 0; i < l->count && l->is_transit; i++)
-        for (uint32_t j = 0; j < l->count; j++)
-            if (l->cluster[i]->is_shaky[j])
-                return true;
-    return l->cluster[of]->is_shaky[at];
-}
-
 /* How many links are between two clusters; `seen`: not by these. */
 static uint32_t distance(const struct linked *l, uint32_t from, uint32_t to, uint32_t seen)
 {
@@ -158,7 +148,7 @@ void judge_published(struct linked *l, uint32_t message)
 
         if (to == m->cluster)
             continue;
-        if (is_shaky(l, to, m->cluster))
+        if (judge_is_shaky(l, to, m->cluster))
             m->is_doubtful[to] = true;
         m->again[to] += l->cluster[to]->repeats[m->cluster];
         for (uint32_t i = 0; i < l->sub_count && !is_wanted; i++)
@@ -174,21 +164,13 @@ void judge_published(struct linked *l, uint32_t message)
         expect_copies(l, m->cluster, targets, 0);
 }
 
-/* Whether a cluster must have had a message before its publisher was acknowledged. */
-static bool waits_for(const struct linked *l, const struct l_message *m, uint32_t to)
-{
-    const struct cfg_link *link = l->cluster[m->cluster]->link[to];
-
-    return link && link->ack == ACK_REMOTE && m->qos && !m->is_will;
-}
-
 void judge_acked(struct linked *l, uint32_t message, uint8_t reason)
 {
     struct l_message *m = &l->messages[message];
     bool may_fail = false;
 
     for (uint32_t to = 0; to < l->count; to++)
-        may_fail |= m->expiry_s && waits_for(l, m, to);
+        may_fail |= m->expiry_s && judge_waits_for(l, m, to);
     if (may_fail && reason == REASON_UNSPECIFIED_ERROR)
         return; /* it has expired on the way */
     m->is_acked = true;
@@ -200,7 +182,7 @@ void judge_acked(struct linked *l, uint32_t message, uint8_t reason)
         uint32_t to = cluster_of(l, &l->subs[i]);
 
         if (is_certain(&l->subs[i], m) && reaches(l, m, to) && !m->is_doubtful[to] &&
-            !is_shaky(l, to, m->cluster))
+            !judge_is_shaky(l, to, m->cluster))
             differ(l->sim, "message %" PRIu32 ": 'no subscribers', but %s has one", message,
                    cluster_name(to));
     }
@@ -418,64 +400,6 @@ void judge_delivery(struct l_client *c, const struct packet_publish *p)
     check_order(&a);
 }
 
-/* ---- doubts ---- */
-
-void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct window *w)
-{
-    const struct window_ring *r = &w->inflight;
-
-    for (uint32_t i = l->first_unsettled; i < l->message_count; i++) {
-        struct l_message *m = &l->messages[i];
-
-        m->is_shaken |= m->qos == 0;
-        for (uint32_t other = 0; other < l->count; other++)
-            if (m->qos == 0 && (l->is_transit || (other == to && m->cluster == from)))
-                m->is_doubtful[other] = true;
-    }
-    for (uint32_t i = 0; i < r->count; i++) {
-        const struct message *record = r->v[(r->head + i) & (r->capacity - 1)];
-        uint32_t number = record ? find_mark(message_payload(record)) : NONE;
-
-        if (number < l->message_count)
-            l->messages[number].again[to]++;
-    }
-}
-
-static void repeat(struct linked *l, uint32_t from, uint32_t to)
-{
-    l->cluster[to]->repeats[from]++;
-    for (uint32_t i = 0; i < l->message_count; i++) {
-        struct l_message *m = &l->messages[i];
-
-        if (m->cluster == from && (m->settled == NEVER || m->is_late[to]))
-            m->again[to]++;
-    }
-}
-
-void judge_repeat(struct linked *l, uint32_t a, uint32_t b)
-{
-    repeat(l, a, b);
-    repeat(l, b, a);
-}
-
-void judge_restart(struct linked *l, uint32_t cluster)
-{
-    for (uint32_t i = l->first_unsettled; i < l->message_count; i++)
-        for (uint32_t to = 0; to < l->count; to++) {
-            struct l_message *m = &l->messages[i];
-            bool is_there = m->is_acked && waits_for(l, m, to);
-
-            m->is_shaken = true;
-            if (to == cluster || (m->cluster == cluster && !is_there) ||
-                (l->is_transit && m->cluster != to && !is_there))
-                m->is_doubtful[to] = true;
-            if (l->is_transit && to != cluster && m->cluster != cluster)
-                m->again[to]++; /* it may have sent it on, and forgotten that it has it */
-        }
-    for (uint32_t from = 0; from < l->count; from++)
-        l->cluster[from]->is_shaky[cluster] = true; /* it knows no routes */
-}
-
 /* ---- quiet ---- */
 
 /* What a link does that is off at a quiet. */
@@ -510,7 +434,7 @@ static void judge_missing(struct linked *l, uint32_t number)
 
         if (!is_certain(sub, m) || !reaches(l, m, to) || m->is_doubtful[to])
             continue;
-        if (l->is_transit && m->cluster != to && is_shaky(l, to, m->cluster))
+        if (l->is_transit && m->cluster != to && judge_is_shaky(l, to, m->cluster))
             continue; /* somebody on the way may have forgotten it */
         if (is_group &&
             (l->groups[sub->group].changed > m->published || (l->is_global && m->is_shaken)))

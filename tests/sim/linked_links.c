@@ -96,6 +96,15 @@ void links_quiet(struct linked *l)
         }
 }
 
+/* Whether a link is what it was changed to. */
+static bool is_taken_over(struct linked *l, uint32_t at, uint32_t to)
+{
+    const struct world *w = l->cluster[at]->world;
+    const struct peer *p = peer_of(l, at, to);
+
+    return !w || (world_has_links(w) && p && !p->next);
+}
+
 void links_look(struct linked *l)
 {
     for (uint32_t at = 0; at < l->count; at++)
@@ -106,6 +115,8 @@ void links_look(struct linked *l)
                 c->off_since[to] = NEVER;
             else if (c->off_since[to] == NEVER && c->world && world_has_links(c->world))
                 c->off_since[to] = l->sim->step;
+            if (c->is_releasing[to] && is_taken_over(l, at, to))
+                c->is_releasing[to] = false;
         }
 }
 
@@ -424,6 +435,7 @@ static const char *change_anew(struct cluster *c, uint32_t to)
             return "nothing";
         link->dialect = link->dialect == DIALECT_EMQX ? DIALECT_AUTO : DIALECT_EMQX;
         judge_repeat(l, c->number, to);
+        judge_release(l, c->number, to);
         return link->dialect == DIALECT_EMQX ? "dialect = emqx" : "dialect = auto";
     }
 }
