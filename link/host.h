@@ -33,11 +33,15 @@ struct link_target {
     uint32_t timeout_ms;
 };
 
+/* A turn that comes so long after it was due: see host_stood_still. */
+#define HOST_STANDSTILL_MS 2000u
+
 struct transit;
 
 struct link_host {
     struct shard *shard;
     const struct limits *limits;
+    uint64_t wake_ms;     /* when the next turn is due at the latest; 0: not at any time */
     struct bytes cluster; /* our own name */
     struct hash_key key;
     uint64_t boot;                     /* this life of ours: no other has the same */
@@ -59,6 +63,12 @@ struct link_host {
     /* The record for EMQX of a message for a broker of ours, as of that moment. NULL: no memory. */
     struct message *(*encode)(void *hub, const struct message *m, uint64_t since_ms);
 };
+
+/* A turn ends: the next one is due when a timer is. */
+void host_turned(struct link_host *host);
+/* Whether this turn comes so late that the process must have stood still, as on a paused machine:
+ * who was not heard of meanwhile may well be there. */
+bool host_stood_still(const struct link_host *host);
 
 /* Says a line about the link of that name. `peer`, `reason` and `detail` may be NULL. Levels as in
  * syslog: 3 error, 4 warning, 5 notice, 6 info, 7 debug. */

@@ -551,6 +551,7 @@ bool hub_turn(struct hub *h)
     more |= receiver_turn(h->receiver);
     barriers_run(&h->barriers);
     look_whether_full(h);
+    host_turned(&h->host);
     return more;
 }
 

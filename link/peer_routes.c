@@ -126,6 +126,11 @@ static void on_expiry(struct timer *t, void *owner, uint64_t now_ms)
     char detail[64];
 
     (void)owner;
+    if (host_stood_still(p->host)) { /* nobody could be heard: all have the whole time again */
+        announced_spare(p->announced, now_ms + ANNOUNCED_TTL_MS);
+        peer_routes_arm(p);
+        return;
+    }
     if (frozen) {
         timer_arm(shard_timers(p->host->shard), t, frozen, on_expiry);
         return;

@@ -8,7 +8,8 @@
  * An actor that is not heard of for ANNOUNCED_TTL_MS expires, but only while some connection with
  * its cluster stands, whoever opened it. While none does, nothing can be heard, and all routes
  * stay, so that messages wait for them, until queue_age has passed since the cluster was last heard
- * of. When one stands again, every actor has the whole time from then on.
+ * of. When one stands again, every actor has the whole time from then on; so it has when it would
+ * expire because this process has stood still, and could hear nobody.
  *
  * Threads  the link worker that has the peer.
  */

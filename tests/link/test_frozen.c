@@ -111,6 +111,35 @@ LINK_TEST(routes_of_a_cluster_that_is_away_go_after_queue_age)
     worlds_end();
 }
 
+/* All processes stand still, as on a machine that is paused. */
+static void stand_still(uint64_t ms)
+{
+    all.now_ms += ms;
+    all.wall_ms += ms;
+    worlds_settle();
+}
+
+LINK_TEST(routes_stay_when_it_is_us_who_did_not_run)
+{
+    static const uint64_t pauses_ms[] = {ANNOUNCED_TTL_MS + 1, 3 * ANNOUNCED_TTL_MS};
+    struct wire *ka, *kb;
+
+    two(86400);
+    ka = client(a, "on-a");
+    kb = client(b, "on-b");
+    subscribe(kb, "t", 1);
+    worlds_settle();
+    for (int i = 0; i < 2; i++) {
+        stand_still(pauses_ms[i]);
+        publish(ka, "t", "x", 1);
+        worlds_pass(20000);
+        expect_publish(kb, "t", "x");
+        assert_null(wire_next(kb));
+    }
+    assert_false(world_said(a, "link routes expired"));
+    worlds_end();
+}
+
 /* Also where queue_age is less than the time in which a cluster that is there must be heard of. */
 LINK_TEST(routes_stay_for_a_short_absence_whatever_queue_age_is)
 {
