@@ -7,8 +7,9 @@
 
 /* A dial nobody answers. */
 #define SILENT_DIAL_MS 5000u
-/* A route connection must have been seen alive so lately, or its routes may have expired. */
-#define HEALTHY_MS 5000u
+/* A route connection must have been seen alive so lately, or its routes may have expired: the last
+ * beat may be one pause older, and have been 2 s on its way. */
+#define HEALTHY_MS (ANNOUNCED_TTL_MS - ANNOUNCER_BEAT_MS - 2000u)
 
 static struct world *world_of(struct linked *l, const struct cable_end *e)
 {
