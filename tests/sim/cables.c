@@ -333,6 +333,19 @@ static void look_whether_shaky(struct linked *l, uint32_t from, uint32_t to, boo
         c->healthy_ms[to] = l->sim->now_ms;
 }
 
+/* QoS 0 that was sent on a connection is not sent again on the one that takes its place. */
+static void look_whether_moved(struct linked *l, uint32_t from, uint32_t to)
+{
+    static const struct window none;
+    struct channel *was = &l->cluster[from]->carries[to];
+    const struct peer *p = peer_of(l, from, to);
+    struct channel is = p ? p->carrier.to : (struct channel){0};
+
+    if (was->host && !channel_eq(was, &is))
+        judge_link_ended(l, from, to, &none);
+    *was = is;
+}
+
 static void look(struct linked *l, uint32_t from, uint32_t to)
 {
     struct cluster *c = l->cluster[from];
@@ -343,6 +356,7 @@ static void look(struct linked *l, uint32_t from, uint32_t to)
     else if (c->telling[to] == NEVER)
         c->telling[to] = l->sim->step;
     look_whether_shaky(l, from, to, is_healthy);
+    look_whether_moved(l, from, to);
 }
 
 void cables_look(struct linked *l)

@@ -14,10 +14,11 @@
  *   acked    behind a link with `ack = remote`: the other cluster has it, whatever becomes of this;
  *            not where the publisher was released, because the link got another dialect
  *   doubt    a message may be lost on the way to a cluster: QoS 0 and a connection of the link
- *            ended, the routes were away for too long while any connection stood, or one of the two
- *            clusters began a new life; not because they could not reach each other, however long.
- *            Which routes there are counts when the broker takes the message, not when it was
- *            written: a publisher may wait for room in a link longer than routes live
+ *            ended, or messages went over to another one; the routes were away for too long while
+ *            any connection stood; or one of the two clusters began a new life. Not because they
+ *            could not reach each other, however long. Which routes there are counts when the
+ *            broker takes the message, not when it was written: a publisher may wait for room in a
+ *            link longer than routes live
  *   synced   in some runs all clusters retain the same at each quiet; what brings that about may
  *            come to subscribers late, as a message, but not twice
  *   terms    which messages come by a link, as its `topics`, the `export` of the other side, and
@@ -99,8 +100,9 @@ struct cluster {
     bool is_met[CLUSTERS_MAX];         /* that one has a connection with it, as far as it knows */
     bool is_parted[CLUSTERS_MAX];      /* cannot reach that one, nor that one it */
     bool is_releasing[CLUSTERS_MAX];   /* whoever waits for that one is soon acknowledged */
-    uint64_t telling[CLUSTERS_MAX];    /* since when that one is told routes; NEVER: it is not */
-    uint64_t sent, received, dropped;  /* counters at the last quiet */
+    struct channel carries[CLUSTERS_MAX]; /* where native messages went at the last look */
+    uint64_t telling[CLUSTERS_MAX];       /* since when that one is told routes; NEVER: it is not */
+    uint64_t sent, received, dropped;     /* counters at the last quiet */
     uint64_t expected_sent, expected_received;
 };
 
