@@ -66,7 +66,11 @@ static void settle(struct acks *a, struct place *p, uint32_t link, uint8_t reaso
 void acks_settle(const struct acks_of *of, uint64_t tag, uint8_t reason)
 {
     struct handle h = {.slot = (uint32_t)tag, .generation = (uint32_t)(tag >> 32)};
-    struct place *p = tag && of->acks ? slab_at(&of->acks->places, h) : NULL;
+    struct place *p;
+
+    if (tag && of->far)
+        of->far->settle(of->far, tag, reason);
+    p = tag && of->acks ? slab_at(&of->acks->places, h) : NULL;
 
     if (p)
         settle(of->acks, p, of->link, reason);

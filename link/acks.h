@@ -28,10 +28,16 @@ struct acks {
     uint32_t waiting[LINKS_MAX]; /* by number of the link: what it has to settle */
 };
 
+/* Who brings it to the receipts, for a queue that is on another link worker than they are. */
+struct acks_far {
+    void (*settle)(struct acks_far *far, uint64_t tag, uint8_t reason);
+};
+
 /* What a queue knows of it; all zero: its link acknowledges nothing remotely. */
 struct acks_of {
     struct acks *acks;
-    uint32_t link; /* its number */
+    uint32_t link;        /* its number */
+    struct acks_far *far; /* instead of acks; or NULL */
 };
 
 /* Nothing waits. fini forgets the receipts that are left: nobody will be answered. */

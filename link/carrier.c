@@ -205,6 +205,14 @@ bool carrier_is_up(const struct carrier *c)
 
 /* ---- theirs ---- */
 
+/* The link's is for all their streams. */
+static struct native_window window_of(const struct carrier *c)
+{
+    uint64_t bytes = c->link->window_bytes / (c->from_streams ? c->from_streams : 1);
+
+    return (struct native_window){bytes ? bytes : 1, CARRIER_WINDOW_MESSAGES};
+}
+
 static void on_open(struct carrier *c, const struct channel *from, const struct native_frame *f,
                     const char **fault)
 {
@@ -214,9 +222,15 @@ static void on_open(struct carrier *c, const struct channel *from, const struct 
         *fault = "a second OPEN on one connection";
         return;
     }
+    if (f->stream != c->in.stream) {
+        *fault = "an OPEN for a stream that does not belong here";
+        return;
+    }
     c->from = *from;
     c->from_boot = f->boot;
+    c->from_streams = f->streams;
     c->taken_below = 0;
+    instream_grant(&c->in, window_of(c));
     instream_open(&c->in, f);
     instream_opened(&c->in, &opened);
     channel_say(from, &opened);
@@ -369,25 +383,35 @@ static enum outstream_full full_of(const struct cfg_link *link)
     }
 }
 
-void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_link *link)
+void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_link *link,
+                  const struct carrier_place *place)
 {
-    struct outstream_config config = {.boot = host->boot,
-                                      .bytes_max = link->queue_bytes,
-                                      .age_max_ms = link->queue_age * 1000ull,
-                                      .full = full_of(link)};
+    struct outstream_config config = {.boot = place->boot, .stream = place->stream};
 
     *c = (struct carrier){.host = host, .link = link};
     outstream_init(&c->out, &config);
-    instream_init(&c->in, (struct native_window){link->window_bytes, CARRIER_WINDOW_MESSAGES});
+    instream_init(&c->in, window_of(c));
+    c->in.stream = place->stream;
+    carrier_use(c, link, place->streams);
 }
 
-void carrier_use(struct carrier *c, const struct cfg_link *link)
+void carrier_use(struct carrier *c, const struct cfg_link *link, uint32_t streams)
 {
     c->link = link;
-    c->out.config.bytes_max = link->queue_bytes;
+    c->out.config.streams = streams;
+    c->out.config.bytes_max = link->queue_bytes / streams;
     c->out.config.age_max_ms = link->queue_age * 1000ull;
     c->out.config.full = full_of(link);
-    instream_grant(&c->in, (struct native_window){link->window_bytes, CARRIER_WINDOW_MESSAGES});
+    instream_grant(&c->in, window_of(c));
+}
+
+uint64_t carrier_rate(const struct carrier *c)
+{
+    uint32_t workers = c->host->workers;
+    uint32_t parts = c->from_streams < workers ? c->from_streams : workers;
+    uint64_t part = c->link->max_rate / (parts ? parts : 1);
+
+    return part ? part : 1;
 }
 
 void carrier_fini(struct carrier *c)

@@ -8,6 +8,8 @@
  * as long as both processes live.
  *
  * Where both sides have agreed on it, frames go compressed while that pays (link/packing.h).
+ * A link has a stream on each of its link workers (link/lane.h); queue_bytes is divided among ours,
+ * window_bytes among theirs.
  *
  * Threads  the link worker.
  * Memory   what link/outstream.h takes, bounded by the link's queue_bytes.
@@ -37,30 +39,42 @@ struct carrier {
     const struct cfg_link *link;
     struct outstream out;
     struct instream in;
-    bool is_held;         /* ours waits behind what goes another way */
-    struct channel to;    /* where ours goes; none: it waits */
-    struct channel from;  /* where theirs was opened last */
-    uint64_t from_boot;   /* of their process, as its OPEN said */
-    uint64_t taken_first; /* of the frame that found no room: what it began with, */
-    uint64_t taken_below; /* and what was dealt with before there was none; 0: no such frame */
-    struct timer aging;   /* while something waits */
+    bool is_held;          /* ours waits behind what goes another way */
+    struct channel to;     /* where ours goes; none: it waits */
+    struct channel from;   /* where theirs was opened last */
+    uint64_t from_boot;    /* of their process, as its OPEN said */
+    uint32_t from_streams; /* that it has, as its OPEN said; 0: none yet */
+    uint64_t taken_first;  /* of the frame that found no room: what it began with, */
+    uint64_t taken_below;  /* and what was dealt with before there was none; 0: no such frame */
+    struct timer aging;    /* while something waits */
     uint64_t lost_told, say_ms;
     struct packer packer;
     bool packs;                  /* it has been agreed on: ours may go compressed */
-    bool unpacks;                /* it was, at any time: theirs may come so */
+    bool unpacks;                /* it was, at any time, or may have been: theirs may come so */
     uint32_t unpacked;           /* bytes, in this turn */
     uint64_t received, unwanted; /* of theirs: published here; of topics not asked for */
     bool transits;               /* what is not for us alone goes on */
     uint64_t passed;             /* copies that went on */
 };
 
-/* Prepares both streams of a link. */
-void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_link *link);
+/* Which of the streams of a link these are. */
+struct carrier_place {
+    uint64_t boot;    /* of ours */
+    uint32_t stream;  /* its number, of both */
+    uint32_t streams; /* how many we have */
+};
+
+/* Prepares both streams of that number. */
+void carrier_init(struct carrier *c, struct link_host *host, const struct cfg_link *link,
+                  const struct carrier_place *place);
 /* Lets go of what waits. One that was never prepared is fine. */
 void carrier_fini(struct carrier *c);
 
-/* From now on the link is this one. */
-void carrier_use(struct carrier *c, const struct cfg_link *link);
+/* The part of max_rate for the streams of theirs that end on one link worker; `c` is its own. */
+uint64_t carrier_rate(const struct carrier *c);
+
+/* From now on the link is this one, and has so many streams of ours. */
+void carrier_use(struct carrier *c, const struct cfg_link *link, uint32_t streams);
 
 /* A message for them; takes a reference. What happens at queue_bytes is the link's on_full to say.
  */

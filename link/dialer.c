@@ -255,6 +255,7 @@ static void on_opened(struct stream *s)
                             .keep_alive = (uint16_t)l->keepalive,
                             .client_id = bytes_of(d->client_id, d->client_id_n),
                             .maximum_packet_size = d->host->limits->packet_bytes};
+    char said[CFG_NAME_BYTES_MAX + 16];
     uint8_t *to;
 
     if (d->state != DIALER_DIALING)
@@ -266,6 +267,11 @@ static void on_opened(struct stream *s)
     if (l->dialect != DIALECT_EMQX) { /* then the connection lives with the link over there */
         c.user_property_name = BYTES_LIT(LINK_PROPERTY);
         c.user_property_value = d->host->cluster;
+        if (d->stream_number) {
+            snprintf(said, sizeof(said), "%.*s/%u", (int)d->host->cluster.n,
+                     (const char *)d->host->cluster.p, d->stream_number);
+            c.user_property_value = bytes_str(said);
+        }
     }
     become(d, DIALER_GREETING);
     to = dialer_room(d, connect_size(&c));

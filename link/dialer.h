@@ -63,12 +63,13 @@ struct dialer {
     struct pulse pulse;  /* of this connection, or the last one */
     uint8_t *client_id;  /* owned */
     uint32_t client_id_n;
-    uint32_t number;     /* of the connection */
-    uint32_t pause_ms;   /* the last one; 0: none since all was well */
-    uint64_t up_ms;      /* since when UP */
-    uint32_t server;     /* which one is tried */
-    uint32_t failures;   /* attempts since one went well */
-    uint32_t packet_max; /* what the server takes; UINT32_MAX: anything */
+    uint32_t number;        /* of the connection */
+    uint32_t stream_number; /* of messages for which it is: set by the user, before it dials */
+    uint32_t pause_ms;      /* the last one; 0: none since all was well */
+    uint64_t up_ms;         /* since when UP */
+    uint32_t server;        /* which one is tried */
+    uint32_t failures;      /* attempts since one went well */
+    uint32_t packet_max;    /* what the server takes; UINT32_MAX: anything */
     uint16_t receive_max;
     uint8_t state;   /* enum dialer_state */
     uint8_t refusal; /* reason code of the server's DISCONNECT or CONNACK, 0: none */

@@ -45,6 +45,8 @@ struct link_host {
     struct bytes cluster; /* our own name */
     struct hash_key key;
     uint64_t boot;                     /* this life of ours: no other has the same */
+    uint32_t worker;                   /* which link worker it is, of */
+    uint32_t workers;                  /* so many */
     uint8_t suffix[EMQX_SUFFIX_BYTES]; /* of our client ids */
     void *net;                         /* first argument of the functions */
     /* conn_dial with the link's TLS, or what a test has instead. */

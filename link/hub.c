@@ -7,16 +7,17 @@
 #include "core/base/check.h"
 #include "link/barriers.h"
 #include "link/emqx_message.h"
+#include "link/lane.h"
 #include "link/receiver.h"
 #include "link/transit.h"
 
 struct hub {
     struct link_host host;
     struct peer *peers[LINKS_MAX]; /* by number of the link; NULL: none, or it lives elsewhere */
-    uint32_t number;               /* of this link worker */
     bool is_started;
     struct receiver *receiver;
     struct locals locals;
+    struct lanes lanes; /* of links that live elsewhere */
     struct barriers barriers;
     struct acks acks;
     struct packing packing;
@@ -238,14 +239,14 @@ static void lose(struct hub *h, uint64_t links, uint64_t tag)
 {
     STAT_ADD(shard_count(h->host.shard), link_messages_dropped, __builtin_popcountll(links));
     for (; links; links &= links - 1) {
-        struct acks_of of = {&h->acks, (uint32_t)__builtin_ctzll(links)};
+        struct acks_of of = {.acks = &h->acks, .link = (uint32_t)__builtin_ctzll(links)};
 
         acks_settle(&of, tag, REASON_UNSPECIFIED_ERROR);
     }
 }
 
 /* The copies that were planned. */
-static void forward_far(struct hub *h, const struct publish *p, uint64_t tag)
+static void forward_hops(struct hub *h, const struct publish *p, uint64_t tag)
 {
     struct publish own = with_names(p, tag);
     uint64_t lost = transit_send(h->host.transit, &own);
@@ -265,13 +266,21 @@ static void carry(struct hub *h, const struct publish *p, uint64_t links, bool n
     lose(h, links, tag);
 }
 
+/* Those of `links` whose clusters name their shared groups, so each is served by itself. */
+static uint64_t named_groups(const struct hub *h, uint64_t links)
+{
+    uint64_t found = 0;
+
+    for (; links; links &= links - 1)
+        if (h->peers[__builtin_ctzll(links)]->takes_groups)
+            found |= links & -links;
+    return found;
+}
+
 static void forward_native(struct hub *h, const struct publish *p, uint64_t links, uint64_t tag)
 {
-    uint64_t global = 0;
+    uint64_t global = named_groups(h, links);
 
-    for (uint64_t left = links; left; left &= left - 1)
-        if (h->peers[__builtin_ctzll(left)]->takes_groups)
-            global |= left & -left;
     carry(h, p, links & ~global, false, tag);
     carry(h, p, global, true, tag);
 }
@@ -301,6 +310,38 @@ static uint64_t keep_receipt(struct hub *h, const struct publish *p, uint64_t li
     return waited_for ? acks_begin(&h->acks, p->receipt, waited_for) : 0;
 }
 
+/* The link worker that has the stream of a publisher, and those of `links` that have one there. */
+struct far {
+    uint32_t worker;
+    uint64_t links;
+};
+
+static struct far far_of(const struct hub *h, const struct publish *p, uint64_t links)
+{
+    uint32_t count = h->host.workers, stream;
+    struct far far = {0};
+
+    if (count == 1 || !links)
+        return far;
+    stream = (uint32_t)((hash_bytes(&h->host.key, p->from_id) >> 32) % count);
+    far.worker = (h->host.worker + stream) % count;
+    for (; stream && links; links &= links - 1)
+        if (peer_spreads(h->peers[__builtin_ctzll(links)]))
+            far.links |= links & -links;
+    return far;
+}
+
+/* Hands a message on to there; room was seen. */
+static void forward_far(struct hub *h, const struct publish *p, const struct far *far, uint64_t tag)
+{
+    struct publish own = *p;
+
+    own.tag = tag;
+    if (shard_relay(h->host.shard, far->worker, far->links, named_groups(h, far->links), &own) !=
+        OK)
+        lose(h, far->links, tag);
+}
+
 /* Links whose clusters retain what we do, and so get it without a route. */
 static uint64_t retainers(const struct hub *h, const struct publish *p)
 {
@@ -316,17 +357,24 @@ static bool on_forward(void *link, const struct publish *p, uint64_t links)
 {
     struct hub *h = link;
     uint64_t native, emqx, hops, tag;
+    struct far far;
 
     if (p->from_link)
         return true; /* what came over a link, and passes, does so by link/transit.h */
     native = speakers(h, links, true) | retainers(h, p);
     emqx = speakers(h, links, false);
+    far = far_of(h, p, native);
+    if (far.links && !shard_relay_room(h->host.shard, far.worker, p))
+        return false;
+    native &= ~far.links;
     hops = links & transit_numbers(h->host.transit)
                ? transit_plan(h->host.transit, p, links, &native)
                : 0;
-    tag = keep_receipt(h, p, native | hops | emqx);
+    tag = keep_receipt(h, p, native | far.links | hops | emqx);
     if (hops)
-        forward_far(h, p, tag);
+        forward_hops(h, p, tag);
+    if (far.links)
+        forward_far(h, p, &far, tag);
     if (native)
         forward_native(h, p, native, tag);
     if (emqx)
@@ -380,10 +428,53 @@ static void on_retained_end(void *link, uint32_t number, bool is_last)
         retained_sync_found_end(&h->peers[number]->retained, is_last);
 }
 
-static bool on_link_packet(void *link, const struct link_packet *packet)
+/* Into lanes. Returns those of the links that have none. */
+static uint64_t carry_far(struct hub *h, uint32_t from, const struct publish *p, uint64_t links,
+                          bool no_groups)
+{
+    struct message *m = links ? keep(h, p, no_groups, p->tag) : NULL;
+    uint64_t back = links ? lanes_push(&h->lanes, from, links, m, p->tag) : 0;
+
+    if (!m)
+        STAT_ADD(shard_count(h->host.shard), link_messages_dropped,
+                 __builtin_popcountll(links & ~back));
+    message_release(m);
+    return back;
+}
+
+/* For lanes, or back from those of links of ours. */
+static void on_relayed(void *link, uint32_t from, uint64_t links, uint64_t no_groups,
+                       const struct publish *p)
+{
+    struct hub *h = link;
+    uint64_t back = carry_far(h, from, p, links & ~no_groups, false), native, emqx;
+
+    back |= carry_far(h, from, p, links & no_groups, true);
+    native = speakers(h, back, true);
+    emqx = speakers(h, back, false);
+    carry(h, p, native & ~no_groups, false, p->tag);
+    carry(h, p, native & no_groups, true, p->tag);
+    if (emqx)
+        forward_emqx(h, p, emqx, p->tag);
+}
+
+static void on_note(void *link, uint32_t from, const struct link_note *note)
 {
     struct hub *h = link;
 
+    lanes_note(&h->lanes, from, note);
+}
+
+/* A frame on a connection that lives here is for the link, or for the lane of one that lives
+ * elsewhere. */
+static bool on_link_packet(void *link, const struct link_packet *packet)
+{
+    struct hub *h = link;
+    struct bytes cluster, actor;
+
+    if (emqx_topic_parse(packet->topic, &cluster, &actor) == EMQX_TOPIC_NATIVE &&
+        !hub_peer(h, cluster) && lanes_have(&h->lanes, packet, cluster))
+        return lanes_take(&h->lanes, packet, cluster);
     return receiver_take(h->receiver, packet);
 }
 
@@ -393,6 +484,7 @@ static void on_gone(void *link, struct client_name who)
     struct channel channel = channel_of_client(&h->host, who);
 
     receiver_gone(h->receiver, who);
+    lanes_gone(&h->lanes, who);
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i])
             peer_channel_gone(h->peers[i], &channel);
@@ -409,6 +501,8 @@ void hub_set_hooks(struct hub *h, struct shard_hooks *hooks)
     hooks->interest = on_interest;
     hooks->barrier = on_barrier;
     hooks->link_gone = on_gone;
+    hooks->relayed = on_relayed;
+    hooks->link_note = on_note;
 }
 
 /* ---- peers ---- */
@@ -420,6 +514,11 @@ struct peer *hub_peer(struct hub *h, struct bytes name)
             bytes_eq(bytes_str(h->peers[i]->link->name), name))
             return h->peers[i];
     return NULL;
+}
+
+struct lane *hub_lane(struct hub *h, struct bytes name)
+{
+    return lanes_find(&h->lanes, name);
 }
 
 static struct peer *find_peer(void *arg, struct bytes cluster)
@@ -451,7 +550,7 @@ static void on_tell(struct timer *t, void *owner, uint64_t now_ms)
 /* Whether a link lives on this worker. */
 static bool is_mine(const struct hub *h, const struct cfg_link *link)
 {
-    return shard_link_home(h->host.shard, bytes_str(link->name)) == h->number;
+    return shard_link_home(h->host.shard, bytes_str(link->name)) == h->host.worker;
 }
 
 /* Each life of a link has a boot of its own, or the other side took the messages of one that was
@@ -548,6 +647,7 @@ bool hub_turn(struct hub *h)
             tend(h, i);
         }
     more |= transit_run(h->host.transit);
+    more |= lanes_run(&h->lanes);
     more |= receiver_turn(h->receiver);
     barriers_run(&h->barriers);
     look_whether_full(h);
@@ -560,6 +660,7 @@ void hub_stop(struct hub *h)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i])
             peer_stop(h->peers[i]);
+    lanes_stop(&h->lanes);
 }
 
 /* ---- life ---- */
@@ -605,6 +706,8 @@ struct hub *hub_create(const struct hub_config *config)
                                  .limits = &config->cfg->limits,
                                  .cluster = bytes_str(config->cfg->cluster.name),
                                  .key = config->key,
+                                 .worker = config->number,
+                                 .workers = shard_link_workers(config->shard),
                                  .boot = shard_random(config->shard) ^ shard_wall_ms(config->shard),
                                  .net = config->net,
                                  .dial = config->dial,
@@ -613,11 +716,11 @@ struct hub *hub_create(const struct hub_config *config)
                                  .locals = &h->locals,
                                  .hub = h,
                                  .encode = encode_again};
-    h->number = config->number;
     hash = name_hash(h->host.cluster);
     emqx_suffix(hash, h->host.suffix);
     h->id_node = (hash & 0xFFFFFFFF0000u) | config->number;
     locals_init(&h->locals, &config->key);
+    lanes_init(&h->lanes, &h->host);
     barriers_init(&h->barriers, &h->host, is_told, h);
     acks_init(&h->acks, config->shard);
     h->host.acks = &h->acks;
@@ -639,6 +742,7 @@ void hub_destroy(struct hub *h)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         peer_destroy(h->peers[i]);
     transit_destroy(h->host.transit);
+    lanes_fini(&h->lanes);
     barriers_fini(&h->barriers);
     packing_fini(&h->packing);
     locals_fini(&h->locals);

@@ -1,8 +1,9 @@
 /* link/hub.h -- all remote clusters of one link worker, behind the hooks that core calls.
  *
- * A link lives on the link worker that shard_link_home names for it, wholly: its connections, its
- * routes, and the packets its cluster sends. The hub also keeps every local filter, so that a link
- * that comes later can be told of them.
+ * A link lives on the link worker that shard_link_home names for it: its connections, its routes,
+ * and the packets its cluster sends; all but the streams of messages of other link workers, whose
+ * hubs have lanes for it (link/lane.h). The hub also keeps every local filter, so that a link that
+ * comes later can be told of them.
  *
  * Threads  create, destroy: boot.  All else: the link worker.
  */
@@ -12,6 +13,7 @@
 #include "link/status.h"
 
 struct hub; /* opaque */
+struct lane;
 
 /* What a hub is made of. The functions are those of struct link_host. */
 struct hub_config {
@@ -46,6 +48,8 @@ bool hub_turn(struct hub *h);
 
 /* For tests and the state of links: the peer of that name on this worker, or NULL. */
 struct peer *hub_peer(struct hub *h, struct bytes name);
+/* The same for the lane of a link that lives on another link worker. */
+struct lane *hub_lane(struct hub *h, struct bytes name);
 /* How the link of that name is doing. false: it does not live on this worker. Who is on another
  * thread asks this worker by a message of its own, and gets a copy. */
 bool hub_status(struct hub *h, struct bytes name, struct link_status *to);

@@ -36,8 +36,11 @@ void instream_open(struct instream *in, const struct native_frame *open)
 static void answer(struct instream *in, enum native_kind kind, struct native_frame *out)
 {
     CHECK(in->mark_count > 0);
-    *out = (struct native_frame){
-        .kind = kind, .boot = in->marks[0].boot, .last = in->marks[0].last, .window = in->window};
+    *out = (struct native_frame){.kind = kind,
+                                 .boot = in->marks[0].boot,
+                                 .stream = in->stream,
+                                 .last = in->marks[0].last,
+                                 .window = in->window};
     in->ack_due = false;
 }
 

@@ -29,7 +29,8 @@ struct instream_mark {
 };
 
 struct instream {
-    struct native_window window;                /* what is granted */
+    uint32_t stream;             /* its number among those of the sender: set by the owner */
+    struct native_window window; /* what is granted */
     struct instream_mark marks[INSTREAM_BOOTS]; /* the one opened last is the first */
     uint32_t mark_count;
     uint64_t doubles; /* records that had been taken before, or of a boot that is forgotten */

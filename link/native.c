@@ -372,10 +372,13 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
     case NATIVE_OPEN:
         out->boot = take_id8(c);
         out->first = take_number_in(c, 1, UINT64_MAX);
+        out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
+        out->streams = (uint32_t)take_number_in(c, out->stream + 1, NATIVE_STREAMS_MAX);
         break;
     case NATIVE_OPENED:
     case NATIVE_ACK:
         take_window(c, out);
+        out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
         break;
     case NATIVE_HELLO:
         out->incarnation = take_number(c);
@@ -491,6 +494,7 @@ enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t
         break;
     case NATIVE_OPEN:
         at = put_number(put_id8(at, f->boot), f->first);
+        at = put_number(put_number(at, f->stream), f->streams);
         break;
     case NATIVE_RETAINED_END:
     case NATIVE_RETAINED_ACK:
@@ -509,6 +513,7 @@ enum err native_frame_encode(const struct native_frame *f, uint8_t *to, uint32_t
         CHECK(f->kind == NATIVE_OPENED || f->kind == NATIVE_ACK);
         at = put_number(put_id8(at, f->boot), f->last);
         at = put_number(put_number(at, f->window.bytes), f->window.messages);
+        at = put_number(at, f->stream);
     }
     *size = (uint32_t)(at - frame);
     if (*size > room)

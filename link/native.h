@@ -15,8 +15,8 @@
  *   2 BEAT        generation, number, count, digest id8, flags (1: all of this generation has been
  *                 announced: what was not heard again in it goes)
  *   3 ROUTES_ACK  generation, number, flags (1: announce all anew in a higher generation)
- *   4 OPEN        boot id8, first
- *   5 OPENED      boot id8, last, window bytes, window messages
+ *   4 OPEN        boot id8, first, stream, streams
+ *   5 OPENED      boot id8, last, window bytes, window messages, stream
  *   6 MESSAGES    first, count, records: flags (3: QoS, 4: retain, 8: expiry, 16: user, 32:
  *                 publisher, 64: retained stamp, 128: group), protocol (a byte; 128: way), stamp,
  *                 [expiry], [retained stamp id8], [text: group, if that is not empty: hops], text:
@@ -37,7 +37,11 @@
  * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
  * 2^64) of the filters' hashes, see native_digest_key. ROUTES_ACK: all up to `number` is visible.
  * Who is asked too often to announce all anew takes its time (link/route_stream.h).
- * OPEN begins the message stream on a connection; `boot` is the sending process. Sequences are
+ * OPEN begins a message stream on a connection; `boot` is the sending process, which has `streams`
+ * of them, numbered from 0, each on a connection of its own. Messages of one publisher are all in
+ * one. Stream 0 is there in any case; the others only go from who has opened their connection, and
+ * he says the stream in its CONNECT (LINK_PROPERTY). Each has its own sequences: what is a double is
+ * said of a boot and a stream. Sequences are
  * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
  * `last`, at most the window of records may be in flight, but always one. link/outstream.h and
  * link/instream.h are the two sides.
@@ -127,6 +131,9 @@
 /* Links that a record can say it has crossed for a group. Beyond: ERR_PEER. */
 #define NATIVE_HOPS_MAX 15u
 
+/* Streams of messages of one sender. Beyond: ERR_PEER. */
+#define NATIVE_STREAMS_MAX 64u
+
 enum native_kind {
     NATIVE_LATER, /* a kind of a later version */
     NATIVE_ROUTES,
@@ -165,6 +172,8 @@ struct native_frame {
     bool has_groups;             /* hello, welcome */
     uint64_t boot;               /* open, opened, ack */
     uint64_t first;              /* open, messages; from 1 */
+    uint32_t stream;             /* open, opened, ack */
+    uint32_t streams;            /* open: of the sender, more than `stream` */
     uint64_t last;               /* opened, ack; 0: none */
     struct native_window window; /* opened, ack */
     struct bytes body;           /* decode: ops or records, to be walked with the functions

@@ -204,6 +204,8 @@ void outstream_open(const struct outstream *s, struct native_frame *out)
 {
     *out = (struct native_frame){.kind = NATIVE_OPEN,
                                  .boot = s->config.boot,
+                                 .stream = s->config.stream,
+                                 .streams = s->config.streams,
                                  .first =
                                      s->sent.count ? at(&s->sent, 0)->sequence : s->next_sequence};
 }
@@ -241,7 +243,7 @@ struct message *outstream_pop(struct outstream *s, uint64_t *since_ms)
 
 static bool is_of_us(const struct outstream *s, const struct native_frame *f)
 {
-    return f->boot == s->config.boot && f->last < s->next_sequence;
+    return f->boot == s->config.boot && f->stream == s->config.stream && f->last < s->next_sequence;
 }
 
 enum err outstream_rewind(struct outstream *s, const struct native_frame *opened,

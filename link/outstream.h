@@ -67,6 +67,8 @@ struct outstream_lost {
 
 struct outstream_config {
     uint64_t boot;       /* of this process */
+    uint32_t stream;     /* its number among */
+    uint32_t streams;    /* those of the link */
     uint64_t bytes_max;  /* of messages */
     uint64_t age_max_ms; /* 0: no age is too old */
     enum outstream_full full;
@@ -104,7 +106,7 @@ bool outstream_is_full(const struct outstream *s);
  * outstream_push do: for now and then, while no connection stands. */
 void outstream_sweep(struct outstream *s, uint64_t now_ms);
 
-/* The OPEN that begins it on a connection. */
+/* The OPEN that begins it on a connection. An OPENED or ACK of another stream is ERR_PEER below. */
 void outstream_open(const struct outstream *s, struct native_frame *out);
 
 /* An OPENED came: what the peer has taken goes, the rest will be sent again, in order. No frame is

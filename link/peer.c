@@ -41,6 +41,9 @@ static bool is_up(const struct peer *p)
         return p->greeter.is_online && carrier_is_up(&p->carrier);
     if (p->announcer.state != ANNOUNCER_ONLINE || (p->speaks_native && !carrier_is_up(&p->carrier)))
         return false;
+    if (p->speaks_native && p->spread.count &&
+        !((p->spread.words & LANE_DIALS) && spread_is_up(&p->spread)))
+        return false;
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         if (p->forwarders[i].dialer.state != DIALER_UP)
             return false;
@@ -109,14 +112,16 @@ static void look_whether_down(struct peer *p, const struct dialer *d)
     peer_say_state(p, "0");
 }
 
-/* A connection that the other side had opened, and that we need, is gone. */
-void peer_look_left(struct peer *p)
+const char peer_left_by_them[] = "a connection that the other side had opened is gone";
+
+/* A connection that we need is gone, and none of those that this link worker dials. */
+void peer_look_left(struct peer *p, const char *why, const char *what_next)
 {
     if (!p->is_up)
         return;
     be_up(p, false);
-    snprintf(p->error, sizeof(p->error), "a connection that the other side had opened is gone");
-    host_log(p->host, 4, "link down", p->link->name, NULL, p->error, "we wait to be called");
+    snprintf(p->error, sizeof(p->error), "%s", why);
+    host_log(p->host, 4, "link down", p->link->name, NULL, p->error, what_next);
     peer_say_state(p, "0");
 }
 
@@ -424,7 +429,7 @@ bool peer_blocks(struct peer *p)
 
     if (p->link->on_full != ON_FULL_BLOCK)
         return false;
-    if (carrier_is_full(&p->carrier, is_short))
+    if (carrier_is_full(&p->carrier, is_short) || spread_is_full(&p->spread))
         return true;
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         p->forwarders[i].window.must_not_grow = is_short;
@@ -447,6 +452,11 @@ void peer_carry(struct peer *p, struct message *m)
 bool peer_acks_remotely(const struct peer *p)
 {
     return p->link->ack == ACK_REMOTE && p->is_on;
+}
+
+bool peer_spreads(const struct peer *p)
+{
+    return p->is_apart && p->speaks_native && !peer_is_called(p) && !p->link->transit;
 }
 
 bool peer_wants_retained(const struct peer *p, const struct publish *message)
@@ -475,7 +485,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
             announced_keep(announced_find(p->announced, actor, incarnation));
         intake_open(&p->intake, native, incarnation);
         if (peer_is_called(p)) {
-            peer_look_left(p);
+            peer_look_left(p, peer_left_by_them, "we wait to be called");
             if (p->tells_native)
                 route_stream_close(&p->routes);
             greeter_open(&p->greeter, native);
@@ -486,6 +496,7 @@ enum err peer_hello(struct peer *p, struct bytes actor, uint64_t incarnation,
     dialer_hurry(&p->announcer.dialer);
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         dialer_hurry(&p->forwarders[i].dialer);
+    spread_hurry(&p->spread);
     return OK;
 }
 
@@ -495,6 +506,7 @@ void peer_channel_gone(struct peer *p, const struct channel *channel)
 
     intake_gone(&p->intake, channel);
     carrier_down(&p->carrier, channel);
+    inlets_down(&p->inlets, channel);
     retained_sync_gone(&p->retained, channel);
     if (greeter_gone(&p->greeter, channel)) {
         p->host->has_news = true;
@@ -503,7 +515,7 @@ void peer_channel_gone(struct peer *p, const struct channel *channel)
         was_ours = true;
     }
     if (was_ours && peer_is_called(p))
-        peer_look_left(p);
+        peer_look_left(p, peer_left_by_them, "we wait to be called");
 }
 
 void peer_received(struct peer *p, uint64_t bytes)
@@ -519,6 +531,37 @@ void peer_waits(struct peer *p)
                                p->waiting.bytes >= PEER_WAITING_BYTES / part);
 }
 
+/* What the lanes are to do. */
+static uint8_t words_for_lanes(const struct peer *p)
+{
+    bool spreads = p->speaks_native && !peer_is_called(p);
+    bool dials = p->is_dialing && spreads;
+
+    if (p->is_ending)
+        return LANE_ENDS;
+    if (!p->is_on)
+        return 0;
+    return (uint8_t)(LANE_TAKES | (dials ? LANE_DIALS : 0) | (spreads ? 0 : LANE_RETURNS) |
+                     (p->carrier.packs ? LANE_PACKS : 0));
+}
+
+/* One of several connections for messages is gone, or is there again. */
+static void look_at_spread(struct peer *p)
+{
+    bool stands;
+
+    if (p->spread.count == 0)
+        return;
+    if (spread_has_opened(&p->spread))
+        retained_sync_carried(&p->retained);
+    stands = (p->spread.words & LANE_DIALS) && spread_is_up(&p->spread);
+    if (p->is_spread && !stands && (p->spread.words & LANE_DIALS))
+        peer_look_left(p, "a connection of another link worker is gone", "it is tried again");
+    else if (!p->is_spread && stands)
+        peer_look_up(p);
+    p->is_spread = stands;
+}
+
 bool peer_run(struct peer *p)
 {
     bool more;
@@ -531,13 +574,23 @@ bool peer_run(struct peer *p)
         route_stream_run(&p->routes);
     more |= peer_switch_run(p);
     carrier_run(&p->carrier);
-    retained_sync_run(&p->retained, &p->carrier);
+    inlets_run(&p->inlets);
+    look_at_spread(p);
+    retained_sync_run(&p->retained, &p->carrier, &p->spread);
+    more |= spread_run(&p->spread, p->link, words_for_lanes(p)); /* also of marks from above */
     more |= peer_routes_run(p);
     intake_run(&p->intake, peer_routes_are_behind(p));
     return more;
 }
 
 /* ---- life ---- */
+
+uint32_t peer_stream_count(const struct peer *p, const struct cfg_link *link)
+{
+    bool is_apart = link->server_count && link->dialect != DIALECT_EMQX && !link->transit;
+
+    return is_apart ? p->host->workers : 1;
+}
 
 uint32_t peer_forwarder_count(const struct cfg_link *link)
 {
@@ -563,13 +616,14 @@ struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *li
             return NULL;
         }
         v[i].peer = p;
-        v[i].window.acks = (struct acks_of){p->host->acks, p->number};
+        v[i].window.acks = (struct acks_of){.acks = p->host->acks, .link = p->number};
     }
     return v;
 }
 
 struct peer *peer_create(struct link_host *host, const struct cfg_link *from, uint32_t number)
 {
+    struct carrier_place place = {.boot = host->boot};
     struct peer *p = calloc(1, sizeof(*p));
     struct cfg_link *link = cfg_link_copy(from);
 
@@ -589,13 +643,16 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     p->forwarders = peer_make_forwarders(p, link);
     p->forwarder_count = p->forwarders ? peer_forwarder_count(link) : 0;
     if (peer_routes_init(p) != OK || !p->interest || !p->forwarders ||
-        announcer_init(&p->announcer, host, link, &announcer_events) != OK) {
+        announcer_init(&p->announcer, host, link, &announcer_events) != OK ||
+        spread_init(&p->spread, host, number) != OK) {
         peer_destroy(p);
         return NULL;
     }
     p->announcer.interest = p->interest;
-    carrier_init(&p->carrier, host, link);
-    p->carrier.out.acks = (struct acks_of){host->acks, number};
+    place.streams = peer_stream_count(p, link);
+    carrier_init(&p->carrier, host, link, &place);
+    inlets_init(&p->inlets, host, link, &place, number);
+    p->carrier.out.acks = (struct acks_of){.acks = host->acks, .link = number};
     retained_sync_init(&p->retained, host, link, number);
     greeter_init(&p->greeter, host, link->name);
     p->greeter.offers_groups = link->shared_groups == SHARED_GROUPS_GLOBAL;
@@ -615,6 +672,8 @@ void peer_destroy(struct peer *p)
     peer_free_forwarders(p->forwarders, p->forwarder_count);
     retained_sync_fini(&p->retained);
     carrier_fini(&p->carrier);
+    inlets_fini(&p->inlets);
+    spread_fini(&p->spread);
     route_stream_fini(&p->routes);
     interest_destroy(p->interest);
     peer_routes_fini(p);

@@ -11,6 +11,10 @@
  * connections that this one has opened: our routes over that on which it has introduced itself
  * (greeter), our messages over that on which it has opened its own stream.
  *
+ * With several link workers, messages to and from a broker of ours are in as many streams: that of
+ * this link worker, number 0, is the carrier, and the others have lanes (spread). A link without a
+ * server, or with transit, sends all in stream 0.
+ *
  * A route that the other side announces becomes a destination of the route index here. A link is
  * up when its route connection is accepted and all its message connections stand.
  *
@@ -27,10 +31,12 @@
 #include "link/forwarder.h"
 #include "link/greeter.h"
 #include "link/hold.h"
+#include "link/inlets.h"
 #include "link/intake.h"
 #include "link/rate.h"
 #include "link/retained_sync.h"
 #include "link/route_stream.h"
+#include "link/spread.h"
 #include "link/waiting.h"
 
 /* Subscriptions of ours that are looked at in one turn for what is wanted of a remote cluster. */
@@ -88,7 +94,10 @@ struct peer {
     struct announced *announced; /* what they want from us */
     struct binding_list bound;   /* clients that speak for actors: link/receiver.h */
     struct intake intake;        /* from a broker of ours */
-    struct carrier carrier;      /* messages from and to one */
+    struct carrier carrier;      /* messages from and to one: stream 0 */
+    struct inlets inlets;        /* further streams of theirs that end here */
+    struct spread spread;        /* the streams of the other link workers */
+    uint64_t apart_mark;         /* of the carrier's stream, behind which is_apart; 0: not yet */
     struct retained_sync retained;
     struct forwarder *forwarders;
     uint32_t forwarder_count;
@@ -122,6 +131,8 @@ struct peer {
     bool is_begun;        /* peer_start was called */
     bool is_dialing;      /* its dialers run; else they end or have ended */
     bool is_ending;       /* removed: it goes when nothing of it is left */
+    bool is_spread;       /* all lanes stand */
+    bool is_apart;        /* what belongs into lanes goes there: link/peer_switch.h */
     bool is_stopping;     /* for good */
     bool has_left;        /* its last route is withdrawn, when the owners have done all of `left` */
     uint64_t left;        /* of shard_link_routes_asked */
@@ -165,6 +176,10 @@ void peer_change_run(struct peer *p);
 struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link);
 uint32_t peer_forwarder_count(const struct cfg_link *link);
 void peer_free_forwarders(struct forwarder *v, uint32_t count);
+/* Whether connections must end before a link becomes the other one. */
+bool peer_must_redial(const struct cfg_link *from, const struct cfg_link *to);
+/* How many streams we send such a link's messages in, and what its lanes are to do. */
+uint32_t peer_stream_count(const struct peer *p, const struct cfg_link *link);
 /* Tells what we want of all that is subscribed to, and what others want, anew, in slices; no longer
  * does. */
 void peer_tell_all(struct peer *p);
@@ -182,7 +197,7 @@ bool peer_is_told(struct peer *p, struct bytes group, struct bytes filter);
 bool peer_blocks(struct peer *p);
 /* A record for them, see forwarder_push; messages of one publisher have one hash. */
 void peer_forward(struct peer *p, struct message *record, uint64_t publisher_hash);
-/* A message for them, as it is: while peer_takes_native. */
+/* A message for them, as it is, in stream 0: while peer_takes_native. */
 void peer_carry(struct peer *p, struct message *m);
 /* Whether publishers wait until they have acknowledged what goes to them. */
 bool peer_acks_remotely(const struct peer *p);
@@ -192,6 +207,8 @@ bool peer_takes_native(const struct peer *p);
 /* Once per turn, by peer_run: goes on where they speak another dialect than before. True: there is
  * more. */
 bool peer_switch_run(struct peer *p);
+/* Whether what belongs into other streams than 0 goes to their lanes. */
+bool peer_spreads(const struct peer *p);
 /* Whether a retained message goes to them, where no route of theirs wants it. */
 bool peer_wants_retained(const struct peer *p, const struct publish *message);
 
@@ -215,7 +232,8 @@ void peer_welcomed(struct peer *p, const struct native_frame *f);
 void peer_carry_on(struct peer *p);
 void peer_look_up(struct peer *p);
 /* And, for link/peer_change.c too, that it is down: what it needs is not there any more. */
-void peer_look_left(struct peer *p);
+void peer_look_left(struct peer *p, const char *why, const char *what_next);
+extern const char peer_left_by_them[];
 /* A connection that lived here as a client is gone. */
 void peer_channel_gone(struct peer *p, const struct channel *channel);
 

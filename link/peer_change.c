@@ -33,6 +33,11 @@ static const char *const in_place[] = {
 
 /* ---- connections ---- */
 
+bool peer_must_redial(const struct cfg_link *from, const struct cfg_link *to)
+{
+    return cfg_link_difference(from, to, in_place) != NULL;
+}
+
 static bool is_off(const struct peer *p)
 {
     for (uint32_t i = 0; i < p->forwarder_count; i++)
@@ -104,8 +109,7 @@ static void turn_off(struct peer *p)
     p->must_sweep = true;
     (void)announced_expire(p->announced, UINT64_MAX, &routes);
     timer_cancel(shard_timers(p->host->shard), &p->expiry);
-    if (p->carrier.from.host && !p->carrier.from.dialer)
-        channel_fail(&p->carrier.from, "the link is disabled");
+    inlets_close(&p->inlets, &p->carrier, "the link is disabled");
 }
 
 /* ---- the link taken over ---- */
@@ -191,7 +195,7 @@ static void change_caller(struct peer *p)
         peer_carry_on(p);
         return;
     }
-    peer_look_left(p);
+    peer_look_left(p, peer_left_by_them, "we dial from now on");
     if (p->tells_native)
         route_stream_close(&p->routes);
     (void)greeter_gone(g, &g->channel);
@@ -219,10 +223,12 @@ static enum err take_over(struct peer *p)
 
     if (use_connections(p) != OK || use_topics(p) != OK)
         return ERR_MEMORY;
-    carrier_use(&p->carrier, p->next);
+    carrier_use(&p->carrier, p->next, peer_stream_count(p, p->next));
+    inlets_use(&p->inlets, p->next);
+    spread_changed(&p->spread);
     announced_limit(p->announced, p->next->max_routes);
     p->ops.per_s = p->next->max_route_ops;
-    p->bytes.per_s = p->next->max_rate;
+    p->bytes.per_s = carrier_rate(&p->carrier);
     if (p->is_on && (differs(p, "export") || differs(p, "shared_groups")))
         announced_doubt_all(p->announced);
     if (p->is_on && (differs(p, "export") || differs(p, "dialect") || differs(p, "transit") ||
@@ -279,7 +285,7 @@ enum err peer_change(struct peer *p, const struct cfg_link *link)
     p->next = to;
     if (p->is_on && !to->enable)
         turn_off(p);
-    if (p->is_dialing && cfg_link_difference(p->link, to, in_place))
+    if (p->is_dialing && peer_must_redial(p->link, to))
         hang_up(p);
     return OK;
 }
@@ -297,7 +303,7 @@ void peer_remove(struct peer *p)
 bool peer_is_gone(struct peer *p)
 {
     if (!p->is_ending || p->must_kick || p->must_sweep || changes_wait(&p->changes) ||
-        p->waiting.count || !is_off(p))
+        p->waiting.count || !is_off(p) || !spread_is_gone(&p->spread))
         return false;
     if (!p->has_left)
         p->left = shard_link_routes_asked(p->host->shard);

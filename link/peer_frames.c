@@ -79,10 +79,12 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     case NATIVE_OPENED:
     case NATIVE_MESSAGES:
     case NATIVE_ACK:
-        if (!carrier_take(&p->carrier, from, &f, fault))
+        if (!carrier_take(inlets_find(&p->inlets, &p->carrier, from, &f), from, &f, fault))
             return false;
         if (plain > payload.n) /* max_rate counts what it is, too */
             peer_received(p, plain - payload.n);
+        if (f.kind == NATIVE_OPEN)
+            p->bytes.per_s = carrier_rate(&p->carrier);
         if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
             retained_sync_carried(&p->retained);
         if (peer_is_called(p))

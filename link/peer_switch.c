@@ -7,6 +7,12 @@
  *
  * The other way round, the forwarders go on: a broker of ours takes records, too. Until they have
  * none left, the carrier waits.
+ *
+ * A link with transit sends all in stream 0, however many link workers there are: a copy of what
+ * goes on from there names the clusters it is for, so a publisher's messages on one topic may be in
+ * one copy now and in two then, and only one stream keeps their order. Where that begins, stream 0
+ * waits for what the lanes still have. Where it ends, or we are no longer called only, or they
+ * speak our dialect again, the lanes get nothing before stream 0 is past what it had then.
  */
 #include "link/peer.h"
 
@@ -50,12 +56,38 @@ static void move(struct peer *p, const struct message *m, uint64_t since_ms)
     message_release(record);
 }
 
+/* Goes on where messages take other streams than before. */
+static void look_whether_apart(struct peer *p)
+{
+    bool may_be = p->speaks_native && !peer_is_called(p) && !p->link->transit && !has_records(p) &&
+                  spread_is_there(&p->spread);
+
+    if (!may_be) {
+        if (p->is_apart)
+            spread_mark(&p->spread);
+        p->is_apart = false;
+        p->apart_mark = 0;
+        return;
+    }
+    if (p->apart_mark == 0)
+        p->apart_mark = outstream_mark(&p->carrier.out);
+    p->is_apart = p->is_apart || outstream_is_past(&p->carrier.out, p->apart_mark);
+}
+
+/* Whether what goes another way is to be there first. */
+static bool must_wait(const struct peer *p)
+{
+    return !peer_is_called(p) &&
+           (has_records(p) || (p->link->transit && !spread_is_past(&p->spread)));
+}
+
 bool peer_switch_run(struct peer *p)
 {
     uint64_t bytes = 0, since_ms;
     struct message *m;
 
-    p->carrier.is_held = p->speaks_native && !peer_is_called(p) && has_records(p);
+    look_whether_apart(p);
+    p->carrier.is_held = p->speaks_native && must_wait(p);
     if (p->speaks_native || announced_actor_count(p->announced) == 0)
         return false; /* or nobody has said what they speak */
     for (uint32_t i = 0; i < SWITCH_MESSAGES && bytes < SWITCH_BYTES; i++) {

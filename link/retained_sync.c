@@ -427,7 +427,20 @@ bool retained_sync_is_behind(const struct retained_sync *r)
            shard_retained_changes(r->host->shard, r->number) != g->changes;
 }
 
-static void go_on(struct retained_sync *r, const struct carrier *carrier)
+/* In all streams. */
+static uint64_t lost_of(const struct carrier *carrier, const struct spread *spread)
+{
+    return outstream_lost_sum(&carrier->out) + SPREAD_SUM(spread, lost);
+}
+
+static bool has_lost(const struct retained_sync *r, const struct carrier *carrier,
+                     const struct spread *spread)
+{
+    return lost_of(carrier, spread) != r->given.lost && !carrier->out.waiting.count &&
+           !SPREAD_SUM(spread, waiting);
+}
+
+static void go_on(struct retained_sync *r, const struct carrier *carrier, struct spread *spread)
 {
     struct retained_given *g = &r->given;
 
@@ -436,11 +449,12 @@ static void go_on(struct retained_sync *r, const struct carrier *carrier)
         if (now(r) < g->due_ms)
             break;
         g->mark = outstream_mark(&carrier->out);
-        g->lost = outstream_lost_sum(&carrier->out);
+        spread_mark(spread);
+        g->lost = lost_of(carrier, spread);
         g->state = GIVING_BEHIND;
         break;
     case GIVING_BEHIND:
-        if (outstream_is_past(&carrier->out, g->mark))
+        if (outstream_is_past(&carrier->out, g->mark) && spread_is_past(spread))
             g->state = GIVING_NEXT;
         break;
     case GIVING_NEXT:
@@ -450,13 +464,13 @@ static void go_on(struct retained_sync *r, const struct carrier *carrier)
         give(r, carrier);
         break;
     default: /* what the carrier has lost may be what they should retain, and what others brought */
-        if ((outstream_lost_sum(&carrier->out) != g->lost && !carrier->out.waiting.count) ||
-            retained_sync_is_behind(r))
+        if (has_lost(r, carrier, spread) || retained_sync_is_behind(r))
             begin(r);
     }
 }
 
-void retained_sync_run(struct retained_sync *r, const struct carrier *carrier)
+void retained_sync_run(struct retained_sync *r, const struct carrier *carrier,
+                       struct spread *spread)
 {
     uint8_t before;
 
@@ -466,7 +480,7 @@ void retained_sync_run(struct retained_sync *r, const struct carrier *carrier)
         return;
     do {
         before = r->given.state;
-        go_on(r, carrier);
+        go_on(r, carrier, spread);
     } while (r->given.state != before && r->given.state != GIVING_DONE);
 }
 

@@ -14,7 +14,8 @@
  * published here since then, and comes behind what the carrier had then: no message comes twice. It
  * begins anew on each connection of the carrier, when the carrier lost something, and when what a
  * third cluster retains has changed what we do: who restarts gets back from one what it told others
- * of in an earlier life. An answer that changes nothing ends that.
+ * of in an earlier life. An answer that changes nothing ends that. Where the link has several
+ * streams, the carrier stands here for those of its lanes, too.
  *
  * Threads  the link worker.
  * Memory   the filters of a question, and one slice of messages.
@@ -25,6 +26,7 @@
 #define LINK_RETAINED_SYNC_H
 
 #include "link/carrier.h"
+#include "link/spread.h"
 
 /* Filters of a question: every retained publish is compared with all of them. */
 #define RETAINED_FILTERS_MAX 4096u
@@ -117,7 +119,8 @@ bool retained_sync_is_behind(const struct retained_sync *r);
 void retained_sync_found(struct retained_sync *r, struct publish *p);
 void retained_sync_found_end(struct retained_sync *r, bool is_last);
 
-/* Asks, and goes on with the answer; `carrier` is the link's. Once per turn. */
-void retained_sync_run(struct retained_sync *r, const struct carrier *carrier);
+/* Asks, and goes on with the answer; `carrier` and `spread` are the link's. Once per turn. */
+void retained_sync_run(struct retained_sync *r, const struct carrier *carrier,
+                       struct spread *spread);
 
 #endif

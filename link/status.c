@@ -66,6 +66,13 @@ static void add_window(const struct window *w, uint64_t now_ms, struct link_stat
     to->lost_memory += w->lost.memory;
 }
 
+static void add_theirs(const struct carrier *c, struct link_status *to)
+{
+    to->received += c->received;
+    to->doubles += c->in.doubles;
+    to->unwanted += c->unwanted;
+}
+
 static void add_carrier(const struct carrier *c, uint64_t now_ms, struct link_status *to)
 {
     const struct outstream *out = &c->out;
@@ -82,16 +89,26 @@ static void add_carrier(const struct carrier *c, uint64_t now_ms, struct link_st
     to->lost_expired += out->lost.expired;
     to->lost_too_large += out->lost.too_large;
     to->lost_memory += out->lost.memory;
-    to->received += c->received;
     to->passed += c->passed;
-    to->doubles += c->in.doubles;
     to->saved_bytes += c->packer.saved;
-    to->unwanted += c->unwanted;
+    add_theirs(c, to);
+}
+
+/* The streams of the other link workers. */
+static void add_spread(const struct spread *s, uint64_t now_ms, struct link_status *to)
+{
+    uint64_t since_ms = spread_since_ms(s);
+
+#define X(field) to->field += SPREAD_SUM(s, field);
+    LANE_COUNTS(X)
+#undef X
+    if (since_ms && since_ms < now_ms && now_ms - since_ms > to->oldest_ms)
+        to->oldest_ms = now_ms - since_ms;
 }
 
 static void add_messages(const struct peer *p, uint64_t now_ms, struct link_status *to)
 {
-    bool is_up = !p->speaks_native || carrier_is_up(&p->carrier);
+    bool is_up = !p->speaks_native || (carrier_is_up(&p->carrier) && spread_is_up(&p->spread));
 
     to->received = p->received;
     to->unwanted = p->unwanted;
@@ -101,6 +118,9 @@ static void add_messages(const struct peer *p, uint64_t now_ms, struct link_stat
         is_up &= peer_is_called(p) || p->forwarders[i].dialer.state == DIALER_UP;
     }
     add_carrier(&p->carrier, now_ms, to);
+    for (uint32_t i = 0; i < p->inlets.count; i++)
+        add_theirs(&p->inlets.more[i], to);
+    add_spread(&p->spread, now_ms, to);
     set_word(to->messages_out, is_up ? "up" : "connecting");
     is_up = p->speaks_native ? channel_is_up(&p->carrier.from)
                              : announced_actor_count(p->announced) > 0;

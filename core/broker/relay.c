@@ -24,13 +24,14 @@ bool shard_relay_room(struct shard *s, uint32_t link_worker, const struct publis
            (body <= INLINE_BYTES_MAX || mail_takes(s, to, body));
 }
 
-enum err shard_relay(struct shard *s, uint32_t link_worker, uint64_t links, const struct publish *p)
+enum err shard_relay(struct shard *s, uint32_t link_worker, uint64_t links, uint64_t no_groups,
+                     const struct publish *p)
 {
     uint32_t to = worker_at(s, link_worker);
     struct publish own = *p;
     struct msg_relay *m;
 
-    own.receipt = NULL; /* who hands it on keeps it: the tag goes along */
+    own.owed = NULL; /* who hands it on keeps its receipt: the tag goes along */
     if (!body_share(s, &own))
         return ERR_MEMORY;
     m = mail_post(s->cluster->mail, s->number, to, MAIL_GROUP,
@@ -38,6 +39,7 @@ enum err shard_relay(struct shard *s, uint32_t link_worker, uint64_t links, cons
     if (m) {
         m->type = MSG_RELAY;
         m->links = links;
+        m->no_groups = no_groups;
         m->tag = p->tag;
         body_put(s, to, &m->body, (uint8_t *)(m + 1), &own, true);
     }
@@ -53,7 +55,8 @@ void shard_on_relay(struct shard *s, uint32_t from, const struct msg_relay *m)
     body_get(&p, &m->body, (const uint8_t *)(m + 1));
     p.tag = m->tag;
     if (s->hooks.relayed)
-        s->hooks.relayed(s->hooks.link, from - s->cluster->config.workers, m->links, &p);
+        s->hooks.relayed(s->hooks.link, from - s->cluster->config.workers, m->links, m->no_groups,
+                         &p);
     publish_fini(&p);
     body_done(s, &m->body);
 }

@@ -181,7 +181,8 @@ struct shard_hooks {
     void (*barrier)(void *link, struct barrier *b, struct bytes group, struct bytes filter);
     /* Another link worker (0, 1, ...) has called shard_relay or shard_link_note. A gift is to be
      * taken. */
-    void (*relayed)(void *link, uint32_t from, uint64_t links, const struct publish *p);
+    void (*relayed)(void *link, uint32_t from, uint64_t links, uint64_t no_groups,
+                    const struct publish *p);
     void (*link_note)(void *link, uint32_t from, const struct link_note *note);
     /* A client that lives on this link worker (shard_link_stream) is gone. */
     void (*link_gone)(void *link, struct client_name who);
@@ -403,10 +404,11 @@ uint32_t shard_link_workers(const struct shard *s);
 /* The link worker (0 .. link_workers-1) on which the link to that cluster lives: there `$LINK/`
  * packets of that cluster arrive, but for those on connections of a link that live elsewhere. */
 uint32_t shard_link_home(const struct shard *s, struct bytes cluster);
-/* Hands a message for links (a bit for each) on to another link worker, and says a word to one; in
- * the order of these calls they come to its hooks. ERR_FULL: not now. ERR_MEMORY. */
+/* Hands a message for links (a bit for each; in clusters of those in `no_groups` no shared group is
+ * to get it) on to another link worker, and says a word to one; in the order of these calls they
+ * come to its hooks. ERR_FULL: not now. ERR_MEMORY. */
 MUST_USE enum err shard_relay(struct shard *s, uint32_t link_worker, uint64_t links,
-                              const struct publish *p);
+                              uint64_t no_groups, const struct publish *p);
 /* See shard_relay. */
 MUST_USE enum err shard_link_note(struct shard *s, uint32_t link_worker,
                                   const struct link_note *note);

@@ -177,8 +177,9 @@ struct msg_group_leaves {
 
 struct msg_relay {
     uint8_t type;
-    uint64_t links; /* a bit for each that it is for */
-    uint64_t tag;   /* struct publish's */
+    uint64_t links;     /* a bit for each that it is for */
+    uint64_t no_groups; /* of these, where no shared group is to get it */
+    uint64_t tag;       /* struct publish's */
     struct msg_body body;
 };
 

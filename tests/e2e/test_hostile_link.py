@@ -70,7 +70,7 @@ def native(cluster, payload):
 
 
 def opening(boot):
-    return bytes([OPEN]) + id8(boot) + varint(1)
+    return bytes([OPEN]) + id8(boot) + varint(1) + varint(0) + varint(1)
 
 
 def record(topic, payload=b"x", flags=0, stamp=0):
@@ -254,7 +254,8 @@ def windows_and_numbers_of_any_size_are_taken(t):
     s.introduce()
     s.say(opening(11), messages(LARGE - 2, [record(t.topic().encode())]),
           beat(LARGE - 1, LARGE - 1, LARGE, LARGE, 1), beat(LARGE, 1, 0, 0, 1),
-          bytes([ACK]) + id8(1) + varint(LARGE) * 3, bytes([OPENED]) + id8(1) + varint(LARGE) * 3,
+          bytes([ACK]) + id8(1) + varint(LARGE) * 3 + varint(0),
+          bytes([OPENED]) + id8(1) + varint(LARGE) * 3 + varint(63),
           bytes([ROUTES_ACK]) + varint(LARGE) * 2 + b"\1", bytes([99]) + b"later")
     s.ping()
     s.say(beat(1, 1))  # back

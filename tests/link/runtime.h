@@ -8,6 +8,7 @@
 static inline enum err apply_once(struct world *w)
 {
     const struct cfg_link *links[LINKS_MAX] = {0};
+    enum err answer = OK;
 
     for (uint32_t i = 0; i < w->cfg.link_count; i++) {
         bool is_there = w->cfg.links[i].name[0] != 0;
@@ -16,10 +17,16 @@ static inline enum err apply_once(struct world *w)
         w->links[i] = (struct link_rules){.name = is_there ? links[i]->name : NULL,
                                           .acks_remotely = is_there && links[i]->ack == ACK_REMOTE};
     }
-    for (uint32_t worker = 0; worker < 2; worker++)
+    for (uint32_t worker = 0; worker < world_workers(w); worker++)
         assert_int_equal(shard_set_links(shard_of(w, worker), w->links, w->cfg.link_count), OK);
-    shard_begin_turn(shard_of(w, WORLD_LINKS), all.now_ms, all.wall_ms);
-    return hub_apply(w->hub[0], links);
+    for (uint32_t i = 0; i < w->link_workers; i++) {
+        enum err err;
+
+        shard_begin_turn(shard_of(w, WORLD_LINKS + i), all.now_ms, all.wall_ms);
+        err = hub_apply(w->hub[i], links);
+        answer = answer == OK ? err : answer;
+    }
+    return answer;
 }
 
 /* The same, and all that follows from it. */

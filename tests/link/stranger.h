@@ -73,7 +73,7 @@ static inline void put_control(struct wire *k, const struct native_frame *f)
 /* Sends an OPEN. */
 static inline void put_open(struct wire *k, uint64_t boot)
 {
-    struct native_frame f = {.kind = NATIVE_OPEN, .boot = boot, .first = 1};
+    struct native_frame f = {.kind = NATIVE_OPEN, .boot = boot, .first = 1, .streams = 1};
 
     put_control(k, &f);
 }

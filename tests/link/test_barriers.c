@@ -27,8 +27,7 @@ static struct pair pair(const char *topics, enum cfg_suback suback)
 static void run_only(struct world *w)
 {
     for (uint32_t i = 0; i < 20; i++)
-        for (uint32_t worker = 0; worker < 2; worker++)
-            (void)turn(w, worker);
+        (void)world_turn(w);
 }
 
 /* Time passes for one cluster alone. */

@@ -108,7 +108,7 @@ LINK_TEST_DIALLED(link_drops_at_queue_bytes_as_on_full_says)
         uint32_t next, count;
         struct wire *reader, *writer;
 
-        of_a->queue_bytes = 64u << 10;
+        of_a->queue_bytes = (worlds_spread ? 3 : 1) * (64u << 10); /* one publisher has its part */
         of_a->on_full = i ? ON_FULL_DROP_NEWEST : ON_FULL_DROP_OLDEST;
         start(a, b);
         reader = reader_of(b, "t");
@@ -158,7 +158,7 @@ LINK_TEST_DIALLED(link_that_blocks_makes_its_publishers_wait_and_nobody_else)
     struct wire *reader, *writer, *other, *far, *watcher;
     uint32_t next = 0, taken;
 
-    of_a->queue_bytes = 64u << 10;
+    of_a->queue_bytes = (worlds_spread ? 3 : 1) * (64u << 10); /* one publisher has its part */
     of_a->on_full = ON_FULL_BLOCK;
     start(a, b);
     reader = reader_of(b, "t/#");
@@ -205,7 +205,7 @@ LINK_TEST_DIALLED(link_that_blocks_holds_up_its_publishers_for_queue_age_at_most
     uint32_t taken, more;
     struct wire *writer;
 
-    of_a->queue_bytes = 64u << 10;
+    of_a->queue_bytes = (worlds_spread ? 3 : 1) * (64u << 10); /* one publisher has its part */
     of_a->on_full = ON_FULL_BLOCK;
     of_a->queue_age = 60;
     start(a, b);
@@ -423,7 +423,7 @@ LINK_TEST(link_holds_back_who_sends_more_than_max_rate)
     struct wire *reader, *writer, *local;
     uint32_t next = 0, got, seconds = 0;
 
-    two(&a, &b, &of_b)->max_rate = 128u << 10;
+    two(&a, &b, &of_b)->max_rate = (worlds_spread ? 2 : 1) * (128u << 10); /* for each stream */
     start(a, b);
     reader = reader_of(a, "t");
     writer = client(b, "writer");

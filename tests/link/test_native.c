@@ -64,7 +64,8 @@ TEST(native_control_frames_are_those_bytes)
     struct native_frame ack = {.kind = NATIVE_ROUTES_ACK, .generation = 128, .number = 0};
     struct native_frame end = {.kind = NATIVE_RETAINED_END, .question = 300, .number = 5};
     struct native_frame taken = {.kind = NATIVE_RETAINED_ACK, .question = 1, .number = 128};
-    struct native_frame open = {.kind = NATIVE_OPEN, .boot = 0xfffefdfcfbfaf9f8u, .first = 1};
+    struct native_frame open = {
+        .kind = NATIVE_OPEN, .boot = 0xfffefdfcfbfaf9f8u, .first = 1, .stream = 2, .streams = 3};
     struct native_frame hello = {.kind = NATIVE_HELLO, .incarnation = 300};
     struct native_frame welcome = {.kind = NATIVE_WELCOME, .incarnation = 300, .needs_all = true};
     struct native_frame opened = {.kind = NATIVE_OPENED,
@@ -78,7 +79,7 @@ TEST(native_control_frames_are_those_bytes)
     check_control(&ack, "03 8001 00 00");
     ack.wants_all = true;
     check_control(&ack, "03 8001 00 01");
-    check_control(&open, "04 fffefdfcfbfaf9f8 01");
+    check_control(&open, "04 fffefdfcfbfaf9f8 01 02 03");
     check_control(&hello, "08 ac02 00");
     hello.has_groups = true;
     check_control(&hello, "08 ac02 01");
@@ -89,12 +90,13 @@ TEST(native_control_frames_are_those_bytes)
     welcome.is_refused = false;
     welcome.has_groups = true;
     check_control(&welcome, "09 ac02 04");
-    check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807");
+    check_control(&opened, "05 0000000000000009 ffffffffffffffffff01 808040 e807 00");
     check_control(&end, "0c ac02 05");
     check_control(&taken, "0d 01 8001");
     opened.kind = NATIVE_ACK;
     opened.last = 0;
-    check_control(&opened, "07 0000000000000009 00 808040 e807");
+    opened.stream = 63;
+    check_control(&opened, "07 0000000000000009 00 808040 e807 3f");
 }
 
 TEST(native_largest_control_frames_fit_their_bound)
@@ -106,6 +108,8 @@ TEST(native_largest_control_frames_fit_their_bound)
                              .first = UINT64_MAX,
                              .last = UINT64_MAX,
                              .incarnation = UINT64_MAX,
+                             .stream = UINT32_MAX,
+                             .streams = UINT32_MAX,
                              .window = {UINT64_MAX, UINT64_MAX}};
     uint8_t b[NATIVE_CONTROL_BYTES_MAX];
     uint32_t size;

@@ -480,10 +480,8 @@ LINK_TEST_NATIVE(large_answer_comes_in_frames_and_a_cut_in_the_middle_loses_noth
     world_start(b);
     for (uint32_t i = 0; i < 600 && WORLD_COUNT(b, retained_counted) < 100; i++) {
         all.now_ms += 5;
-        for (uint32_t worker = 0; worker < 2; worker++) {
-            (void)turn(a, worker);
-            (void)turn(b, worker);
-        }
+        (void)world_turn(a);
+        (void)world_turn(b);
     }
     assert_in_range(WORLD_COUNT(b, retained_counted), 1, 499);
     world_cut(b);

@@ -109,9 +109,8 @@ LINK_TEST(nothing_is_lost_while_topics_are_told_in_other_words)
         p.topic = BYTES_LIT("t/1");
         p.payload = bytes_str(text);
         wire_publish(writer, &p);
-        (void)turn(alpha, WORLD_LINKS);
-        (void)turn(beta, WORLD_CLIENTS);
-        (void)turn(beta, WORLD_LINKS);
+        (void)turn(alpha, WORLD_LINKS + world_home(alpha, "beta"));
+        (void)world_turn(beta);
     }
     worlds_settle();
     for (uint32_t i = 0; i < 40; i++) {
@@ -360,8 +359,7 @@ LINK_TEST(disabled_link_takes_nothing_while_its_routes_go)
     for (uint32_t i = 0; i < 10; i++) {
         p.packet_id = (uint16_t)(i + 1);
         wire_publish(writer, &p);
-        (void)turn(alpha, WORLD_CLIENTS);
-        (void)turn(alpha, WORLD_LINKS);
+        (void)world_turn(alpha);
     }
     worlds_settle();
     assert_int_equal(world_waiting(alpha, "beta"), 0);
@@ -377,9 +375,8 @@ LINK_TEST_DIALLED(introduction_whose_answer_is_lost_announces_all_the_same)
     for (uint32_t i = 0; !announced_actor_count(world_peer(beta, "alpha")->announced); i++) {
         assert_true(i < 10000);
         all.now_ms += 10;
-        (void)turn(alpha, WORLD_LINKS);
-        (void)turn(beta, WORLD_CLIENTS);
-        (void)turn(beta, WORLD_LINKS);
+        (void)turn(alpha, WORLD_LINKS + world_home(alpha, "beta"));
+        (void)world_turn(beta);
     }
     assert_int_equal(world_peer(alpha, "beta")->announcer.state, ANNOUNCER_INTRODUCING);
     world_cut(beta);
@@ -493,7 +490,7 @@ LINK_TEST_DIALLED(removed_link_goes_with_all_it_had)
     subscribe(local, "t/#", 1);
     alpha->cfg.links[0].name = "";
     apply(alpha);
-    assert_null(hub_peer(alpha->hub[0], BYTES_LIT("beta")));
+    assert_null(world_peer(alpha, "beta"));
     publish(writer, "t/1", "a", 1);
     expect_publish(local, "t/1", "a");
     assert_null(wire_next(reader));
@@ -611,7 +608,8 @@ LINK_TEST_DIALLED(number_of_a_removed_link_is_given_away_when_its_routes_are_gon
     subscribe(other, "t/200", 1);
     alpha->cfg.links[0].name = "gamma";
     alpha->servers[0][0].port = 3002;
-    assert_int_equal(apply_once(alpha), ERR_FULL);
+    if (world_home(alpha, "beta") == world_home(alpha, "gamma"))
+        assert_int_equal(apply_once(alpha), ERR_FULL);
     while (apply_once(alpha) != OK) {
         assert_true(++turns < 100);
         worlds_settle();

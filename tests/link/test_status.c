@@ -17,7 +17,7 @@ static struct link_status status(struct world *w, const char *name)
 {
     struct link_status s;
 
-    assert_true(hub_status(w->hub[0], bytes_str(name), &s));
+    assert_true(hub_status(w->hub[world_home(w, name)], bytes_str(name), &s));
     assert_string_equal(s.name, name);
     return s;
 }

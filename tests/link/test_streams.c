@@ -392,7 +392,7 @@ static void check_end(const struct model *w)
 
 static void model_start(struct model *w, uint64_t seed)
 {
-    struct outstream_config c = {.boot = BOOT, .bytes_max = 1u << 30};
+    struct outstream_config c = {.boot = BOOT, .streams = 1, .bytes_max = 1u << 30};
 
     *w = (struct model){
         .seed = seed, .newest = NONE, .answers = NONE, .last_taken = -1, .now_ms = 1};

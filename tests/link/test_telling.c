@@ -36,7 +36,7 @@ static uint32_t slices(const struct peer *p)
     do {
         uint32_t before = wanted_of(p);
 
-        turn(beta, WORLD_LINKS);
+        turn(beta, WORLD_LINKS + world_home(beta, "alpha"));
         assert_true(wanted_of(p) <= before + PEER_TELL_MAX);
         assert_true(++count < 100);
     } while (p->is_telling);
@@ -88,7 +88,7 @@ LINK_TEST(subscriptions_change_while_changed_topics_are_looked_at)
         wish(beta, 0, after % 2 ? "t/#" : "t/#,u/#");
         assert_int_equal(apply_once(beta), OK);
         for (uint32_t i = 0; i < after; i++)
-            turn(beta, WORLD_LINKS);
+            turn(beta, WORLD_LINKS + world_home(beta, "alpha"));
         for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
             unsubscribe(k, gone[i]);
         subscribe(k, "t/new", 1);
@@ -144,9 +144,9 @@ LINK_TEST(subscription_does_not_count_as_told_before_its_turn_has_come)
     wire_send(k, b, subscribe_put(b, MQTT_5, 77, &f, 1, 0));
     for (int i = 0; i < 2; i++) {
         turn(beta, WORLD_CLIENTS);
-        turn(beta, WORLD_LINKS);
+        turn(beta, WORLD_LINKS + world_home(beta, "alpha"));
     }
-    assert_int_equal(hub_local_count(beta->hub[0]), MANY + 1);
+    assert_int_equal(hub_local_count(beta->hub[world_home(beta, "alpha")]), MANY + 1);
     assert_true(p->is_telling);
     assert_false(peer_is_told(p, (struct bytes){0}, BYTES_LIT("t/new")));
     worlds_pass(2000);

@@ -29,11 +29,21 @@
         name##_spoken();                                                                           \
         worlds_called = NULL;                                                                      \
     }
+/* The same in our own dialect, where one side has three link workers and the other two. */
+#define LINK_RUN_SPREAD(name)                                                                      \
+    TEST(name##_on_several_link_workers)                                                           \
+    {                                                                                              \
+        worlds_dialect = DIALECT_AUTO;                                                             \
+        worlds_spread = true;                                                                      \
+        name##_spoken();                                                                           \
+        worlds_spread = false;                                                                     \
+    }
 /* Defines a test that is run in both dialects. */
 #define LINK_TEST_DIALLED(name)                                                                    \
     static void name##_spoken(void);                                                               \
     LINK_RUN(name, in_emqx, DIALECT_EMQX, NULL)                                                    \
     LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
+    LINK_RUN_SPREAD(name)                                                                          \
     static void name##_spoken(void)
 /* A test of our own dialect, run also with a link that has no server on one of the sides: "alpha"
  * or "beta" is called only, and all goes over the connections that the other one opens. */
@@ -42,6 +52,7 @@
     LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
     LINK_RUN(name, where_alpha_is_called, DIALECT_AUTO, "alpha")                                   \
     LINK_RUN(name, where_beta_is_called, DIALECT_AUTO, "beta")                                     \
+    LINK_RUN_SPREAD(name)                                                                          \
     static void name##_spoken(void)
 /* All of these. */
 #define LINK_TEST(name)                                                                            \
@@ -50,6 +61,7 @@
     LINK_RUN(name, natively, DIALECT_AUTO, NULL)                                                   \
     LINK_RUN(name, where_alpha_is_called, DIALECT_AUTO, "alpha")                                   \
     LINK_RUN(name, where_beta_is_called, DIALECT_AUTO, "beta")                                     \
+    LINK_RUN_SPREAD(name)                                                                          \
     static void name##_spoken(void)
 
 #define WORLD_CLIENTS 0u
@@ -100,6 +112,8 @@ struct world {
 static enum cfg_dialect worlds_dialect;
 /* The world whose links have no server; NULL: all have. */
 static const char *worlds_called;
+/* Whether worlds have several link workers, if the test does not say how many. */
+static bool worlds_spread;
 
 /* All there is. */
 static struct worlds {
@@ -203,8 +217,11 @@ static inline uint32_t home_of_dial(const struct wire *k, const struct world *w)
             return WORLD_CLIENTS; /* then it does not say so */
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
         if (strcmp(w->cfg.links[i].name, from->cluster.name) == 0)
-            return WORLD_LINKS + shard_link_home(shard_of((struct world *)(uintptr_t)w, 0),
-                                                 bytes_str(from->cluster.name));
+            return WORLD_LINKS +
+                   (shard_link_home(shard_of((struct world *)(uintptr_t)w, 0),
+                                    bytes_str(from->cluster.name)) +
+                    ((const struct dialer *)(const void *)k->stream[0])->stream_number) %
+                       w->link_workers;
     return WORLD_CLIENTS;
 }
 
@@ -323,18 +340,27 @@ static inline uint32_t world_workers(const struct world *w)
     return WORLD_LINKS + w->link_workers;
 }
 
+/* A turn of each worker; whether anything happened. */
+static inline bool world_turn(struct world *w)
+{
+    bool did = false;
+
+    for (uint32_t worker = 0; worker < world_workers(w); worker++)
+        did |= turn(w, worker);
+    return did;
+}
+
 /* Until nothing moves: a mail has at most four hops, each a turn of its own. */
 static inline void worlds_settle(void)
 {
     uint32_t quiet = 0, turns = 0;
 
-    while (quiet < 8) {
+    while (quiet < 8u + (worlds_spread ? 4u : 0u)) {
         bool did = false;
 
         assert_true(++turns < 100000);
         for (uint32_t i = 0; i < all.count; i++)
-            for (uint32_t worker = 0; worker < world_workers(all.world[i]); worker++)
-                did |= turn(all.world[i], worker);
+            did |= world_turn(all.world[i]);
         quiet = did ? 0 : quiet + 1;
     }
 }
@@ -458,7 +484,7 @@ static inline void world_make_hub(struct world *w, uint32_t number)
 static inline void world_start(struct world *w)
 {
     if (!w->link_workers)
-        w->link_workers = 1;
+        w->link_workers = !worlds_spread ? 1 : strcmp(w->cfg.cluster.name, "beta") ? 3 : 2;
     for (uint32_t i = 0; i < w->cfg.link_count; i++)
         w->links[i] = (struct link_rules){.name = w->cfg.links[i].name,
                                           .identity = w->cfg.links[i].peer_identity,
@@ -573,6 +599,12 @@ static inline struct peer *world_peer(struct world *w, const char *name)
     return p;
 }
 
+/* The link worker (0, 1, ...) of the link to that cluster. */
+static inline uint32_t world_home(struct world *w, const char *name)
+{
+    return shard_link_home(shard_of(w, WORLD_CLIENTS), bytes_str(name));
+}
+
 /* Whether the cluster of a link has accepted us and is told our routes. */
 static inline bool world_tells(struct world *w, const char *name)
 {
@@ -593,11 +625,11 @@ static inline uint64_t world_incarnation(struct world *w, const char *name)
 static inline uint32_t world_waiting(struct world *w, const char *name)
 {
     const struct peer *p = world_peer(w, name);
-    uint32_t n = p->carrier.out.waiting.count;
+    uint64_t n = p->carrier.out.waiting.count + SPREAD_SUM(&p->spread, waiting);
 
     for (uint32_t i = 0; i < p->forwarder_count; i++)
         n += p->forwarders[i].window.waiting.count;
-    return n;
+    return (uint32_t)n;
 }
 
 /* ---- a side that the test plays: a client of a world (side 0), or the script (side 1) ---- */

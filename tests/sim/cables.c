@@ -1,4 +1,5 @@
 /* tests/sim/cables.c -- the network between linked worlds: dials, slices, cuts, silence. */
+#include "link/lane.h"
 #include "link/transit.h"
 #include "tests/sim/linked.h"
 
@@ -133,6 +134,18 @@ static struct forwarder *forwarder_of(struct peer *p, const struct cable *c)
     return NULL;
 }
 
+/* As that, of its lanes: the connection, or NULL. */
+static struct dialer *lane_dialer_of(struct linked *l, const struct cable *c)
+{
+    for (uint32_t i = 0; i < LINK_WORKERS_MAX; i++) {
+        struct lane *lane = lane_of(l, c->end[0].cluster, c->end[1].cluster, i);
+
+        if (lane && &lane_dialer(lane)->stream == c->stream)
+            return lane_dialer(lane);
+    }
+    return NULL;
+}
+
 /* Where only one side dials, messages of both are on its connections. */
 static void called_end_closed(struct linked *l, const struct cable *c)
 {
@@ -151,12 +164,15 @@ static void dialled_end_closed(struct linked *l, struct cable *c)
 {
     struct peer *p = peer_of(l, c->end[0].cluster, c->end[1].cluster);
     struct forwarder *f = p ? forwarder_of(p, c) : NULL;
+    static const struct window none;
 
     l->is_exact = false;
     if (p) /* else the server that is not there */
         l->cluster[c->end[0].cluster]->telling[c->end[1].cluster] = NEVER;
     if (f)
         judge_link_ended(l, c->end[0].cluster, c->end[1].cluster, &f->window);
+    else if (lane_dialer_of(l, c))
+        judge_link_ended(l, c->end[0].cluster, c->end[1].cluster, &none);
 }
 
 static void on_closed(void *ctx, struct wire *k, enum close_reason why)
@@ -375,6 +391,8 @@ static const struct dialer *dialer_of(struct linked *l, const struct cable *c)
 
     if (f)
         return &f->dialer;
+    if (lane_dialer_of(l, c))
+        return lane_dialer_of(l, c);
     return p && &p->announcer.dialer.stream == c->stream ? &p->announcer.dialer : NULL;
 }
 
@@ -429,6 +447,23 @@ static const char *off_unrest(struct linked *l, uint32_t from, uint32_t to)
     return p && announced_route_count(p->announced) ? "a link that is disabled has routes" : NULL;
 }
 
+static const char *lanes_unrest(struct linked *l, uint32_t from, uint32_t to)
+{
+    const struct peer *p = peer_of(l, from, to);
+
+    if (SPREAD_SUM(&p->spread, waiting) || SPREAD_SUM(&p->spread, inflight))
+        return "messages wait in a lane";
+    for (uint32_t i = 0; i < LINK_WORKERS_MAX && (p->spread.words & LANE_DIALS); i++) {
+        struct lane *lane = lane_of(l, from, to, i);
+
+        if (lane && lane_dialer(lane)->state != DIALER_UP)
+            return "the connection of a lane is not up";
+        if (lane && !stream_is_healthy(l, &lane_dialer(lane)->stream))
+            return "the connection of a lane is dead";
+    }
+    return NULL;
+}
+
 static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
 {
     struct peer *p = peer_of(l, from, to);
@@ -470,6 +505,9 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
     }
     if (p->carrier.out.waiting.count || p->carrier.out.sent.count)
         return "messages wait to be carried";
+    why = lanes_unrest(l, from, to);
+    if (why)
+        return why;
     if (l->is_synced && retained_sync_is_behind(&p->retained))
         return "retained messages are not compared";
     return p->is_up ? NULL : "a link does not say that it is up";

@@ -29,6 +29,14 @@ struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to)
     return p;
 }
 
+struct lane *lane_of(struct linked *l, uint32_t from, uint32_t to, uint32_t link_worker)
+{
+    const struct cluster *c = l->cluster[from];
+    struct hub *h = c->world && to < l->count ? world_hub(c->world, link_worker) : NULL;
+
+    return h ? hub_lane(h, bytes_str(names[to])) : NULL;
+}
+
 /* ---- topology ---- */
 
 static void cluster_start(struct cluster *c)

@@ -238,6 +238,8 @@ void linked_run(struct sim *s);
 
 /* The link of one cluster to another, while it is up and there is one. */
 struct peer *peer_of(struct linked *l, uint32_t from, uint32_t to);
+/* The lane of that link on a link worker (0, 1, ...), or NULL. */
+struct lane *lane_of(struct linked *l, uint32_t from, uint32_t to, uint32_t link_worker);
 /* The name of a cluster. */
 const char *cluster_name(uint32_t number);
 
@@ -332,6 +334,8 @@ void judge_link_ended(struct linked *l, uint32_t from, uint32_t to, const struct
 /* What is kept between two clusters may come once more: one has forgotten what it has had, or the
  * other sends it in another dialect. */
 void judge_repeat(struct linked *l, uint32_t a, uint32_t b);
+/* The same, one way only: what one has in lanes goes in its own stream from now on. */
+void judge_returned(struct linked *l, uint32_t from, uint32_t to);
 /* A link gets another dialect: once that is taken over, whoever waits for it is acknowledged. */
 void judge_release(struct linked *l, uint32_t from, uint32_t to);
 /* A cluster begins a new life. */

@@ -79,6 +79,11 @@ void judge_repeat(struct linked *l, uint32_t a, uint32_t b)
     repeat(l, b, a);
 }
 
+void judge_returned(struct linked *l, uint32_t from, uint32_t to)
+{
+    repeat(l, from, to);
+}
+
 void judge_release(struct linked *l, uint32_t from, uint32_t to)
 {
     l->cluster[from]->is_releasing[to] = true;

@@ -397,11 +397,14 @@ static const char *change_servers(struct cluster *c, uint32_t to)
     const struct cfg_link *theirs = l->cluster[to]->link[c->number];
     bool may_be_called = theirs && theirs->server_count && theirs->dialect == DIALECT_AUTO &&
                          c->link[to]->dialect == DIALECT_AUTO;
+    bool has_called = c->link[to]->server_count > 0;
 
     if (may_be_called && chance(l->sim, 50))
         c->link[to]->server_count = 0;
     else
         draw_servers(c, to);
+    if (has_called && !c->link[to]->server_count && c->world && world_hub(c->world, 1))
+        judge_returned(l, c->number, to);
     return c->link[to]->server_count ? "server" : "no server";
 }
 
