@@ -206,8 +206,13 @@ const struct key keys[] = {
              "one."},
     {CLUSTER(link_workers), .name = "link_workers", .type = KEY_NUMBER, .min = 1,
      .max = LINK_WORKERS_MAX, .flags = KEY_ZERO_PRESETS, .preset = "1",
-     .help = "Threads that serve links; each link lives on one. They exist only where the "
-             "cluster has a name."},
+     .help =
+         "Threads that serve links. The routes of a link are on one of them, chosen by its name. "
+         "Its messages to a Causeway cluster are on all: each thread has a connection of its "
+         "own for them, and those of one publisher stay on one, so they keep their order. "
+         "queue_bytes of the link is divided among the threads. To EMQX, from a link without a "
+         "server, and over links with transit, they are on the one. The other side may have "
+         "another number. The threads exist only where the cluster has a name."},
     {CLUSTER(suback), .name = "suback", .type = KEY_CHOICE, .choices = suback_choices,
      .preset = "local",
      .help = "When a SUBSCRIBE is answered. local: when all of this broker knows the subscription. "
@@ -500,8 +505,8 @@ const struct key keys[] = {
     {LINK(queue_bytes), .name = "queue_bytes", .type = KEY_SIZE, .min = 64 * KB, .max = 64 * GB,
      .flags = KEY_ZERO_PRESETS, .preset = "64MB",
      .help = "Bytes of messages that wait for the remote cluster or for its acknowledgement, in "
-             "equal parts for each connection. They wait in memory, within memory_limit, while it "
-             "is away or slow. What then comes is for on_full to say."},
+             "equal parts for each connection or link worker. They wait in memory, within "
+             "memory_limit, while it is away or slow. What then comes is for on_full to say."},
     {LINK(queue_age), .name = "queue_age", .type = KEY_TIME, .unit_us = SECOND, .min = 1,
      .max = 30 * 86400, .flags = KEY_ZERO_PRESETS, .preset = "1d",
      .help = "A message that has waited so long for the remote cluster is dropped and counted. A "

@@ -7,7 +7,7 @@
  * (link/peer_switch.c says why).
  *
  *     peer (link/spread.h)  notes, and messages for the stream, in order ─▶ lane
- *     lane  how it is doing, on a board; a note when that is news, or of what is acknowledged ─▶ peer
+ *     lane  how it is doing, on a board; notes of news, and of what is acknowledged ─▶ peer
  *
  * A lane is made by the first note that speaks of its board and brings the link, and does what the
  * last one said. Where there was no memory for it, the peer is told and brings the link again.
@@ -88,6 +88,7 @@ struct lanes {
     bool is_stopping;
 };
 
+/* There are none. */
 void lanes_init(struct lanes *all, struct link_host *host);
 /* Forgets all, as at the end. */
 void lanes_fini(struct lanes *all);

@@ -324,12 +324,21 @@ void native_record_publish(const struct native_record *record, uint64_t now_ms, 
 
 /* ---- frames ---- */
 
+static void take_open(struct cursor *c, struct native_frame *out)
+{
+    out->boot = take_id8(c);
+    out->first = take_number_in(c, 1, UINT64_MAX);
+    out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
+    out->streams = (uint32_t)take_number_in(c, out->stream + 1, NATIVE_STREAMS_MAX);
+}
+
 static void take_window(struct cursor *c, struct native_frame *out)
 {
     out->boot = take_id8(c);
     out->last = take_number(c);
     out->window.bytes = take_number(c);
     out->window.messages = take_number(c);
+    out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
 }
 
 static void check_filters(struct cursor *c, uint64_t count)
@@ -370,15 +379,11 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
         out->wants_all = take_flags(c, FLAG_WANT_ALL);
         break;
     case NATIVE_OPEN:
-        out->boot = take_id8(c);
-        out->first = take_number_in(c, 1, UINT64_MAX);
-        out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
-        out->streams = (uint32_t)take_number_in(c, out->stream + 1, NATIVE_STREAMS_MAX);
+        take_open(c, out);
         break;
     case NATIVE_OPENED:
     case NATIVE_ACK:
         take_window(c, out);
-        out->stream = (uint32_t)take_number_in(c, 0, NATIVE_STREAMS_MAX - 1);
         break;
     case NATIVE_HELLO:
         out->incarnation = take_number(c);

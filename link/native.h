@@ -37,14 +37,14 @@
  * BEAT are those of all filters announced after everything before it; the digest is the sum (mod
  * 2^64) of the filters' hashes, see native_digest_key. ROUTES_ACK: all up to `number` is visible.
  * Who is asked too often to announce all anew takes its time (link/route_stream.h).
- * OPEN begins a message stream on a connection; `boot` is the sending process, which has `streams`
- * of them, numbered from 0, each on a connection of its own. Messages of one publisher are all in
- * one. Stream 0 is there in any case; the others only go from who has opened their connection, and
- * he says the stream in its CONNECT (LINK_PROPERTY). Each has its own sequences: what is a double is
- * said of a boot and a stream. Sequences are
- * consecutive in a frame and only grow; what is not above the receiver's `last` is a double. Beyond
- * `last`, at most the window of records may be in flight, but always one. link/outstream.h and
- * link/instream.h are the two sides.
+ * OPEN begins a stream of messages on a connection; `boot` is the sending process, which has
+ * `streams` of them, numbered from 0, each on a connection of its own. A publisher's messages are
+ * all in one, except that those with a group or a way are in stream 0. Who has opened a connection
+ * says in its CONNECT for which stream it is (LINK_PROPERTY); who has none of his own sends stream
+ * 0 alone, where theirs comes. Sequences are consecutive in a frame and only grow; what is not
+ * above the receiver's `last` of that boot and stream is a double. Beyond `last`, at most the
+ * window of records may be in flight, but always one. link/outstream.h and link/instream.h are the
+ * two sides, link/lane.h says who has them.
  *
  * Transit: what one neighbour wants may be told to another, and messages for it pass. It is
  * offered and granted by "transit" => 1 beside "native" in the map of key 100, by who has
