@@ -12,9 +12,10 @@
 #include "link/dialer.h"
 #include "link/window.h"
 
-/* Connections for messages where the configuration says auto. EMQX opens 8, because each of its
- * waits for 32 PUBACKs at most; one connection with our window does more. */
-#define FORWARDER_CONNECTIONS_AUTO 1u
+/* Connections for messages where the configuration says auto, once it is known that the other side
+ * is not a broker of ours: EMQX lets 32 messages of a connection wait for their PUBACK, and takes
+ * each connection's in one process. Until then, and with one of ours, there is one. */
+#define FORWARDER_CONNECTIONS_EMQX 8u
 /* Payloads of at least this size are sent from where they are. */
 #define FORWARDER_REFER_BYTES 1024u
 

@@ -44,7 +44,7 @@ static bool is_up(const struct peer *p)
     if (p->speaks_native && p->spread.count &&
         !((p->spread.words & LANE_DIALS) && spread_is_up(&p->spread)))
         return false;
-    for (uint32_t i = 0; i < p->forwarder_count; i++)
+    for (uint32_t i = 0; i < p->dialled_count; i++)
         if (p->forwarders[i].dialer.state != DIALER_UP)
             return false;
     return true;
@@ -313,6 +313,8 @@ static void on_online(struct announcer *a, bool needs_all)
     peer_transits(p, a->transits);
     if (a->is_native)
         carrier_agree(&p->carrier, a->deflates);
+    p->is_emqx = !a->is_native;
+    peer_choose_dialled(p, p->link);
     if (a->is_native)
         retained_sync_online(&p->retained, &channel);
     else if (p->link->retained == RETAINED_SYNC)
@@ -391,7 +393,8 @@ static void on_forwarder_down(struct forwarder *f, bool was_up)
 
     (void)was_up;
     carrier_down(&f->peer->carrier, &channel);
-    look_whether_down(f->peer, &f->dialer);
+    if (f - f->peer->forwarders < f->peer->dialled_count)
+        look_whether_down(f->peer, &f->dialer);
 }
 
 static bool on_forwarder_frame(struct forwarder *f, struct bytes payload)
@@ -594,7 +597,18 @@ uint32_t peer_stream_count(const struct peer *p, const struct cfg_link *link)
 
 uint32_t peer_forwarder_count(const struct cfg_link *link)
 {
-    return link->connections ? link->connections : FORWARDER_CONNECTIONS_AUTO;
+    bool is_ours = link->dialect == DIALECT_NATIVE || !link->server_count;
+
+    if (link->connections)
+        return link->connections;
+    return is_ours ? 1 : FORWARDER_CONNECTIONS_EMQX;
+}
+
+void peer_choose_dialled(struct peer *p, const struct cfg_link *link)
+{
+    bool is_emqx = p->is_emqx || link->dialect == DIALECT_EMQX;
+
+    p->dialled_count = link->connections || is_emqx ? p->forwarder_count : 1;
 }
 
 void peer_free_forwarders(struct forwarder *v, uint32_t count)
@@ -642,6 +656,7 @@ struct peer *peer_create(struct link_host *host, const struct cfg_link *from, ui
     p->interest = interest_create(link->topics, link->topic_count, link->max_routes, &host->key);
     p->forwarders = peer_make_forwarders(p, link);
     p->forwarder_count = p->forwarders ? peer_forwarder_count(link) : 0;
+    peer_choose_dialled(p, link);
     if (peer_routes_init(p) != OK || !p->interest || !p->forwarders ||
         announcer_init(&p->announcer, host, link, &announcer_events) != OK ||
         spread_init(&p->spread, host, number) != OK) {

@@ -101,14 +101,16 @@ struct peer {
     struct retained_sync retained;
     struct forwarder *forwarders;
     uint32_t forwarder_count;
-    struct timer expiry;                         /* of the actor that is heard of least */
-    uint64_t heard_ms;                           /* when any actor was heard of last */
-    struct changes changes;                      /* changes of the route index */
-    uint64_t on_ms;                              /* since when it is on */
-    uint64_t say_ms;                             /* no line about losses before */
-    struct rate ops, bytes;                      /* of what they send */
-    struct waiting_sum waiting;                  /* of that, what waits to be unpacked */
-    struct hold hold;                            /* whether we read what they send */
+    uint32_t dialled_count;     /* of these, from the first on, that are to have a connection */
+    bool is_emqx;               /* they have accepted us last as something else than one of ours */
+    struct timer expiry;        /* of the actor that is heard of least */
+    uint64_t heard_ms;          /* when any actor was heard of last */
+    struct changes changes;     /* changes of the route index */
+    uint64_t on_ms;             /* since when it is on */
+    uint64_t say_ms;            /* no line about losses before */
+    struct rate ops, bytes;     /* of what they send */
+    struct waiting_sum waiting; /* of that, what waits to be unpacked */
+    struct hold hold;           /* whether we read what they send */
     uint64_t routes_refused[PEER_REFUSED_COUNT]; /* in either direction */
     struct peer_refusals refusals[PEER_SAID_COUNT];
     struct timer away;    /* while it is down, until it is_away */
@@ -175,6 +177,8 @@ void peer_change_run(struct peer *p);
  * them that `link` wants. NULL: no memory. */
 struct forwarder *peer_make_forwarders(struct peer *p, const struct cfg_link *link);
 uint32_t peer_forwarder_count(const struct cfg_link *link);
+/* Chooses how many of them are dialled, by what the other side speaks. */
+void peer_choose_dialled(struct peer *p, const struct cfg_link *link);
 void peer_free_forwarders(struct forwarder *v, uint32_t count);
 /* Whether connections must end before a link becomes the other one. */
 bool peer_must_redial(const struct cfg_link *from, const struct cfg_link *to);

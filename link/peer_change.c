@@ -54,6 +54,21 @@ static void hang_up(struct peer *p)
     dialer_stop(&p->announcer.dialer);
 }
 
+/* Those that are dialled are as many as the other side's dialect asks for. */
+static void run_forwarders(struct peer *p)
+{
+    for (uint32_t i = 0; i < p->forwarder_count; i++) {
+        struct dialer *d = &p->forwarders[i].dialer;
+
+        bool is_wanted = i < p->dialled_count || window_count(&p->forwarders[i].window) > 0;
+
+        if (is_wanted && d->state == DIALER_OFF)
+            dialer_start(d);
+        else if (!is_wanted && d->state != DIALER_OFF && !d->must_stop)
+            dialer_stop(d);
+    }
+}
+
 static void dial(struct peer *p)
 {
     bool is_first = !p->is_on;
@@ -72,8 +87,7 @@ static void dial(struct peer *p)
         announcer_start(&p->announcer);
     else
         dialer_start(&p->announcer.dialer);
-    for (uint32_t i = 0; i < p->forwarder_count; i++)
-        dialer_start(&p->forwarders[i].dialer);
+    run_forwarders(p);
 }
 
 void peer_start(struct peer *p)
@@ -129,6 +143,7 @@ static enum err use_connections(struct peer *p)
     if (dialer_use(&p->announcer.dialer, to) != OK)
         return ERR_MEMORY;
     if (count == p->forwarder_count) {
+        peer_choose_dialled(p, to);
         for (uint32_t i = 0; i < count; i++)
             if (forwarder_use(&p->forwarders[i], to, to->queue_bytes / count) != OK)
                 return ERR_MEMORY;
@@ -142,6 +157,7 @@ static enum err use_connections(struct peer *p)
     peer_free_forwarders(p->forwarders, p->forwarder_count);
     p->forwarders = fresh;
     p->forwarder_count = count;
+    peer_choose_dialled(p, to);
     return OK;
 }
 
@@ -269,6 +285,8 @@ void peer_change_run(struct peer *p)
         return; /* in the next turn again */
     if (!p->is_dialing && !p->is_ending && p->link->enable)
         dial(p);
+    else if (p->is_dialing && !peer_is_called(p))
+        run_forwarders(p);
 }
 
 enum err peer_change(struct peer *p, const struct cfg_link *link)

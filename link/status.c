@@ -115,7 +115,8 @@ static void add_messages(const struct peer *p, uint64_t now_ms, struct link_stat
     to->acks_waiting = p->host->acks->waiting[p->number];
     for (uint32_t i = 0; i < p->forwarder_count; i++) {
         add_window(&p->forwarders[i].window, now_ms, to);
-        is_up &= peer_is_called(p) || p->forwarders[i].dialer.state == DIALER_UP;
+        is_up &= peer_is_called(p) || i >= p->dialled_count ||
+                 p->forwarders[i].dialer.state == DIALER_UP;
     }
     add_carrier(&p->carrier, now_ms, to);
     for (uint32_t i = 0; i < p->inlets.count; i++)

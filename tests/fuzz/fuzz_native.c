@@ -27,6 +27,7 @@ static void check_control(const struct native_frame *f)
     CHECK(g.window.messages == f->window.messages && g.question == f->question);
     CHECK(g.incarnation == f->incarnation && g.needs_all == f->needs_all);
     CHECK(g.is_refused == f->is_refused && g.has_groups == f->has_groups);
+    CHECK(g.stream == f->stream && g.streams == f->streams);
 }
 
 /* The text of a passing route, taken apart and put together. */

@@ -624,6 +624,44 @@ LINK_TEST_DIALLED(number_of_a_removed_link_is_given_away_when_its_routes_are_gon
     worlds_end();
 }
 
+/* Connections for messages of alpha's that stand. */
+static uint32_t connections_up(void)
+{
+    const struct peer *p = world_peer(alpha, "beta");
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < p->forwarder_count; i++)
+        count += p->forwarders[i].dialer.state == DIALER_UP;
+    return count;
+}
+
+TEST(connections_are_as_many_as_the_other_side_s_dialect_asks_for)
+{
+    worlds_dialect = DIALECT_AUTO;
+    alpha = world_make("alpha", 3000);
+    beta = world_make("beta", 3001);
+    world_link(alpha, "beta", 3001, "t/#")->connections = 0;
+    world_link(beta, "alpha", 3000, "t/#");
+    world_start(alpha);
+    world_start(beta);
+    worlds_pass(1000);
+    assert_int_equal(connections_up(), 1);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    beta->cfg.links[0].dialect = DIALECT_EMQX;
+    apply(beta);
+    worlds_pass(40000);
+    assert_int_equal(connections_up(), FORWARDER_CONNECTIONS_EMQX);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    beta->cfg.links[0].dialect = DIALECT_AUTO;
+    apply(beta);
+    alpha->cfg.links[0].keepalive = 30; /* it looks again */
+    apply(alpha);
+    worlds_pass(40000);
+    assert_int_equal(connections_up(), 1);
+    assert_true(world_peer(alpha, "beta")->is_up);
+    worlds_end();
+}
+
 LINK_TEST_DIALLED(other_number_of_connections_keeps_what_waits_and_its_order)
 {
     struct wire *reader, *writer[4];

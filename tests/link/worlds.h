@@ -444,6 +444,7 @@ static inline struct cfg_link *world_link(struct world *w, const char *name, uin
                            .exports = &world_everything,
                            .export_count = 1,
                            .retry_interval_ms = 15000,
+                           .connections = 1,
                            .max_inflight = 1024,
                            .window_bytes = 16u << 20,
                            .queue_bytes = 64u << 20,

@@ -496,6 +496,8 @@ static const char *link_unrest(struct linked *l, uint32_t from, uint32_t to)
     if (announced_has_old(p->announced))
         return "routes of an earlier life are left";
     for (uint32_t i = 0; p->link->server_count && i < p->forwarder_count; i++) {
+        if (i >= p->dialled_count && !window_count(&p->forwarders[i].window))
+            continue;
         if (p->forwarders[i].dialer.state != DIALER_UP)
             return "a message connection is not up";
         if (!stream_is_healthy(l, &p->forwarders[i].dialer.stream))
