@@ -371,13 +371,27 @@ static const struct announcer_events announcer_events = {
 /* ---- messages to them ---- */
 
 /* Our messages to a broker of ours take the first of our connections for messages; if we have none,
- * the one on which theirs come. */
+ * the one on which theirs come. Whether that is not the one they take now. */
+static bool is_to_move(struct peer *p, struct channel *to)
+{
+    *to = peer_is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
+    return p->speaks_native && channel_is_up(to) && !channel_eq(&p->carrier.to, to);
+}
+
+/* Who has a server now leaves the one on which theirs come when nothing is on the way there: what
+ * of QoS 0 were, would be passed over behind the OPEN on another. */
+bool peer_is_moving(struct peer *p)
+{
+    struct channel to;
+
+    return is_to_move(p, &to) && !peer_is_called(p) && p->carrier.out.inflight.messages > 0;
+}
+
 void peer_carry_on(struct peer *p)
 {
-    struct channel to =
-        peer_is_called(p) ? p->carrier.from : channel_of_dialer(&p->forwarders[0].dialer);
+    struct channel to;
 
-    if (p->speaks_native && channel_is_up(&to) && !channel_eq(&p->carrier.to, &to))
+    if (is_to_move(p, &to) && !peer_is_moving(p))
         carrier_up(&p->carrier, &to);
 }
 

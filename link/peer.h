@@ -234,6 +234,8 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
  * messages take the connection that there is for them; and whether the link is up now. */
 void peer_welcomed(struct peer *p, const struct native_frame *f);
 void peer_carry_on(struct peer *p);
+/* Whether they are to take it when what is on the way on another has come. */
+bool peer_is_moving(struct peer *p);
 void peer_look_up(struct peer *p);
 /* And, for link/peer_change.c too, that it is down: what it needs is not there any more. */
 void peer_look_left(struct peer *p, const char *why, const char *what_next);

@@ -74,11 +74,11 @@ static void look_whether_apart(struct peer *p)
     p->is_apart = p->is_apart || outstream_is_past(&p->carrier.out, p->apart_mark);
 }
 
-/* Whether what goes another way is to be there first. */
-static bool must_wait(const struct peer *p)
+/* Whether what goes another way, or is on the way, is to be there first. */
+static bool must_wait(struct peer *p)
 {
-    return !peer_is_called(p) &&
-           (has_records(p) || (p->link->transit && !spread_is_past(&p->spread)));
+    return !peer_is_called(p) && (has_records(p) || peer_is_moving(p) ||
+                                  (p->link->transit && !spread_is_past(&p->spread)));
 }
 
 bool peer_switch_run(struct peer *p)
@@ -87,6 +87,7 @@ bool peer_switch_run(struct peer *p)
     struct message *m;
 
     look_whether_apart(p);
+    peer_carry_on(p);
     p->carrier.is_held = p->speaks_native && must_wait(p);
     if (p->speaks_native || announced_actor_count(p->announced) == 0)
         return false; /* or nobody has said what they speak */

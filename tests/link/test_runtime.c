@@ -240,6 +240,53 @@ TEST(link_that_was_called_from_the_start_dials_when_it_gets_a_server)
     worlds_end();
 }
 
+/* What alpha sends on connections that beta has opened reaches beta, or does not yet. */
+static void let_through(bool lets)
+{
+    for (uint32_t i = 0; i < all.wire_count; i++) {
+        struct wire *k = all.wire[i];
+
+        if (k->world[0] != beta || !k->stream[1])
+            continue;
+        k->reads = lets;
+        stream_touch(k->stream[1]);
+    }
+    worlds_settle();
+}
+
+/* It leaves the connection on which theirs come, and what is on the way there must come first. */
+TEST(link_that_gets_a_server_loses_nothing_that_is_on_the_way)
+{
+    struct wire *reader, *writer;
+    const struct carrier *c;
+
+    worlds_dialect = DIALECT_AUTO;
+    worlds_called = "alpha";
+    two();
+    worlds_called = NULL;
+    c = &world_peer(alpha, "beta")->carrier;
+    reader = client(beta, "reader");
+    writer = client(alpha, "writer");
+    subscribe(reader, "t/1", 0);
+    let_through(false);
+    publish(writer, "t/1", "a", 0);
+    alpha->cfg.links[0].server_count = 1;
+    apply(alpha);
+    worlds_pass(1000);
+    assert_int_equal(world_peer(alpha, "beta")->forwarders[0].dialer.state, DIALER_UP);
+    publish(writer, "t/1", "b", 0);
+    assert_null(c->to.dialer);
+    assert_null(wire_next(reader));
+    let_through(true);
+    worlds_settle();
+    assert_non_null(c->to.dialer);
+    publish(writer, "t/1", "c", 0);
+    expect_publish(reader, "t/1", "a");
+    expect_publish(reader, "t/1", "b");
+    expect_publish(reader, "t/1", "c");
+    worlds_end();
+}
+
 /* How many filters beta knows of alpha when alpha and then it again has changed the dialect; a
  * filter of before is gone. */
 static void expect_routes_in(enum cfg_dialect first, enum cfg_dialect then)
