@@ -243,6 +243,19 @@ void cables_cut(struct linked *l)
     }
 }
 
+/* Who dialled may have given a connection up, with another client id since then: who was called
+ * goes on sending on it, until the next one comes or it has been silent for long. */
+void cables_doubt_silent(struct linked *l)
+{
+    for (uint32_t i = 0; i < l->cable_count; i++) {
+        struct cable *c = l->cables[i];
+
+        if (c->is_silent && !c->is_doubted && c->end[1].wire)
+            called_end_closed(l, c);
+        c->is_doubted = c->is_silent;
+    }
+}
+
 /* Whether a cable is between these two, whoever dialled. */
 static bool is_between(const struct cable *c, uint32_t a, uint32_t b)
 {

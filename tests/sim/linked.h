@@ -68,7 +68,8 @@ struct cable {
     struct cable_end end[2];
     struct stream *stream; /* of end 0, to know whose it is */
     bool is_answered;
-    bool is_silent; /* nothing comes through, and nobody is told */
+    bool is_silent;  /* nothing comes through, and nobody is told */
+    bool is_doubted; /* and what went into it then has been doubted */
     uint64_t answer_ms, silent_ms;
 };
 
@@ -279,6 +280,8 @@ void cables_cut(struct linked *l);
 void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted);
 /* A cluster is about to lose all its connections at once. */
 void cables_lose(struct linked *l, uint32_t cluster);
+/* What of QoS 0 went into silence is doubtful. */
+void cables_doubt_silent(struct linked *l);
 /* Looks which routes are certainly alive. */
 void cables_look(struct linked *l);
 /* Whether they were seen alive so long ago that `at` may have let go those of another cluster. */

@@ -496,6 +496,7 @@ void judge_quiet(struct linked *l)
 {
     uint64_t step = ++l->sim->step;
 
+    cables_doubt_silent(l);
     for (uint32_t i = l->first_unsettled; i < l->message_count; i++) {
         struct l_message *m = &l->messages[i];
 

@@ -390,6 +390,17 @@ static const char *change_in_place(struct cluster *c, uint32_t to)
     }
 }
 
+/* Whether records for EMQX wait in a link, or may: they would stay where it loses its server. */
+static bool has_records(struct linked *l, uint32_t from, uint32_t to)
+{
+    const struct peer *p = peer_of(l, from, to);
+
+    for (uint32_t i = 0; p && i < p->forwarder_count; i++)
+        if (window_count(&p->forwarders[i].window))
+            return true;
+    return p && !p->speaks_native;
+}
+
 /* Of two sides at least one must dial. What it did. */
 static const char *change_servers(struct cluster *c, uint32_t to)
 {
@@ -399,7 +410,7 @@ static const char *change_servers(struct cluster *c, uint32_t to)
                          c->link[to]->dialect == DIALECT_AUTO;
     bool has_called = c->link[to]->server_count > 0;
 
-    if (may_be_called && chance(l->sim, 50))
+    if (may_be_called && !has_records(l, c->number, to) && chance(l->sim, 50))
         c->link[to]->server_count = 0;
     else
         draw_servers(c, to);
