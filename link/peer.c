@@ -448,7 +448,7 @@ bool peer_blocks(struct peer *p)
         return false;
     if (carrier_is_full(&p->carrier, is_short) || spread_is_full(&p->spread))
         return true;
-    for (uint32_t i = 0; i < p->forwarder_count; i++) {
+    for (uint32_t i = 0; i < p->forwarder_count && !peer_is_called(p); i++) {
         p->forwarders[i].window.must_not_grow = is_short;
         if (window_is_full(&p->forwarders[i].window))
             return true;

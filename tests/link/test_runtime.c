@@ -287,6 +287,35 @@ TEST(link_that_gets_a_server_loses_nothing_that_is_on_the_way)
     worlds_end();
 }
 
+/* What it has for EMQX stays, but nobody waits for room there. */
+TEST(link_that_loses_its_server_with_a_full_queue_for_emqx_blocks_nobody)
+{
+    struct cfg_link *link;
+    struct wire *writer;
+
+    worlds_dialect = DIALECT_EMQX;
+    two();
+    link = &alpha->cfg.links[0];
+    link->on_full = ON_FULL_BLOCK;
+    link->queue_bytes = 64u << 10;
+    apply(alpha);
+    subscribe(client(beta, "reader"), "t/1", 0);
+    beta->port = 0;
+    world_cut(alpha);
+    worlds_settle();
+    writer = client(alpha, "writer");
+    for (uint32_t i = 0; i < 1000 && !peer_blocks(world_peer(alpha, "beta")); i++)
+        publish(writer, "t/1", "x", 0);
+    assert_true(peer_blocks(world_peer(alpha, "beta")));
+    link->dialect = DIALECT_AUTO;
+    link->server_count = 0;
+    apply(alpha);
+    assert_true(world_waiting(alpha, "beta") > 0);
+    assert_false(peer_blocks(world_peer(alpha, "beta")));
+    publish(writer, "t/1", "x", 1);
+    worlds_end();
+}
+
 /* How many filters beta knows of alpha when alpha and then it again has changed the dialect; a
  * filter of before is gone. */
 static void expect_routes_in(enum cfg_dialect first, enum cfg_dialect then)
