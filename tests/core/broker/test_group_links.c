@@ -332,6 +332,7 @@ BROKER_TEST(what_may_leave_does_not_wait_behind_what_may_not)
     peer_expect_publish(member, x.topic, "stays");
     peer_expect_publish(member, x.topic, "stays");
     assert_int_equal(peer_count_publishes(member), 0);
+    broker_stop(&x.b);
 }
 
 /* It is given to us, and stays, though a link is up. */
