@@ -2,7 +2,9 @@
 #include "tools/load_compare.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +18,17 @@
 #include "tools/load_values.h"
 
 static volatile sig_atomic_t is_told_to_end;
+/* A byte in it wakes who waits for figures, however shortly before the signal came. */
+static int told[2];
 
 static void on_signal(int number)
 {
+    int before = errno;
+
     (void)number;
     is_told_to_end = 1;
+    if (write(told[1], "", 1) < 0)
+        errno = before;
 }
 
 /* ---- one run ---- */
@@ -53,14 +61,17 @@ static void measure(struct load_options *o, int to, uint64_t cpus)
 /* Reads figures from the pipe.  false: the load did not come to an end. */
 static bool collect(int from, struct load_figures *f)
 {
+    struct pollfd either[2] = {{.fd = from, .events = POLLIN}, {.fd = told[0], .events = POLLIN}};
     char *p = (char *)f;
     size_t left = sizeof(*f);
 
     while (left > 0) {
-        ssize_t n = read(from, p, left);
+        ssize_t n = -1;
 
-        if (n < 0 && errno == EINTR && !is_told_to_end)
+        if (poll(either, 2, -1) < 0 && errno == EINTR)
             continue;
+        if (!either[1].revents)
+            n = read(from, p, left);
         if (n <= 0) {
             *f = (struct load_figures){0};
             return false;
@@ -167,6 +178,10 @@ static int compare(const struct load_options *base, const struct load_plan *plan
         return load_complain("no memory") + 1;
     if (!load_pin_choose(&r.pin, load_pin_available()))
         r.pin = (struct load_pin){0};
+    if (pipe2(told, O_CLOEXEC) != 0) {
+        free(r.figures);
+        return load_complain("no pipe: %s", strerror(errno)) + 1;
+    }
     (void)sigaction(SIGINT, &act, NULL);
     (void)sigaction(SIGTERM, &act, NULL);
     run_rounds(&r);
