@@ -60,7 +60,7 @@ static bool grow(struct idset *t)
 bool idset_add(struct idset *t, uint16_t id)
 {
     uint32_t number = number_of(id);
-    struct idset_page *page = t->v ? place_of(t, number) : NULL;
+    struct idset_page *page = t->capacity ? place_of(t, number) : NULL;
 
     if (!page || !page->present) {
         if (t->page_count * 2u >= t->capacity && !grow(t))
