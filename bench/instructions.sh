@@ -38,8 +38,8 @@ trap 'rm -rf "$scratch"' EXIT
 # walk NAME COUNT: prints the instructions of so many messages; the profile is in $scratch/COUNT.
 walk() {
     valgrind --tool=callgrind --collect-atstart=no --callgrind-out-file="$scratch/$2" \
-        --toggle-collect=offer --toggle-collect=turn --toggle-collect=leave \
-        --toggle-collect=gone "$PATHS" "$1" "$2" >"$scratch/log" 2>&1 || {
+        --toggle-collect=path_offer --toggle-collect=path_turn --toggle-collect=path_leave \
+        --toggle-collect=path_gone "$PATHS" "$1" "$2" >"$scratch/log" 2>&1 || {
         cat "$scratch/log" >&2
         return 1
     }

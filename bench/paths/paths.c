@@ -4,8 +4,9 @@
  * Usage: paths PATH COUNT. Without arguments it names the paths, a line each. A broker of one or
  * two workers in memory: what its clients send is offered to their shards, turns are run, and what
  * is to leave is answered as a client would, until nothing moves. The broker's part of it is in
- * functions of its own, offer, turn and leave; everything else is the clients'. The net, TLS
- * and the kernel have no part in it.
+ * functions of its own, path_offer, path_turn, path_leave and path_gone (names that nothing else
+ * has: link-time optimization renames what has a namesake); everything else is the clients'. The
+ * net, TLS and the kernel have no part in it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +82,7 @@ static uint8_t left[LEFT_BYTES];
 
 /* ---- the broker's part ---- */
 
-static NOINLINE uint32_t offer(struct stream *st, struct bytes in)
+static NOINLINE uint32_t path_offer(struct stream *st, struct bytes in)
 {
     enum input verdict;
     uint32_t need;
@@ -90,7 +91,8 @@ static NOINLINE uint32_t offer(struct stream *st, struct bytes in)
 }
 
 /* A turn of one worker; its dirty streams. */
-static NOINLINE uint32_t turn(struct shard *s, uint64_t now_ms, struct stream **dirty, bool *again)
+static NOINLINE uint32_t path_turn(struct shard *s, uint64_t now_ms, struct stream **dirty,
+                                   bool *again)
 {
     struct stream *st;
     uint32_t count = 0;
@@ -106,7 +108,7 @@ static NOINLINE uint32_t turn(struct shard *s, uint64_t now_ms, struct stream **
     return count;
 }
 
-static NOINLINE void leave(struct stream *st, struct outq_pool *pool)
+static NOINLINE void path_leave(struct stream *st, struct outq_pool *pool)
 {
     struct outq_vec v[OUTQ_IOV_MAX];
     uint32_t n = outq_front(&st->outq, v, OUTQ_IOV_MAX), bytes = 0;
@@ -117,7 +119,7 @@ static NOINLINE void leave(struct stream *st, struct outq_pool *pool)
     outq_count(&st->outq, pool);
 }
 
-static NOINLINE void gone(struct stream *st, enum close_reason why)
+static NOINLINE void path_gone(struct stream *st, enum close_reason why)
 {
     st->ops->closed(st, why);
 }
@@ -136,7 +138,7 @@ static void send_all(struct peer *p)
     uint32_t count = p->count;
 
     p->count = 0;
-    CHECK(offer(client_stream(p->client), bytes_of(p->bytes, count)) == count);
+    CHECK(path_offer(client_stream(p->client), bytes_of(p->bytes, count)) == count);
 }
 
 static void acknowledge(struct peer *p, enum packet_type type, const uint8_t *id)
@@ -188,7 +190,7 @@ static void take_output(struct broker *b, struct peer *p)
             memcpy(left + at, v[i].base, v[i].length);
             at += (uint32_t)v[i].length;
         }
-        leave(st, shard_pool(cluster_shard(b->cluster, p->worker)));
+        path_leave(st, shard_pool(cluster_shard(b->cluster, p->worker)));
     }
     for (rest = bytes_of(left, at); rest.n;) {
         CHECK(frame_next(rest, UINT32_MAX, &f, &need) == OK);
@@ -204,7 +206,7 @@ static bool go_round(struct broker *b)
     bool again = false;
 
     for (uint32_t w = 0; w < b->workers; w++) {
-        uint32_t count = turn(cluster_shard(b->cluster, w), b->now_ms, dirty, &again);
+        uint32_t count = path_turn(cluster_shard(b->cluster, w), b->now_ms, dirty, &again);
 
         for (uint32_t i = 0; i < count; i++)
             take_output(b, dirty[i]->conn);
@@ -301,7 +303,7 @@ static struct broker *create(const struct path *path)
 static void destroy(struct broker *b, const struct path *path)
 {
     for (uint32_t i = 0; i < b->peer_count; i++)
-        gone(client_stream(b->peers[i].client), CLOSE_EOF);
+        path_gone(client_stream(b->peers[i].client), CLOSE_EOF);
     for (uint32_t i = 0; i <= path->subscribers; i++)
         free(b->peers[i].bytes);
     cluster_destroy(b->cluster);
@@ -361,10 +363,10 @@ static void reconnect(struct broker *b, uint64_t count)
         join(b, &b->peers[0], 0, 'c');
         settle(b);
         st = client_stream(b->peers[0].client);
-        (void)offer(st, bytes_of(disconnect, sizeof(disconnect)));
-        (void)turn(cluster_shard(b->cluster, 0), b->now_ms, (struct stream *[DIRTY_MAX]){0},
-                   &(bool){false});
-        gone(st, CLOSE_CLIENT);
+        (void)path_offer(st, bytes_of(disconnect, sizeof(disconnect)));
+        (void)path_turn(cluster_shard(b->cluster, 0), b->now_ms, (struct stream *[DIRTY_MAX]){0},
+                        &(bool){false});
+        path_gone(st, CLOSE_CLIENT);
     }
     b->peer_count = 0;
 }
