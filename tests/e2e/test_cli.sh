@@ -260,6 +260,7 @@ pid_file = $work/pid
 [listener a]
 bind = 127.0.0.1:$port
 CONFIG
+    until_true test -s "$work/pid" # written once the port is ours
     equal "$(cat "$work/pid")" "$pid"
     kill "-$1" "$pid"
     wait "$pid"
