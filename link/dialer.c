@@ -338,8 +338,11 @@ static void on_pulse(struct timer *t, void *owner, uint64_t now_ms)
 
     (void)owner;
     if (verdict == PULSE_DEAD) {
-        dialer_fail(d, "it is silent: nothing came for the time of dead_after, not even an answer "
-                       "to a ping");
+        dialer_fail(d, now_ms >= d->pulse.alive_ms + d->pulse.dead_after_ms
+                           ? "it is silent: nothing came for the time of dead_after, not even an "
+                             "answer to a ping"
+                           : "it does not hear us: nothing that we sent was acknowledged for the "
+                             "time of dead_after");
         return;
     }
     if (verdict == PULSE_PING) {

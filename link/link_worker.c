@@ -35,6 +35,7 @@ static void written(void *net, const struct stream *stream, struct pulse_written
     to->is_known = stream->conn && progress_of(conn_fd(stream->conn), &p);
     to->acked = p.acked;
     to->outstanding = p.outstanding + stream->outq.bytes;
+    to->in_flight = p.in_flight;
 }
 
 static void *setup(const struct cfg *cfg, struct worker *w, uint32_t number, uint32_t count,

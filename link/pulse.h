@@ -6,6 +6,10 @@
  * that was acknowledged: as long as that goes on, somebody lives. But when nothing stood before
  * the ping, its own acknowledgement says nothing: the kernel of a stopped process gives it too.
  *
+ * Dead is, too, who goes on sending but does not hear us any more, because one direction of the path
+ * is gone: something of ours is on its way, and for dead_after_ms nothing of it was acknowledged.
+ * What the other side has no room for is not on its way: who is slow to read is not dead.
+ *
  *     every time the owner's timer fires at due_ms: pulse_look
  *
  * It costs nothing while data flows: the owner notes when bytes came, and it is looked at once a
@@ -30,6 +34,7 @@ struct pulse_written {
     bool is_known;        /* the kernel could say it */
     uint64_t acked;       /* bytes that the other side's kernel has acknowledged so far */
     uint64_t outstanding; /* bytes that it has not, and what waits to be written at all */
+    uint64_t in_flight;   /* of those, what was sent */
 };
 
 enum pulse_verdict {
@@ -46,6 +51,7 @@ struct pulse {
     bool is_due;         /* and nothing stood before the first such: its answer is due */
     uint32_t unanswered; /* pings */
     uint64_t alive_ms;   /* the last sign of life */
+    uint64_t through_ms; /* the last moment that nothing was in flight, or more came through */
     uint64_t acked;      /* as last looked at */
     uint64_t looked_ms, due_ms;
     uint64_t pinged_ms;   /* the last one */

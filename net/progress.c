@@ -19,7 +19,8 @@ bool progress_of(int fd, struct progress *to)
         n < offsetof(struct tcp_info, tcpi_notsent_bytes) + sizeof(info.tcpi_notsent_bytes))
         return false;
     to->acked = info.tcpi_bytes_acked;
-    to->outstanding = (uint64_t)info.tcpi_unacked * info.tcpi_snd_mss + info.tcpi_notsent_bytes;
+    to->in_flight = (uint64_t)info.tcpi_unacked * info.tcpi_snd_mss;
+    to->outstanding = to->in_flight + info.tcpi_notsent_bytes;
     return true;
 }
 

@@ -10,6 +10,7 @@
 struct progress {
     uint64_t acked;       /* bytes that the other side's kernel has acknowledged so far */
     uint64_t outstanding; /* of those in the socket, how many it has not; about */
+    uint64_t in_flight;   /* of those, how many were sent */
 };
 
 /* Asks the kernel (TCP_INFO). false: it is no TCP connection. */

@@ -201,6 +201,50 @@ TEST(pulse_does_not_count_time_in_which_we_did_not_run)
     assert_in_range(pass(&p, 10000), 1000, 3050);
 }
 
+/* What it sends comes, what we send is lost. */
+TEST(pulse_notices_who_does_not_hear_us)
+{
+    struct path p = path_begin(DEAD_AFTER);
+    uint64_t after_ms = 0;
+
+    p.written.in_flight = p.written.outstanding = 100;
+    for (uint32_t i = 0; i < 10000 / 50; i++) {
+        p.heard_ms = p.now_ms;
+        p.written.acked += 100;
+        assert_true(step(&p));
+    }
+    do {
+        p.heard_ms = p.now_ms;
+        after_ms += 50;
+    } while (step(&p) && after_ms < 10000);
+    assert_in_range(after_ms, DEAD_AFTER - PULSE_PING_MS - 50, DEAD_AFTER + 50);
+}
+
+/* Its window is closed: nothing is on its way. */
+TEST(pulse_does_not_hold_slow_reading_against_who_sends)
+{
+    struct path p = path_begin(DEAD_AFTER);
+
+    p.written.outstanding = 1u << 20;
+    for (uint32_t i = 0; i < 10000 / 50; i++) {
+        p.heard_ms = p.now_ms;
+        assert_true(step(&p));
+    }
+}
+
+/* Only what is on its way since long counts, not that something always is. */
+TEST(pulse_lets_lone_bytes_take_their_time)
+{
+    struct path p = path_begin(DEAD_AFTER);
+
+    for (uint32_t i = 0; i < 20000 / 50; i++) {
+        p.heard_ms = p.now_ms;
+        p.written.in_flight = 2;
+        p.written.acked += i % 36 == 35 ? 2 : 0; /* a round trip of 1.8 s */
+        assert_true(step(&p));
+    }
+}
+
 TEST(pulse_measures_only_answers_to_its_pings)
 {
     struct path p = path_begin(DEAD_AFTER);

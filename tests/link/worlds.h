@@ -181,9 +181,9 @@ static inline void world_written(void *net, const struct stream *s, struct pulse
     (void)net;
     if (!k)
         return;
-    *to = (struct pulse_written){true, k->acked, k->outstanding + s->outq.bytes};
+    *to = (struct pulse_written){true, k->acked, k->outstanding + s->outq.bytes, 0};
     if (!k->world[1] && !k->is_timed)
-        *to = (struct pulse_written){true, all.now_ms, 1};
+        *to = (struct pulse_written){true, all.now_ms, 1, 0};
 }
 
 /* Collects log lines as "LEVEL event|link|reason|detail". */
