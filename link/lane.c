@@ -386,6 +386,7 @@ void lanes_note(struct lanes *all, uint32_t from, const struct link_note *note)
     if (!l)
         return;
     l->words = note->word & (uint8_t)~passing;
+    l->carrier.is_held = l->words & LANE_HOLDS;
     carrier_agree(&l->carrier, l->words & LANE_PACKS);
     if ((note->word & LANE_HURRIES) && !all->is_stopping)
         dialer_hurry(&l->dialer);

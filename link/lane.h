@@ -31,6 +31,7 @@ enum lane_word {
     LANE_HURRIES = 8,  /* the other side can be reached: dials now, if it waits */
     LANE_RETURNS = 16, /* what waits goes back to the peer, which sends it otherwise */
     LANE_PACKS = 32,   /* it is agreed that frames may go compressed */
+    LANE_HOLDS = 64,   /* keeps ours: what stream 0 has of the same publishers goes first */
 };
 
 /* Publishes that the other side has acknowledged, or that were let go (link/acks.h): the gift of a

@@ -553,12 +553,13 @@ static uint8_t words_for_lanes(const struct peer *p)
 {
     bool spreads = p->speaks_native && !peer_is_called(p);
     bool dials = p->is_dialing && spreads;
+    uint8_t holds = p->holds_lanes ? LANE_HOLDS : 0;
 
     if (p->is_ending)
         return LANE_ENDS;
     if (!p->is_on)
-        return 0;
-    return (uint8_t)(LANE_TAKES | (dials ? LANE_DIALS : 0) | (spreads ? 0 : LANE_RETURNS) |
+        return holds;
+    return (uint8_t)(holds | LANE_TAKES | (dials ? LANE_DIALS : 0) | (spreads ? 0 : LANE_RETURNS) |
                      (p->carrier.packs ? LANE_PACKS : 0));
 }
 

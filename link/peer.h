@@ -97,7 +97,7 @@ struct peer {
     struct carrier carrier;      /* messages from and to one: stream 0 */
     struct inlets inlets;        /* further streams of theirs that end here */
     struct spread spread;        /* the streams of the other link workers */
-    uint64_t apart_mark;         /* of the carrier's stream, behind which is_apart; 0: not yet */
+    uint64_t apart_mark;         /* of the carrier's stream, when is_apart began */
     struct retained_sync retained;
     struct forwarder *forwarders;
     uint32_t forwarder_count;
@@ -134,7 +134,8 @@ struct peer {
     bool is_dialing;      /* its dialers run; else they end or have ended */
     bool is_ending;       /* removed: it goes when nothing of it is left */
     bool is_spread;       /* all lanes stand */
-    bool is_apart;        /* what belongs into lanes goes there: link/peer_switch.h */
+    bool is_apart;        /* what belongs into lanes goes there: link/peer_switch.c */
+    bool holds_lanes;     /* they keep it until stream 0 is past what it had then */
     bool is_stopping;     /* for good */
     bool has_left;        /* its last route is withdrawn, when the owners have done all of `left` */
     uint64_t left;        /* of shard_link_routes_asked */

@@ -12,7 +12,7 @@
  * goes on from there names the clusters it is for, so a publisher's messages on one topic may be in
  * one copy now and in two then, and only one stream keeps their order. Where that begins, stream 0
  * waits for what the lanes still have. Where it ends, or we are no longer called only, or they
- * speak our dialect again, the lanes get nothing before stream 0 is past what it had then.
+ * speak our dialect again, the lanes send nothing before stream 0 is past what it had then.
  */
 #include "link/peer.h"
 
@@ -56,22 +56,26 @@ static void move(struct peer *p, const struct message *m, uint64_t since_ms)
     message_release(record);
 }
 
-/* Goes on where messages take other streams than before. */
-static void look_whether_apart(struct peer *p)
+/* Goes on where messages take other streams than before. True: in the next turn again. */
+static bool look_whether_apart(struct peer *p)
 {
-    bool may_be = p->speaks_native && !peer_is_called(p) && !p->link->transit && !has_records(p) &&
-                  spread_is_there(&p->spread);
+    bool may_be = !p->is_ending && p->speaks_native && !peer_is_called(p) && !p->link->transit &&
+                  !has_records(p) && spread_is_there(&p->spread);
 
     if (!may_be) {
         if (p->is_apart)
             spread_mark(&p->spread);
-        p->is_apart = false;
-        p->apart_mark = 0;
-        return;
+        p->is_apart = p->holds_lanes = false;
+        return false;
     }
-    if (p->apart_mark == 0)
-        p->apart_mark = outstream_mark(&p->carrier.out);
-    p->is_apart = p->is_apart || outstream_is_past(&p->carrier.out, p->apart_mark);
+    if (p->is_apart) {
+        p->holds_lanes = p->holds_lanes && !outstream_is_past(&p->carrier.out, p->apart_mark);
+        return false;
+    }
+    p->holds_lanes = true; /* they are told at the end of the turn */
+    p->is_apart = spread_has_told(&p->spread, LANE_HOLDS);
+    p->apart_mark = outstream_mark(&p->carrier.out);
+    return true;
 }
 
 /* Whether what goes another way, or is on the way, is to be there first. */
@@ -83,14 +87,14 @@ static bool must_wait(struct peer *p)
 
 bool peer_switch_run(struct peer *p)
 {
+    bool is_left = look_whether_apart(p);
     uint64_t bytes = 0, since_ms;
     struct message *m;
 
-    look_whether_apart(p);
     peer_carry_on(p);
     p->carrier.is_held = p->speaks_native && must_wait(p);
     if (p->speaks_native || announced_actor_count(p->announced) == 0)
-        return false; /* or nobody has said what they speak */
+        return is_left; /* or nobody has said what they speak */
     for (uint32_t i = 0; i < SWITCH_MESSAGES && bytes < SWITCH_BYTES; i++) {
         m = outstream_pop(&p->carrier.out, &since_ms);
         if (!m)

@@ -85,6 +85,14 @@ bool spread_is_there(const struct spread *s)
     return true;
 }
 
+bool spread_has_told(const struct spread *s, enum lane_word word)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (!(s->lane[i].words_told & word))
+            return false;
+    return true;
+}
+
 bool spread_is_up(const struct spread *s)
 {
     for (uint32_t i = 0; i < s->count; i++)
