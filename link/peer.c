@@ -575,8 +575,6 @@ static void look_at_spread(struct peer *p)
     stands = (p->spread.words & LANE_DIALS) && spread_is_up(&p->spread);
     if (p->is_spread && !stands && (p->spread.words & LANE_DIALS))
         peer_look_left(p, "a connection of another link worker is gone", "it is tried again");
-    else if (!p->is_spread && stands)
-        peer_look_up(p);
     p->is_spread = stands;
 }
 
@@ -594,6 +592,7 @@ bool peer_run(struct peer *p)
     carrier_run(&p->carrier);
     inlets_run(&p->inlets);
     look_at_spread(p);
+    peer_look_up(p); /* the other side may speak another dialect than when this was asked last */
     retained_sync_run(&p->retained, &p->carrier, &p->spread);
     more |= spread_run(&p->spread, p->link, words_for_lanes(p)); /* also of marks from above */
     more |= peer_routes_run(p);

@@ -22,6 +22,17 @@ static struct cable_end *other_end(struct cable_end *e)
     return &e->cable->end[e == &e->cable->end[0]];
 }
 
+/* What an end says is lost, and so is its end. */
+static bool is_unheard(const struct cable_end *e)
+{
+    return e->cable->is_mute[e == &e->cable->end[1]];
+}
+
+static bool is_silent(const struct cable *c)
+{
+    return c->is_mute[0] || c->is_mute[1];
+}
+
 /* ---- dials ---- */
 
 void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port)
@@ -35,14 +46,22 @@ void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port)
     c->end[1] = (struct cable_end){.cable = c, .cluster = (uint32_t)port - PORT_FIRST};
     c->stream = k->stream;
     c->answer_ms = l->sim->now_ms;
-    c->is_silent = !l->is_calm && chance(l->sim, 5);
-    if (c->is_silent)
+    c->is_mute[0] = c->is_mute[1] = !l->is_calm && chance(l->sim, 5);
+    if (c->is_mute[0])
         c->answer_ms += SILENT_DIAL_MS;
     else if (!l->is_calm && chance(l->sim, 10))
         c->answer_ms += draw(l->sim, 300);
     k->line = &c->end[0];
     l->cables = must_grow(l->cables, l->cable_count, &l->cable_capacity, sizeof(struct cable *));
     l->cables[l->cable_count++] = c;
+}
+
+void cable_written(void *ctx, const struct wire *k, struct pulse_written *to)
+{
+    const struct cable_end *e = k->line;
+
+    (void)ctx;
+    *to = (struct pulse_written){true, e->through, e->lost, e->lost};
 }
 
 static bool cable_answer(struct linked *l, struct cable *c)
@@ -55,7 +74,7 @@ static bool cable_answer(struct linked *l, struct cable *c)
     if (!l->is_calm && chance(s, 60))
         return false; /* a little later */
     c->is_answered = true;
-    if (c->is_silent || (!l->is_calm && chance(s, 5)))
+    if (is_silent(c) || (!l->is_calm && chance(s, 5)))
         is_listening = false;
     if (is_listening && l->cluster[c->end[0].cluster]->is_parted[c->end[1].cluster])
         is_listening = false;
@@ -121,7 +140,8 @@ static void on_bytes(void *ctx, struct wire *k, struct bytes b)
         return;
     }
     o = other_end(e);
-    if (!e->cable->is_silent && o->wire && !o->wire->hung_up)
+    *(is_silent(e->cable) ? &e->lost : &e->through) += b.n; /* no acknowledgement comes back */
+    if (!is_unheard(e) && o->wire && !o->wire->hung_up)
         wire_write(world_of(at->all, o), o->wire, b.p, b.n);
 }
 
@@ -191,7 +211,7 @@ static void on_closed(void *ctx, struct wire *k, enum close_reason why)
     }
     e->wire = NULL;
     o = other_end(e);
-    if (o->wire && !e->cable->is_silent)
+    if (o->wire && !is_unheard(e))
         wire_hang_up(world_of(at->all, o), o->wire, chance(at->all->sim, 30));
     if (e == &e->cable->end[0])
         dialled_end_closed(at->all, e->cable);
@@ -210,21 +230,35 @@ struct listener cables_listener(struct cluster *c)
 
 /* ---- cuts ---- */
 
+/* Both ways, or one of them. */
+static void fall_silent(struct linked *l, struct cable *c)
+{
+    uint32_t kind = draw(l->sim, 3);
+
+    note(l->sim, "network: of that, %s",
+         kind == 0   ? "the dialler is not heard"
+         : kind == 1 ? "who was dialled is not heard"
+                     : "nobody is heard");
+    c->is_mute[0] = kind != 1;
+    c->is_mute[1] = kind != 0;
+    c->silent_ms = l->sim->now_ms;
+}
+
 static void cut(struct linked *l, struct cable *c)
 {
     struct sim *s = l->sim;
     uint32_t kind = draw(s, 20);
 
     note(s, "network: the connection %s wire %" PRIu32 " to %s %s", cluster_name(c->end[0].cluster),
-         c->end[0].wire->number, cluster_name(c->end[1].cluster), kind ? "breaks" : "falls silent");
-    if (kind == 0) {
-        c->is_silent = true;
-        c->silent_ms = s->now_ms;
+         c->end[0].wire->number, cluster_name(c->end[1].cluster),
+         kind > 1 ? "breaks" : "falls silent");
+    if (kind <= 1) {
+        fall_silent(l, c);
         return;
     }
     for (int side = 0; side < 2; side++)
         if (c->end[side].wire)
-            wire_hang_up(world_of(l, &c->end[side]), c->end[side].wire, kind < 14);
+            wire_hang_up(world_of(l, &c->end[side]), c->end[side].wire, kind < 15);
 }
 
 void cables_cut(struct linked *l)
@@ -235,7 +269,7 @@ void cables_cut(struct linked *l)
     for (uint32_t i = 0; i < l->cable_count; i++) {
         struct cable *c = l->cables[(at + i) % l->cable_count];
 
-        if (!c->is_answered || !c->end[0].wire || c->is_silent)
+        if (!c->is_answered || !c->end[0].wire || is_silent(c))
             continue;
         cut(l, c);
         if (!all)
@@ -250,10 +284,16 @@ void cables_doubt_silent(struct linked *l)
     for (uint32_t i = 0; i < l->cable_count; i++) {
         struct cable *c = l->cables[i];
 
-        if (c->is_silent && !c->is_doubted && c->end[1].wire)
+        if (is_silent(c) && !c->is_doubted && c->end[1].wire)
             called_end_closed(l, c);
-        c->is_doubted = c->is_silent;
+        c->is_doubted = is_silent(c);
     }
+}
+
+void cables_outlive_links(struct linked *l, uint32_t cluster)
+{
+    for (uint32_t i = 0; i < l->cable_count; i++)
+        l->cables[i]->is_older |= l->cables[i]->end[1].cluster == cluster;
 }
 
 /* Whether a cable is between these two, whoever dialled. */
@@ -272,7 +312,7 @@ void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted)
         struct cable *c = l->cables[i];
 
         for (int side = 0; side < 2; side++)
-            if (is_between(c, a, b) && c->is_answered && c->end[side].wire && !c->is_silent)
+            if (is_between(c, a, b) && c->is_answered && c->end[side].wire && !is_silent(c))
                 wire_hang_up(world_of(l, &c->end[side]), c->end[side].wire, side);
     }
 }
@@ -286,7 +326,7 @@ void cables_lose(struct linked *l, uint32_t cluster)
             if (e->cluster != cluster || !e->wire)
                 continue;
             e->wire = NULL;
-            if (o->wire && !e->cable->is_silent)
+            if (o->wire && !is_unheard(e))
                 wire_hang_up(world_of(l, o), o->wire, true);
         }
     }
@@ -308,7 +348,7 @@ static bool stream_is_healthy(const struct linked *l, const struct stream *s)
         const struct cable *c = l->cables[i];
 
         if (c->stream == s && c->end[0].wire)
-            return c->end[1].wire && !c->is_silent && !c->end[0].wire->hung_up &&
+            return c->end[1].wire && !is_silent(c) && !c->end[0].wire->hung_up &&
                    !c->end[1].wire->hung_up;
     }
     return false;
@@ -413,7 +453,8 @@ static const struct dialer *dialer_of(struct linked *l, const struct cable *c)
 static uint64_t accepted_ms(struct linked *l, const struct cable *c)
 {
     const struct cable_end *e = &c->end[1];
-    bool is_ours = e->wire->worker >= world_workers(world_of(l, e)); /* it lives with the link */
+    bool is_ours = !c->is_older && /* it lives with the link, which was there when it came */
+                   e->wire->worker >= world_workers(world_of(l, e));
 
     return is_ours ? DEAD_AFTER_MS + LINK_SILENCE_MORE_S * 1000 + DEAD_LATE_MS : NEVER;
 }
@@ -423,12 +464,12 @@ void cables_check_silent(struct linked *l, uint64_t begin_ms)
     for (uint32_t i = 0; i < l->cable_count; i++) {
         struct cable *c = l->cables[i];
         uint64_t since = c->silent_ms > begin_ms ? c->silent_ms : begin_ms;
-        const struct dialer *d = c->is_silent && c->end[0].wire ? dialer_of(l, c) : NULL;
+        const struct dialer *d = is_silent(c) && c->end[0].wire ? dialer_of(l, c) : NULL;
 
         if (d && d->state == DIALER_UP && l->sim->now_ms > since + DEAD_AFTER_MS + DEAD_LATE_MS)
             differ(l->sim, "%s has not noticed that wire %" PRIu32 " is silent",
                    cluster_name(c->end[0].cluster), c->end[0].wire->number);
-        if (c->is_silent && c->end[1].wire && l->sim->now_ms - since > accepted_ms(l, c))
+        if (is_silent(c) && c->end[1].wire && l->sim->now_ms - since > accepted_ms(l, c))
             differ(l->sim, "%s keeps wire %" PRIu32 ", which is silent",
                    cluster_name(c->end[1].cluster), c->end[1].wire->number);
     }

@@ -43,7 +43,8 @@ static void cluster_start(struct cluster *c)
 {
     struct linked *l = c->all;
     struct listener listener = cables_listener(c);
-    struct world_links links = {.cfg = &c->cfg, .ctx = c, .dialled = cable_dialled};
+    struct world_links links = {
+        .cfg = &c->cfg, .ctx = c, .dialled = cable_dialled, .written = cable_written};
 
     c->sent = c->received = c->dropped = c->expected_sent = c->expected_received = 0;
     for (uint32_t i = 0; i < CLUSTERS_MAX; i++)

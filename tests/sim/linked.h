@@ -60,7 +60,8 @@ struct cable_end {
     struct l_client *client;
     uint32_t life; /* of the client's */
     uint32_t cluster;
-    struct wire *wire; /* NULL: closed */
+    struct wire *wire;      /* NULL: closed */
+    uint64_t through, lost; /* bytes that it sent: acknowledged, and not */
 };
 
 /* A connection of a link: end 0 dialled. */
@@ -68,8 +69,9 @@ struct cable {
     struct cable_end end[2];
     struct stream *stream; /* of end 0, to know whose it is */
     bool is_answered;
-    bool is_silent;  /* nothing comes through, and nobody is told */
-    bool is_doubted; /* and what went into it then has been doubted */
+    bool is_mute[2]; /* what that end says does not come through, nor that it has closed */
+    bool is_older;   /* than the links of the cluster that was dialled */
+    bool is_doubted; /* it was silent, and what went into it then has been doubted */
     uint64_t answer_ms, silent_ms;
 };
 
@@ -272,12 +274,15 @@ bool links_may_let(const struct linked *l, uint32_t from, uint32_t to, const cha
 /* What the worlds tell; `ctx` is the struct cluster. */
 struct listener cables_listener(struct cluster *c);
 void cable_dialled(void *ctx, struct world *w, struct wire *k, uint16_t port);
+void cable_written(void *ctx, const struct wire *k, struct pulse_written *to);
 /* Lets the network work for a moment. Whether anything moved. */
 bool cables_run(struct linked *l);
 /* Something bad happens to a connection of a link. */
 void cables_cut(struct linked *l);
 /* From now on two clusters cannot reach each other; or they can again. */
 void cables_part(struct linked *l, uint32_t a, uint32_t b, bool is_parted);
+/* A cluster gets other links: connections that were on their way to one may find none. */
+void cables_outlive_links(struct linked *l, uint32_t cluster);
 /* A cluster is about to lose all its connections at once. */
 void cables_lose(struct linked *l, uint32_t cluster);
 /* What of QoS 0 went into silence is doubtful. */

@@ -486,6 +486,7 @@ void links_reload(struct linked *l)
         return; /* what then may come is not known here */
     l->is_exact = false;
     l->is_changed = true;
+    cables_outlive_links(l, c->number);
     for (uint32_t n = chance(l->sim, 25) ? 2 : 1; n > 0; n--)
         change(c, (c->number + 1 + draw(l->sim, l->count - 1)) % l->count);
     apply(c);

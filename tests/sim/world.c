@@ -451,6 +451,15 @@ static enum err world_dial(void *net, struct stream *stream, const struct link_t
     return OK;
 }
 
+static void world_written(void *net, const struct stream *stream, struct pulse_written *to)
+{
+    const struct world *w = ((const struct worker *)net)->world;
+
+    if (stream->conn)
+        w->links.written(w->links.ctx, stream->conn, to);
+    to->outstanding += stream->outq.bytes;
+}
+
 static void world_log(void *net, const struct log_event *e)
 {
     const struct worker *at = net;
@@ -957,6 +966,7 @@ static void make_hub(struct world *w, uint32_t number, const struct hash_key *ke
                                 .key = *key,
                                 .net = at,
                                 .dial = world_dial,
+                                .written = world_written,
                                 .log = world_log};
 
     shard_begin_turn(at->shard, w->sim->now_ms, w->sim->wall_ms);

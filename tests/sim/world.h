@@ -11,6 +11,7 @@
 
 #include "cfg/cfg.h"
 #include "core/broker/shard.h"
+#include "link/pulse.h"
 #include "tests/sim/sim.h"
 
 struct hub;
@@ -77,6 +78,8 @@ struct world_links {
     void *ctx;
     /* The broker dials; somebody must say wire_answer. The wire's line is for who is told. */
     void (*dialled)(void *ctx, struct world *w, struct wire *k, uint16_t port);
+    /* What became of what it wrote. */
+    void (*written)(void *ctx, const struct wire *k, struct pulse_written *to);
 };
 /* A broker with one to four workers and one to three link workers, whose links dial at once. */
 struct world *world_create_linked(struct sim *sim, const struct listener *listener,
