@@ -620,8 +620,8 @@ static void unsay(struct hub *h, uint32_t number)
     h->said[number] = (struct link_status){0};
 }
 
-/* What goes on with links that were changed. */
-static void tend(struct hub *h, uint32_t number)
+/* What goes on with links that were changed. True: a number is free, for which another may wait. */
+static bool tend(struct hub *h, uint32_t number)
 {
     struct peer *p = h->peers[number];
 
@@ -629,12 +629,13 @@ static void tend(struct hub *h, uint32_t number)
     if (p->must_kick)
         p->must_kick = !receiver_forget(h->receiver, p);
     if (!peer_is_gone(p))
-        return;
+        return false;
     shard_link_up(h->host.shard, number, false);
     unsay(h, number);
     shard_link_hold(h->host.shard, number, false); /* another may have the number next */
     peer_destroy(p);
     h->peers[number] = NULL;
+    return true;
 }
 
 bool hub_turn(struct hub *h)
@@ -644,7 +645,7 @@ bool hub_turn(struct hub *h)
     for (uint32_t i = 0; i < LINKS_MAX; i++)
         if (h->peers[i]) {
             more |= peer_run(h->peers[i]);
-            tend(h, i);
+            more |= tend(h, i);
         }
     more |= transit_run(h->host.transit);
     more |= lanes_run(&h->lanes);
