@@ -44,7 +44,7 @@ bool spread_run(struct spread *s, const struct cfg_link *link, uint8_t words);
 
 /* Whether all lanes are there: before that, none is handed messages. */
 bool spread_is_there(const struct spread *s);
-/* Whether all have been told a word, and so know it before any message that is handed to them now. */
+/* Whether all have been told a word, and so know it before any message that comes to them now. */
 bool spread_has_told(const struct spread *s, enum lane_word word);
 /* Whether all that are to dial have the other side's answer to their OPEN. */
 bool spread_is_up(const struct spread *s);
