@@ -6,8 +6,8 @@
  * that was acknowledged: as long as that goes on, somebody lives. But when nothing stood before
  * the ping, its own acknowledgement says nothing: the kernel of a stopped process gives it too.
  *
- * Dead is, too, who goes on sending but does not hear us any more, because one direction of the path
- * is gone: something of ours is on its way, and for dead_after_ms nothing of it was acknowledged.
+ * Dead is, too, who goes on sending but does not hear us any more, because one direction of the
+ * path is gone: something of ours is on its way, and for dead_after_ms nothing was acknowledged.
  * What the other side has no room for is not on its way: who is slow to read is not dead.
  *
  *     every time the owner's timer fires at due_ms: pulse_look
