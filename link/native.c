@@ -360,10 +360,26 @@ static bool is_of_question(uint8_t kind)
     return kind >= NATIVE_RETAINED_ASK && kind <= NATIVE_RETAINED_ACK;
 }
 
-static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out)
+static void take_welcome(struct cursor *c, struct native_frame *out)
 {
     uint8_t flags;
 
+    out->incarnation = take_number(c);
+    flags = take_flags(c, FLAG_NEEDS_ALL | FLAG_REFUSED | FLAG_GROUPS);
+    out->has_groups = flags & FLAG_GROUPS;
+    out->needs_all = flags & FLAG_NEEDS_ALL;
+    out->is_refused = flags & FLAG_REFUSED;
+}
+
+static void take_records(struct cursor *c, uint32_t whole, uint64_t most, struct native_frame *out)
+{
+    out->count = take_number_in(c, 1, most);
+    out->body = rest_of(c);
+    check_records(c, out->count, whole);
+}
+
+static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out)
+{
     switch (out->kind) {
     case NATIVE_ROUTES:
         out->count = take_number(c);
@@ -390,17 +406,11 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
         out->has_groups = take_flags(c, FLAG_OFFERS);
         break;
     case NATIVE_WELCOME:
-        out->incarnation = take_number(c);
-        flags = take_flags(c, FLAG_NEEDS_ALL | FLAG_REFUSED | FLAG_GROUPS);
-        out->has_groups = flags & FLAG_GROUPS;
-        out->needs_all = flags & FLAG_NEEDS_ALL;
-        out->is_refused = flags & FLAG_REFUSED;
+        take_welcome(c, out);
         break;
     case NATIVE_MESSAGES:
         out->first = take_number_in(c, 1, UINT64_MAX);
-        out->count = take_number_in(c, 1, UINT64_MAX - out->first);
-        out->body = rest_of(c);
-        check_records(c, out->count, whole);
+        take_records(c, whole, UINT64_MAX - out->first, out);
         break;
     case NATIVE_RETAINED_ASK:
         out->count = take_number(c);
@@ -409,9 +419,7 @@ static void take_body(struct cursor *c, uint32_t whole, struct native_frame *out
         check_filters(c, out->count);
         break;
     case NATIVE_RETAINED:
-        out->count = take_number_in(c, 1, UINT64_MAX);
-        out->body = rest_of(c);
-        check_records(c, out->count, whole);
+        take_records(c, whole, UINT64_MAX, out);
         break;
     case NATIVE_RETAINED_END:
     case NATIVE_RETAINED_ACK:

@@ -36,6 +36,51 @@ static void on_hello(struct peer *p, const struct channel *from, const struct na
     channel_say(from, &answer);
 }
 
+/* false: no room now. */
+static bool take_routes(struct peer *p, const struct channel *from, struct announced_actor *actor,
+                        const struct native_frame *f, const char **fault)
+{
+    if (peer_routes_are_behind(p))
+        return false; /* the route index is behind: what we have not taken need not be kept */
+    if (!actor || !channel_eq(&p->intake.channel, from))
+        *fault = "routes before an introduction";
+    else if (intake_take(&p->intake, actor, f) != OK)
+        *fault = "routes that were numbered before";
+    else
+        peer_routes_heard(p);
+    if (!*fault && f->kind == NATIVE_ROUTES)
+        hold_until(&p->hold, rate_take(&p->ops, f->count, now(p)));
+    return true;
+}
+
+static void take_routes_ack(struct peer *p, const struct channel *from,
+                            const struct native_frame *f, const char **fault)
+{
+    if (!p->tells_native || !channel_eq(&p->routes.channel, from))
+        return; /* of an earlier connection */
+    p->host->has_news = true;
+    if (route_stream_take(&p->routes, f) != OK)
+        *fault = "an acknowledgement of routes that were never sent";
+}
+
+/* `plain`: bytes that it had before it was packed, or 0. false: no room now. */
+static bool take_messages(struct peer *p, const struct channel *from, const struct native_frame *f,
+                          uint32_t plain, uint32_t packed, const char **fault)
+{
+    if (!carrier_take(inlets_find(&p->inlets, &p->carrier, from, f), from, f, fault))
+        return false;
+    if (plain > packed) /* max_rate counts what it is, too */
+        peer_received(p, plain - packed);
+    if (f->kind == NATIVE_OPEN)
+        p->bytes.per_s = carrier_rate(&p->carrier);
+    if (f->kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
+        retained_sync_carried(&p->retained);
+    if (peer_is_called(p))
+        peer_carry_on(p);
+    peer_look_up(p);
+    return true;
+}
+
 bool peer_take_frame(struct peer *p, const struct channel *from, struct announced_actor *actor,
                      struct bytes payload, const char **fault)
 {
@@ -57,40 +102,15 @@ bool peer_take_frame(struct peer *p, const struct channel *from, struct announce
     switch (f.kind) {
     case NATIVE_ROUTES:
     case NATIVE_BEAT:
-        if (peer_routes_are_behind(p))
-            return false; /* the route index is behind: what we have not taken need not be kept */
-        if (!actor || !channel_eq(&p->intake.channel, from))
-            *fault = "routes before an introduction";
-        else if (intake_take(&p->intake, actor, &f) != OK)
-            *fault = "routes that were numbered before";
-        else
-            peer_routes_heard(p);
-        if (!*fault && f.kind == NATIVE_ROUTES)
-            hold_until(&p->hold, rate_take(&p->ops, f.count, now(p)));
-        return true;
+        return take_routes(p, from, actor, &f, fault);
     case NATIVE_ROUTES_ACK:
-        if (!p->tells_native || !channel_eq(&p->routes.channel, from))
-            return true; /* of an earlier connection */
-        p->host->has_news = true;
-        if (route_stream_take(&p->routes, &f) != OK)
-            *fault = "an acknowledgement of routes that were never sent";
+        take_routes_ack(p, from, &f, fault);
         return true;
     case NATIVE_OPEN:
     case NATIVE_OPENED:
     case NATIVE_MESSAGES:
     case NATIVE_ACK:
-        if (!carrier_take(inlets_find(&p->inlets, &p->carrier, from, &f), from, &f, fault))
-            return false;
-        if (plain > payload.n) /* max_rate counts what it is, too */
-            peer_received(p, plain - payload.n);
-        if (f.kind == NATIVE_OPEN)
-            p->bytes.per_s = carrier_rate(&p->carrier);
-        if (f.kind == NATIVE_OPENED && !*fault && channel_eq(&p->carrier.to, from))
-            retained_sync_carried(&p->retained);
-        if (peer_is_called(p))
-            peer_carry_on(p);
-        peer_look_up(p);
-        return true;
+        return take_messages(p, from, &f, plain, payload.n, fault);
     case NATIVE_RETAINED_ASK:
     case NATIVE_RETAINED:
     case NATIVE_RETAINED_END:
