@@ -567,6 +567,11 @@ struct lane *lanes_find(const struct lanes *all, struct bytes cluster)
     return l;
 }
 
+bool lane_takes(const struct lane *l)
+{
+    return l->words & LANE_TAKES;
+}
+
 struct dialer *lane_dialer(struct lane *l)
 {
     return &l->dialer;

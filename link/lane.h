@@ -117,5 +117,7 @@ void lanes_stop(struct lanes *all);
 /* For tests: the lane of a link, or NULL; and its connection. */
 struct lane *lanes_find(const struct lanes *all, struct bytes cluster);
 struct dialer *lane_dialer(struct lane *l);
+/* Whether it takes what the other side sends, as far as it has been told. */
+bool lane_takes(const struct lane *l);
 
 #endif

@@ -6,6 +6,8 @@
  */
 #include "tests/sim/linked.h"
 
+#include "link/lane.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -105,6 +107,18 @@ static bool is_taken_over(struct linked *l, uint32_t at, uint32_t to)
     return !w || (world_has_links(w) && p && !p->next);
 }
 
+/* Whether some link worker takes what comes by a link, since it has not heard of the end yet. */
+static bool has_lane(struct linked *l, uint32_t at, uint32_t to)
+{
+    for (uint32_t i = 0; i < LINK_WORKERS_MAX; i++) {
+        const struct lane *lane = lane_of(l, at, to, i);
+
+        if (lane && lane_takes(lane))
+            return true;
+    }
+    return false;
+}
+
 void links_look(struct linked *l)
 {
     for (uint32_t at = 0; at < l->count; at++)
@@ -113,7 +127,8 @@ void links_look(struct linked *l)
 
             if (to == at || link_is_on(l, at, to))
                 c->off_since[to] = NEVER;
-            else if (c->off_since[to] == NEVER && c->world && world_has_links(c->world))
+            else if (c->off_since[to] == NEVER && c->world && world_has_links(c->world) &&
+                     !has_lane(l, at, to))
                 c->off_since[to] = l->sim->step;
             if (c->is_releasing[to] && is_taken_over(l, at, to))
                 c->is_releasing[to] = false;
