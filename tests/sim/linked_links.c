@@ -6,10 +6,10 @@
  */
 #include "tests/sim/linked.h"
 
-#include "link/lane.h"
-
 #include <stdio.h>
 #include <string.h>
+
+#include "link/lane.h"
 
 /* Nothing fills it. */
 #define QUEUE_BYTES (64u << 20)
