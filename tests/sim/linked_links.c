@@ -190,11 +190,14 @@ static void draw_servers(struct cluster *c, uint32_t to)
     c->links[to].server_count = first + 1;
 }
 
-static void draw_bounds(struct sim *s, struct cfg_link *link)
+/* Where messages pass, a link that is full loses those of other clusters. */
+static void draw_bounds(const struct linked *l, struct cfg_link *link)
 {
+    struct sim *s = l->sim;
+
     link->queue_bytes = QUEUE_BYTES;
     link->on_full = (enum cfg_on_full)draw(s, 3);
-    if (link->on_full == ON_FULL_BLOCK && chance(s, 30))
+    if (link->on_full == ON_FULL_BLOCK && !l->is_transit && chance(s, 30))
         link->queue_bytes = 100 + draw(s, 5000);
 }
 
@@ -242,7 +245,7 @@ static void add_link(struct cluster *c, uint32_t to)
     draw_servers(c, to);
     draw_topics(c, to);
     draw_exports(c, to);
-    draw_bounds(s, link);
+    draw_bounds(c->all, link);
     if (c->all->is_synced) {
         link->dialect = DIALECT_AUTO;
         link->retained = RETAINED_SYNC;
@@ -252,7 +255,6 @@ static void add_link(struct cluster *c, uint32_t to)
     if (c->all->is_transit) {
         link->transit = chance(s, c->all->is_uniform ? 100 : 85);
         link->dialect = chance(s, c->all->is_uniform ? 100 : 90) ? DIALECT_AUTO : DIALECT_EMQX;
-        link->queue_bytes = QUEUE_BYTES;
     }
     if (c->all->is_transit && c->all->shape == SHAPE_RING) { /* either way takes the same */
         link->ack = ACK_LOCAL;
@@ -354,6 +356,9 @@ static void apply(struct cluster *c)
         world_set_links(c->world, links);
 }
 
+/* Where messages pass, nothing is changed that decides what may come: it is not known here what that
+ * does to a message on its way. */
+
 /* Makes a link what it was not: there, or enabled, or neither. What it did. */
 static const char *toggle(struct cluster *c, uint32_t to)
 {
@@ -384,12 +389,12 @@ static const char *change_in_place(struct cluster *c, uint32_t to)
     struct cfg_link *link = c->link[to];
     struct sim *s = c->all->sim;
 
-    switch (draw(s, is_mesh(c->all) ? 3 : 6)) {
+    switch (draw(s, is_mesh(c->all) || c->all->is_transit ? 3 : 6)) {
     case 0:
         link->window_bytes = draw_window(s);
         return "window_bytes";
     case 1:
-        draw_bounds(s, link);
+        draw_bounds(c->all, link);
         return "on_full";
     case 2:
         link->retry_interval_ms = 1000 + draw(s, 14000);
@@ -441,7 +446,7 @@ static const char *change_anew(struct cluster *c, uint32_t to)
     struct cfg_link *link = c->link[to];
     struct linked *l = c->all;
 
-    switch (draw(l->sim, is_mesh(l) ? 6 : 7)) {
+    switch (draw(l->sim, l->is_transit ? 4 : is_mesh(l) ? 6 : 7)) {
     case 0:
         link->dead_after_ms = 1000 + draw(l->sim, DEAD_AFTER_MS - 1000 + 1);
         return "dead_after";
@@ -480,9 +485,9 @@ static void change(struct cluster *c, uint32_t to)
     uint32_t kind = draw(l->sim, 100);
     const char *what;
 
-    if (!has_room(l, c->number, to))
+    if (!has_room(l, c->number, to) || (l->is_transit && !c->link[to]))
         return;
-    if (!l->is_global && (!c->link[to] || kind < 30))
+    if (!l->is_global && !l->is_transit && (!c->link[to] || kind < 30))
         what = toggle(c, to);
     else if (kind < 65)
         what = change_in_place(c, to);
@@ -497,8 +502,6 @@ void links_reload(struct linked *l)
 {
     struct cluster *c = l->cluster[draw(l->sim, l->count)];
 
-    if (l->is_transit)
-        return; /* what then may come is not known here */
     l->is_exact = false;
     l->is_changed = true;
     cables_outlive_links(l, c->number);
