@@ -482,8 +482,9 @@ const struct key keys[] = {
      .max = 600000, .preset = "3s",
      .help = "The remote cluster counts as dead, and is dialled anew, when nothing has come from "
              "it for so long, though it is asked for a sign of life every second, and nothing of "
-             "what was sent to it arrives either: a slow path is not a dead one. Connections that "
-             "it has opened are closed 2 s later than that."},
+             "what was sent to it arrives either: a slow path is not a dead one. So it does when "
+             "it goes on sending, but nothing that was sent to it arrives. Connections that it "
+             "has opened are closed 2 s later than that."},
     {LINK(retry_interval_ms), .name = "retry_interval", .type = KEY_TIME, .unit_us = MS, .min = 100,
      .max = 3600000, .preset = "15s",
      .help = "Longest pause between two attempts to connect. The first comes after 100 ms, and "

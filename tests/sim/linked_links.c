@@ -2,7 +2,8 @@
  *
  * What a link may take and give is remembered as terms: those in force at the last quiet, and each
  * that a reload has brought since. A message must come if all of them let it, and may come if any
- * of them does.
+ * of them does. In runs where messages pass, nothing is changed that decides what may come: it is
+ * not known here what that does to a message on its way.
  */
 #include "tests/sim/linked.h"
 
@@ -355,9 +356,6 @@ static void apply(struct cluster *c)
     if (c->world) /* else it starts with them */
         world_set_links(c->world, links);
 }
-
-/* Where messages pass, nothing is changed that decides what may come: it is not known here what that
- * does to a message on its way. */
 
 /* Makes a link what it was not: there, or enabled, or neither. What it did. */
 static const char *toggle(struct cluster *c, uint32_t to)
