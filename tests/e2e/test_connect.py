@@ -419,7 +419,7 @@ def a_half_closed_connection_is_closed(t):  # mosq#2807
 
 @test
 def a_reset_connection_is_forgotten(t):
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     for _ in range(20):
         c = t.connect(4)
         c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -81,7 +81,7 @@ def bytes_that_are_no_mqtt_are_refused(t):
 
 @test
 def many_silent_connections_do_no_harm(t):
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     clients = [t.raw(4) for _ in range(500)]
     still_serves(t)
     for c in clients:
@@ -91,7 +91,7 @@ def many_silent_connections_do_no_harm(t):
 
 @test
 def connections_that_are_reset_at_any_moment_are_cleaned_up(t):  # mosq PR#138
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     whole = connect(5, t.new_id(), will={"topic": t.topic("w"), "payload": "x"}) \
         + subscribe(5, 1, [("#", 1)]) + publish(5, t.topic(), bytes(3000), 1, pid=3)
     chance = random.Random(1)
@@ -350,7 +350,7 @@ def clients_come_and_go_without_leaks(t):
 
     for i in range(150):
         turn(i)
-    files, memory = t.broker.open_files(), t.broker.memory()
+    files, memory = t.broker.files_at_rest(), t.broker.memory()
     for i in range(500):
         turn(i)
     seconds_until("all descriptors are closed", lambda: t.broker.open_files() <= files)

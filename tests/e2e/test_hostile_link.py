@@ -317,7 +317,7 @@ def connections_that_are_cut_anywhere_are_cleaned_up(t):
         introduction("beta", int(time.time() * 1000)) + native("beta", opening(77)) + \
         native("beta", routes(1, 1, [add(0, b"cut/#")])) + \
         native("beta", messages(1, [record(b"cut/x", b"y" * 3000)])) + native("beta", beat(1, 2))
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     for i in range(0, len(whole), 37):
         c = Client(t.broker.address, 5)
         c.send(whole[:i])

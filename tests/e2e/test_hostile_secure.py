@@ -184,7 +184,7 @@ def bytes_that_are_no_tls_are_refused(t):
 @test(text=OPEN)
 def handshakes_reset_at_any_byte_are_cleaned_up(t):
     hello = client_hello()
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     with Watch(t):
         for i in range(0, len(hello) + 1, 3):
             p = Peer(t, ("mqtts", "wss")[i % 2], shake=False)

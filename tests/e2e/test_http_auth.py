@@ -371,7 +371,7 @@ def a_will_is_judged_when_it_is_left(t, v):
 
 @test(text=ACL)
 def a_client_that_goes_while_it_is_asked_about_is_forgotten(t):
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     gone = [t.connect() for _ in range(20)]
     for c in gone:
         c.send(publish(5, t.topic("slow"), "x", 1, pid=1))

@@ -70,7 +70,7 @@ def the_silent_cost_nothing_on_any_transport(t):  # mosq#2053, CVE-2023-5632, mo
 
 @test(text=PATIENT + "# of the half-closed\n")
 def the_half_closed_cost_nothing_and_are_closed(t):  # mosq#2807, mosq#1979
-    before = t.broker.open_files()
+    before = t.broker.files_at_rest()
     for kind in KINDS:
         for _ in range(5):
             half_closed(t, kind)

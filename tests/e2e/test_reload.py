@@ -424,7 +424,7 @@ def many_reloads_under_traffic_lose_nothing(t):
     files = everything()
     b = start(t, files)
     reload(b)  # now every listener is open too
-    before = b.open_files()
+    before = b.files_at_rest()
     alice = at(t, TLS, 5, context(), b).login(t.new_id(), username="alice", password="first")
     alice.subscribe("a/#", 1)
     for i in range(30):
