@@ -67,8 +67,12 @@ def side_by_side(function, jobs):
 
 
 def try_one(t, scenario, *words):
-    found = is_clean(load(t.broker.port, "-t", t.topic(scenario + "".join(map(str, words))),
-                          scenario, *words), scenario, *words)
+    topic = t.topic(scenario + "".join(map(str, words)))
+    for seconds in (0.15, 3):  # a busy machine may get nothing done in the shorter time
+        found = is_clean(load(t.broker.port, "-t", topic, "--seconds", seconds, scenario, *words),
+                         scenario, *words)
+        if found["delivered_per_second"] > 0:
+            break
     if scenario not in ("hold", "publish", "routes"):
         true(found["latency_us"]["max"] > 0, f"{scenario} {words}: {found}")
     if scenario != "hold":
