@@ -36,20 +36,18 @@ static void send_queue(struct conn *c)
     struct worker *w = c->worker;
     struct outq_vec one;
     struct msghdr *m = NULL;
-    uint32_t count = 1;
+    uint32_t count = outq_front(&c->stream->outq, &one, 1);
 
-    if (c->stream->outq.head != c->stream->outq.tail)
+    if (count == 0)
+        return;
+    if (one.length < c->stream->outq.bytes)
         m = arena_alloc(&w->scratch, sizeof(*m) + OUTQ_IOV_MAX * sizeof(struct iovec));
     if (m) {
         struct outq_vec *v = (struct outq_vec *)(m + 1);
 
         count = outq_front(&c->stream->outq, v, OUTQ_IOV_MAX);
         *m = (struct msghdr){.msg_iov = (struct iovec *)v, .msg_iovlen = count};
-    } else {
-        count = outq_front(&c->stream->outq, &one, 1);
     }
-    if (count == 0)
-        return;
     c->is_sending = true;
     if (m && count < OUTQ_IOV_MAX && may_be_quiet(c, c->stream->outq.bytes))
         uring_sendmsg_quiet(w->uring, c->fd, m, c->stream->outq.bytes, &c->send_op);

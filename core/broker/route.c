@@ -173,6 +173,7 @@ static bool is_own(const struct subscriber *x, const struct publish *p)
 /* The common case: one filter, so no session is met twice. */
 static void deliver_filter(struct shard *s, const struct filter *f, struct publish *p)
 {
+    p->is_wide = f->count > 1;
     for (uint32_t i = 0; i < f->count; i++) {
         const struct subscriber *x = &f->v[i];
         struct wanted w;
@@ -237,6 +238,7 @@ static void deliver_gathered(struct shard *s, struct filter *const *f, uint32_t 
             if (!is_own(x, p))
                 gather(s, v, &n, x);
         }
+    p->is_wide = n > 1;
     for (uint32_t i = 0; i < n; i++) {
         struct wanted w = {.ids = v[i].ids, .id_count = v[i].id_count, .options = v[i].options};
 

@@ -59,6 +59,7 @@ struct publish {
     bool from_link; /* came from another cluster: is not forwarded again */
     bool is_kept;   /* and yet it is retained here as one that was published here */
     bool is_will;
+    bool is_wide;         /* several sessions of this worker get it */
     bool is_due;          /* nobody can be parked for it: a link's bound does not hold it up */
     bool names_travel;    /* to groups, too: they may have to send it over a link */
     bool no_groups;       /* shared groups get it elsewhere, and none does here */

@@ -1,4 +1,4 @@
-/* core/session/outq.c -- the chain of segments that waits to leave on one connection. */
+/* core/session/outq.c -- the chain of chunks that waits to leave on one connection. */
 #include "core/session/outq.h"
 
 #include <stdlib.h>
@@ -8,47 +8,84 @@
 /* Free chunks a worker keeps for the next burst. */
 #define POOL_FREE_MAX 256u
 
-struct outq_segment {
-    struct outq_segment *next;
-    struct message *message; /* held while it is here; NULL: a chunk */
-    const uint8_t *at;       /* first byte */
-    uint32_t count;          /* bytes in it */
-    uint32_t capacity;       /* of a chunk; 0 for a reference */
-    uint8_t bytes[];
+struct outq_chunk {
+    struct outq_chunk *next;
+    uint32_t count;     /* bytes written into it */
+    uint32_t ref_count; /* references, from the end of `bytes` downwards */
+    uint32_t capacity;  /* of `bytes`, for both */
+    uint32_t sent;      /* of the bytes, those that are gone */
+    uint32_t refs_sent; /* of the references */
+    uint32_t ref_sent;  /* of the first reference that is left, bytes that are gone */
+    _Alignas(8) uint8_t bytes[];
 };
+
+/* A payload that lies elsewhere. */
+struct outq_ref {
+    struct message *message; /* held */
+    const uint8_t *at;
+    uint32_t count; /* bytes at `at` */
+    uint32_t place; /* it leaves before the byte of the chunk with this number */
+};
+
+_Static_assert(sizeof(struct outq_chunk) + OUTQ_CHUNK_BYTES == 10240,
+               "a size that jemalloc has, and one that spreads chunks over the sets of a cache");
+_Static_assert(OUTQ_CHUNK_BYTES % _Alignof(struct outq_ref) == 0, "references stand at its end");
 
 void outq_init(struct outq *q)
 {
     *q = (struct outq){0};
 }
 
-static struct outq_segment *take_chunk(struct outq_pool *pool, uint32_t n)
+/* The reference with number i of a chunk. */
+static struct outq_ref *ref_at(struct outq_chunk *s, uint32_t i)
 {
-    struct outq_segment *s = pool->free;
-    uint32_t capacity = n > OUTQ_CHUNK_BYTES ? n : OUTQ_CHUNK_BYTES;
+    return (struct outq_ref *)(void *)(s->bytes + s->capacity) - 1 - i;
+}
+
+static uint32_t room_of(const struct outq_chunk *s)
+{
+    return s->capacity - s->count - s->ref_count * (uint32_t)sizeof(struct outq_ref);
+}
+
+static struct outq_chunk *make_chunk(struct outq_pool *pool, uint32_t n)
+{
+    struct outq_chunk *s;
+    uint32_t align = _Alignof(struct outq_ref);
+    uint32_t capacity = n > OUTQ_CHUNK_BYTES ? (n + align - 1) / align * align : OUTQ_CHUNK_BYTES;
+
+    s = malloc(sizeof *s + capacity);
+    if (!s)
+        return NULL;
+    s->capacity = capacity;
+    pool->held_bytes += capacity;
+    return s;
+}
+
+/* An empty chunk with room for n bytes, at the end of the queue. */
+static struct outq_chunk *append(struct outq *q, struct outq_pool *pool, uint32_t n)
+{
+    struct outq_chunk *s = pool->free;
 
     if (s && n <= OUTQ_CHUNK_BYTES) {
         pool->free = s->next;
         pool->free_count--;
     } else {
-        s = malloc(sizeof *s + capacity);
+        s = make_chunk(pool, n);
         if (!s)
             return NULL;
-        s->capacity = capacity;
-        pool->held_bytes += capacity;
     }
-    s->next = NULL;
-    s->message = NULL;
-    s->at = s->bytes;
-    s->count = 0;
+    *s = (struct outq_chunk){.capacity = s->capacity};
+    if (q->tail)
+        q->tail->next = s;
+    else
+        q->head = s;
+    q->tail = s;
     return s;
 }
 
-static void give_back(struct outq_segment *s, struct outq_pool *pool)
+static void give_back(struct outq_chunk *s, struct outq_pool *pool)
 {
-    message_release(s->message);
     if (s->capacity == OUTQ_CHUNK_BYTES && pool->free_count < POOL_FREE_MAX) {
-        s->message = NULL;
         s->next = pool->free;
         pool->free = s;
         pool->free_count++;
@@ -58,15 +95,23 @@ static void give_back(struct outq_segment *s, struct outq_pool *pool)
     free(s);
 }
 
+/* The head is gone. */
+static void drop_head(struct outq *q, struct outq_pool *pool)
+{
+    struct outq_chunk *s = q->head;
+
+    q->head = s->next;
+    if (!q->head)
+        q->tail = NULL;
+    give_back(s, pool);
+}
+
 void outq_fini(struct outq *q, struct outq_pool *pool)
 {
-    struct outq_segment *s = q->head;
-
-    while (s) {
-        struct outq_segment *next = s->next;
-
-        give_back(s, pool);
-        s = next;
+    while (q->head) {
+        for (uint32_t i = q->head->refs_sent; i < q->head->ref_count; i++)
+            message_release(ref_at(q->head, i)->message);
+        drop_head(q, pool);
     }
     pool->queued_bytes -= q->counted;
     outq_init(q);
@@ -75,7 +120,7 @@ void outq_fini(struct outq *q, struct outq_pool *pool)
 void outq_pool_fini(struct outq_pool *pool)
 {
     while (pool->free) {
-        struct outq_segment *s = pool->free;
+        struct outq_chunk *s = pool->free;
 
         pool->free = s->next;
         free(s);
@@ -83,25 +128,15 @@ void outq_pool_fini(struct outq_pool *pool)
     *pool = (struct outq_pool){0};
 }
 
-static void append(struct outq *q, struct outq_segment *s)
-{
-    if (q->tail)
-        q->tail->next = s;
-    else
-        q->head = s;
-    q->tail = s;
-}
-
 uint8_t *outq_reserve(struct outq *q, struct outq_pool *pool, uint32_t n)
 {
-    struct outq_segment *s = q->tail;
+    struct outq_chunk *s = q->tail;
     uint8_t *at;
 
-    if (!s || s->capacity < n || s->capacity - s->count < n) {
-        s = take_chunk(pool, n);
+    if (!s || room_of(s) < n) {
+        s = append(q, pool, n);
         if (!s)
             return NULL;
-        append(q, s);
     }
     at = s->bytes + s->count;
     s->count += n;
@@ -112,45 +147,81 @@ uint8_t *outq_reserve(struct outq *q, struct outq_pool *pool, uint32_t n)
 bool outq_refer(struct outq *q, struct outq_pool *pool, struct message *m, const uint8_t *p,
                 uint32_t n)
 {
-    struct outq_segment *s = malloc(sizeof *s);
+    struct outq_chunk *s = q->tail;
 
-    (void)pool;
-    if (!s)
-        return false;
-    *s = (struct outq_segment){.message = message_ref(m), .at = p, .count = n};
-    append(q, s);
+    if (!s || room_of(s) < sizeof(struct outq_ref)) {
+        s = append(q, pool, 0);
+        if (!s)
+            return false;
+    }
+    *ref_at(s, s->ref_count++) =
+        (struct outq_ref){.message = message_ref(m), .at = p, .count = n, .place = s->count};
     q->bytes += n;
     return true;
 }
 
-uint32_t outq_front(const struct outq *q, struct outq_vec *v, uint32_t max)
+/* What is left of one chunk. */
+static uint32_t front_of(struct outq_chunk *s, struct outq_vec *v, uint32_t max)
 {
-    uint32_t skip = q->head_sent;
-    uint32_t n = 0;
+    uint32_t from = s->sent, skip = s->ref_sent, n = 0;
 
-    for (const struct outq_segment *s = q->head; s && n < max; s = s->next) {
-        if (s->count > skip)
-            v[n++] = (struct outq_vec){s->at + skip, s->count - skip};
+    for (uint32_t i = s->refs_sent; i < s->ref_count && n < max; i++) {
+        const struct outq_ref *r = ref_at(s, i);
+
+        if (from < r->place) {
+            v[n++] = (struct outq_vec){s->bytes + from, r->place - from};
+            from = r->place;
+            if (n == max)
+                return n;
+        }
+        v[n++] = (struct outq_vec){r->at + skip, r->count - skip};
         skip = 0;
     }
+    if (n < max && from < s->count)
+        v[n++] = (struct outq_vec){s->bytes + from, s->count - from};
     return n;
+}
+
+uint32_t outq_front(const struct outq *q, struct outq_vec *v, uint32_t max)
+{
+    uint32_t n = 0;
+
+    for (struct outq_chunk *s = q->head; s && n < max; s = s->next)
+        n += front_of(s, v + n, max - n);
+    return n;
+}
+
+/* `*n` bytes of a chunk have left, or fewer if it has not as many. Returns whether it is gone. */
+static bool chunk_sent(struct outq_chunk *s, uint32_t *n)
+{
+    for (;; s->refs_sent++, s->ref_sent = 0) {
+        const struct outq_ref *r = s->refs_sent < s->ref_count ? ref_at(s, s->refs_sent) : NULL;
+        uint32_t part = (r ? r->place : s->count) - s->sent;
+
+        if (*n < part) {
+            s->sent += *n;
+            return false;
+        }
+        *n -= part;
+        s->sent += part;
+        if (!r)
+            return true;
+        part = r->count - s->ref_sent;
+        if (*n < part) {
+            s->ref_sent += *n;
+            return false;
+        }
+        *n -= part;
+        message_release(r->message);
+    }
 }
 
 void outq_sent(struct outq *q, struct outq_pool *pool, uint32_t n)
 {
     CHECK(n <= q->bytes);
     q->bytes -= n;
-    while (q->head && n >= q->head->count - q->head_sent) {
-        struct outq_segment *s = q->head;
-
-        n -= s->count - q->head_sent;
-        q->head_sent = 0;
-        q->head = s->next;
-        if (!q->head)
-            q->tail = NULL;
-        give_back(s, pool);
-    }
-    q->head_sent += n;
+    while (q->head && chunk_sent(q->head, &n))
+        drop_head(q, pool);
     outq_count(q, pool);
 }
 

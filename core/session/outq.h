@@ -1,8 +1,9 @@
 /* core/session/outq.h -- what waits to leave on one connection.
  *
- * A chain of segments: chunks that packets are written into, and references to large payloads.
- * While the kernel sends the front, new packets gather at the back: that is the batching. An idle
- * queue owns no memory.
+ * A chain of chunks. Packets are written into a chunk from its begin on; from its end on stand
+ * references to payloads that are not copied, each with its place among the bytes. While the
+ * kernel sends the front, new packets gather at the back: that is the batching. An idle queue owns
+ * no memory.
  *
  * Threads  the worker of the connection only.
  * Memory   chunks come from the worker's pool; a referenced message is held until it was sent.
@@ -13,24 +14,24 @@
 #include "core/base/bytes.h"
 #include "core/mqtt/message.h"
 
-#define OUTQ_CHUNK_BYTES 8192u
+/* What fits into a chunk; a larger packet gets one of its own. */
+#define OUTQ_CHUNK_BYTES 10208u
 #define OUTQ_IOV_MAX 64
 
-struct outq_segment;
+struct outq_chunk;
 
 /* Free chunks of one worker, shared by its queues. */
 struct outq_pool {
-    struct outq_segment *free;
+    struct outq_chunk *free;
     uint32_t free_count;
     uint64_t held_bytes;   /* in use and free */
     uint64_t queued_bytes; /* waiting in its queues, as last counted */
 };
 
 struct outq {
-    struct outq_segment *head, *tail;
-    uint32_t head_sent; /* bytes of the head that are gone */
-    uint32_t bytes;     /* waiting, in all */
-    uint32_t counted;   /* of them, what the pool knows of */
+    struct outq_chunk *head, *tail;
+    uint32_t bytes;   /* waiting, in all */
+    uint32_t counted; /* of them, what the pool knows of */
 };
 
 /* An empty queue owns nothing. */

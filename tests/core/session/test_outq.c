@@ -1,4 +1,4 @@
-/* tests/core/session/test_outq.c -- the chain of segments against a plain string of bytes. */
+/* tests/core/session/test_outq.c -- the chain of chunks against a plain string of bytes. */
 #include "core/session/outq.h"
 
 #include <stdlib.h>
@@ -140,7 +140,6 @@ TEST(outq_that_is_idle_owns_nothing)
     assert_null(q.head);
     assert_null(q.tail);
     assert_int_equal(q.bytes, 0);
-    assert_int_equal(q.head_sent, 0);
     outq_fini(&q, &pool);
     outq_pool_fini(&pool);
     free(p.bytes);
@@ -225,6 +224,47 @@ TEST(outq_may_refer_to_a_part_of_a_message_more_than_once)
     assert_int_equal(waiting, 0);
     outq_fini(&q, &pool);
     outq_pool_fini(&pool);
+}
+
+TEST(outq_headers_of_many_references_share_a_chunk)
+{
+    struct outq_pool pool = {0};
+    struct plain p = {0};
+    uint64_t waiting = 0;
+    struct outq q;
+
+    outq_init(&q);
+    for (int i = 0; i < 100; i++) {
+        append(&q, &pool, &p, 20);
+        refer(&q, &pool, &p, &waiting, 1024);
+        append(&q, &pool, &p, 4);
+    }
+    assert_int_equal(pool.held_bytes, OUTQ_CHUNK_BYTES);
+    outq_fini(&q, &pool);
+    assert_int_equal(waiting, 0);
+    outq_pool_fini(&pool);
+    free(p.bytes);
+}
+
+TEST(outq_in_the_middle_of_a_reference_lets_go_of_what_follows_too)
+{
+    struct outq_pool pool = {0};
+    struct outq_vec v[4];
+    struct plain p = {0};
+    uint64_t waiting = 0;
+    struct outq q;
+
+    outq_init(&q);
+    for (int i = 0; i < 3; i++)
+        refer(&q, &pool, &p, &waiting, 1000);
+    outq_sent(&q, &pool, 1500);
+    p.sent = 1500;
+    assert_int_equal(outq_front(&q, v, 4), 2);
+    assert_int_equal(expect_front(&p, v, 2), 1500);
+    outq_fini(&q, &pool);
+    assert_int_equal(waiting, 0);
+    outq_pool_fini(&pool);
+    free(p.bytes);
 }
 
 /* ---- the pool ---- */
