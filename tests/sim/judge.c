@@ -379,6 +379,8 @@ bool model_may_deliver(const struct model *m, const struct m_delivery *d)
 
 bool model_may_be_shared(const struct model *m, const struct m_session *s, uint32_t message)
 {
+    if (s->is_unknown)
+        return true;
     for (uint32_t i = 0; i < s->sub_count; i++) {
         if (is_shared(&s->subs[i].f) &&
             model_matches(s->subs[i].f.filter, m->messages[message].topic))

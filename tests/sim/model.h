@@ -223,7 +223,7 @@ uint32_t model_packet_bytes(const struct m_message *p);
 bool model_may_deliver(const struct model *m, const struct m_delivery *d);
 /* A message arrived for the first time at a session. */
 void model_delivered(struct model *m, struct m_delivery *d);
-/* Whether it may have come for a shared group. */
+/* Whether it may have come for a shared group; of a session that is unknown, so are its groups. */
 bool model_may_be_shared(const struct model *m, const struct m_session *s, uint32_t message);
 /* Nothing moves: is everything there? */
 void model_rest(struct model *m);
