@@ -90,6 +90,7 @@ static void connect_taken(struct line *l, uint64_t now_ms)
 
     note(c->sim, "actor %" PRIu32 ": CONNECT on wire %" PRIu32 " is taken", l->actor->number,
          l->wire->number);
+    l->taken_step = c->sim->step;
     l->session = model_connect_taken(c->model, &l->connect, now_ms,
                                      world_timers_ran(c->world, l->wire->worker));
     if (l->connect.is_nameless && l != l->actor->line)

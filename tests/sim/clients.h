@@ -90,6 +90,7 @@ struct line {
     uint16_t broker_receive_max, broker_alias_max;
     uint32_t pings;
     uint64_t opened_ms, last_taken_ms;
+    uint64_t taken_step; /* when its CONNECT was taken */
     uint64_t last_again; /* order of what came again last */
     char aliases_in[ALIASES][NAME_BYTES], aliases_out[ALIASES][NAME_BYTES];
     struct sent *sent;

@@ -43,23 +43,38 @@ static void drop_outgoing(struct actor *a, struct outgoing *o)
 
 /* ---- CONNACK ---- */
 
-/* What is too large for the new connection is done, as if it had been sent [MQTT-3.1.2-25]; a QoS 1
- * message of a shared group has gone to another member [MQTT-4.8.2-5]. */
-void line_mark_vanishing(struct line *l)
+/* What is too large for a connection, or what its user may not read, is done, as if it had been
+ * sent [MQTT-3.1.2-25]; a QoS 1 message of a shared group has gone to another member [MQTT-4.8.2-5]. */
+static bool vanishes(const struct line *l, const struct incoming *in)
 {
     const struct model *m = l->actor->all->model;
     uint32_t max = l->session->packet_max; /* also of connections nobody has read from */
+    bool is_large = max && model_packet_bytes(&m->messages[in->message]) > max;
 
-    for (uint32_t i = 0; i < l->actor->in_count; i++) {
-        struct incoming *in = &l->actor->in[i];
-        bool is_large = max && model_packet_bytes(&m->messages[in->message]) > max;
+    return !in->rec_taken && in->session == l->session &&
+           (is_large ||
+            !model_allows(m, l->connect.user, RIGHT_READ, m->messages[in->message].topic) ||
+            (in->qos == 1 && model_may_be_shared(m, l->session, in->message)));
+}
 
-        if (!in->rec_taken && in->session == l->session &&
-            (is_large ||
-             !model_allows(m, l->connect.user, RIGHT_READ, m->messages[in->message].topic) ||
-             (in->qos == 1 && model_may_be_shared(m, l->session, in->message))))
-            in->may_vanish = true;
+void line_mark_vanishing(struct line *l)
+{
+    for (uint32_t i = 0; i < l->actor->in_count; i++)
+        l->actor->in[i].may_vanish |= vanishes(l, &l->actor->in[i]);
+}
+
+/* The same for what is read when others have been connected since, which nobody has read from. */
+static bool has_vanished(const struct line *l, const struct incoming *in)
+{
+    const struct clients *c = l->actor->all;
+
+    for (uint32_t i = 0; i < c->line_count; i++) {
+        const struct line *x = c->lines[i];
+
+        if (x->actor == l->actor && x->session && x->taken_step > l->taken_step && vanishes(x, in))
+            return true;
     }
+    return false;
 }
 
 /* What belongs to a session that has ended, perhaps without the client's knowledge, is void. */
@@ -299,6 +314,7 @@ static void on_publish_new(struct line *l, const struct packet_publish *p, uint3
                                              .order = ++a->in_order,
                                              .session = l->session,
                                              .line = l};
+    a->in[a->in_count - 1].may_vanish = has_vanished(l, &a->in[a->in_count - 1]);
     check_receive_max(l);
 }
 
