@@ -44,7 +44,8 @@ static void drop_outgoing(struct actor *a, struct outgoing *o)
 /* ---- CONNACK ---- */
 
 /* What is too large for a connection, or what its user may not read, is done, as if it had been
- * sent [MQTT-3.1.2-25]; a QoS 1 message of a shared group has gone to another member [MQTT-4.8.2-5]. */
+ * sent [MQTT-3.1.2-25]; a QoS 1 message of a shared group has gone to another member
+ * [MQTT-4.8.2-5]. */
 static bool vanishes(const struct line *l, const struct incoming *in)
 {
     const struct model *m = l->actor->all->model;
