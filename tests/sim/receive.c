@@ -78,7 +78,14 @@ static bool has_vanished(const struct line *l, const struct incoming *in)
     return false;
 }
 
-/* What belongs to a session that has ended, perhaps without the client's knowledge, is void. */
+/* Whether the session may be the one that has taken it, and holds its packet id until a PUBREL. */
+static bool may_be_held(const struct m_session *s, const struct outgoing *o)
+{
+    return s && s->is_unknown && o->qos == 2 && o->was_taken && o->session != s;
+}
+
+/* What belongs to a session that has ended, perhaps without the client's knowledge, is void. Of one
+ * that is unknown only the packet ids are given back. */
 static void forget_others(struct line *l, const struct m_session *s)
 {
     struct actor *a = l->actor;
@@ -89,8 +96,12 @@ static void forget_others(struct line *l, const struct m_session *s)
             a->in[in++] = a->in[i];
     }
     for (uint32_t i = 0; i < a->out_count; i++) {
-        const struct outgoing *o = &a->out[i];
+        struct outgoing *o = &a->out[i];
 
+        if (!outgoing_is_early(o, l) && may_be_held(s, o)) {
+            o->session = s;
+            o->state = OUT_RECEIVED;
+        }
         if (outgoing_is_early(o, l) || (s && (!o->was_taken || o->session == s)))
             a->out[out++] = *o;
     }
