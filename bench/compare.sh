@@ -17,7 +17,9 @@
 # into $OUT/peers and never installed, and the settings. All brokers allow 1000 messages in flight
 # and a million waiting per client, and log errors only. "causeway 1w" is ours with workers = 1;
 # without, it has one for each core. "floor" is bench/floor: forwarding without MQTT; it is left out
-# where it cannot follow. The programs come from $BUILD (build/release).
+# where it cannot follow. At the end, without -o, comes one worker beside two, with the load on a core
+# of its own: where there are three cores or more ($CORES; all that there are).
+# The programs come from $BUILD (build/release).
 # Exit status 1 when a message was lost, doubled or out of order anywhere.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -84,6 +86,7 @@ max_inflight_messages = $INFLIGHT
 max_queued_messages = $QUEUED
 END
     { cat "$scratch/causeway.ini"; printf '[broker]\nworkers = 1\n'; } >"$scratch/one.ini"
+    { cat "$scratch/causeway.ini"; printf '[broker]\nworkers = 2\n'; } >"$scratch/two.ini"
 }
 
 # The brokers, as lines that causeway-load reads; the first is what the others are compared with.
@@ -97,6 +100,23 @@ write_brokers() {
         echo "broker \"$name\" $port $command"
     done
     echo "floor floor $floor_port $BUILD/floor $floor_port"
+}
+
+# From one worker to two. Where the load has no core of its own, it is the load that is measured.
+compare_workers() {
+    local cores=${CORES:-$(nproc)} qos
+    if [ "$cores" -lt 3 ]; then
+        echo "From one worker to two (goal: 1.8 times the messages): left out, for it takes 3 cores" \
+            "and here are $cores."
+        return
+    fi
+    echo "broker \"1 worker\" $causeway_port $BUILD/causeway -c $scratch/one.ini" >"$scratch/workers"
+    echo "broker \"2 workers\" $causeway_port $BUILD/causeway -c $scratch/two.ini" >>"$scratch/workers"
+    for qos in 0 1 2; do
+        echo "run \"point to point QoS $qos, 100 pairs\" -n 100 -q $qos p2p" >>"$scratch/workers"
+    done
+    "$LOAD" ${tls:+--insecure} --rounds "$rounds" --seconds "$seconds" --warm-up 0.3 --pin auto \
+        --compare "$scratch/workers"
 }
 
 for program in "$LOAD" "$BUILD/causeway" "$BUILD/floor"; do
@@ -123,4 +143,5 @@ if [ "$connections" -gt 0 ]; then
     "$LOAD" ${tls:+--insecure} --rounds 1 --seconds "$idle" -n "$connections" --ramp 500 \
         -A 127.0.0.2 --addresses 8 --compare "$scratch/plan" hold || status=1
 fi
+[ ${#options[@]} -gt 0 ] || compare_workers || status=1
 exit $status
