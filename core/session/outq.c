@@ -149,6 +149,7 @@ bool outq_refer(struct outq *q, struct outq_pool *pool, struct message *m, const
 {
     struct outq_chunk *s = q->tail;
 
+    CHECK(n > 0);
     if (!s || room_of(s) < sizeof(struct outq_ref)) {
         s = append(q, pool, 0);
         if (!s)

@@ -44,7 +44,7 @@ void outq_pool_fini(struct outq_pool *pool);
  * the turn ends. NULL: no memory. */
 uint8_t *outq_reserve(struct outq *q, struct outq_pool *pool, uint32_t n);
 
-/* Appends `n` bytes at `p` that live in `m`; takes a reference. false: no memory. */
+/* Appends `n` bytes at `p`, at least one, that live in `m`; takes a reference. false: no memory. */
 bool outq_refer(struct outq *q, struct outq_pool *pool, struct message *m, const uint8_t *p,
                 uint32_t n);
 
