@@ -197,8 +197,9 @@ class Broker:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def files_at_rest(self):
-        """Open files, once it has opened its own: the first that a starting broker has are its
-        ports."""
+        """Open files, once it has opened its own, which is when it says that it listens, and none
+        of a client comes or goes any more."""
+        self.says("listening")
         before = 0
         while self.open_files() != before:
             before = self.open_files()
