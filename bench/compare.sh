@@ -17,8 +17,8 @@
 # into $OUT/peers and never installed, and the settings. All brokers allow 1000 messages in flight
 # and a million waiting per client, and log errors only. "causeway 1w" is ours with workers = 1;
 # without, it has one for each core. "floor" is bench/floor: forwarding without MQTT; it is left out
-# where it cannot follow. At the end, without -o, comes one worker beside two, with the load on a core
-# of its own: where there are three cores or more ($CORES; all that there are).
+# where it cannot follow. At the end, without -o, comes one worker beside two, with the load on a
+# core of its own: where there are three cores or more ($CORES; all that there are).
 # The programs come from $BUILD (build/release).
 # Exit status 1 when a message was lost, doubled or out of order anywhere.
 set -u
@@ -106,15 +106,17 @@ write_brokers() {
 compare_workers() {
     local cores=${CORES:-$(nproc)} qos
     if [ "$cores" -lt 3 ]; then
-        echo "From one worker to two (goal: 1.8 times the messages): left out, for it takes 3 cores" \
-            "and here are $cores."
+        echo "From one worker to two (goal: 1.8 times the messages): left out, for it takes 3" \
+            "cores and here are $cores."
         return
     fi
-    echo "broker \"1 worker\" $causeway_port $BUILD/causeway -c $scratch/one.ini" >"$scratch/workers"
-    echo "broker \"2 workers\" $causeway_port $BUILD/causeway -c $scratch/two.ini" >>"$scratch/workers"
-    for qos in 0 1 2; do
-        echo "run \"point to point QoS $qos, 100 pairs\" -n 100 -q $qos p2p" >>"$scratch/workers"
-    done
+    {
+        echo "broker \"1 worker\" $causeway_port $BUILD/causeway -c $scratch/one.ini"
+        echo "broker \"2 workers\" $causeway_port $BUILD/causeway -c $scratch/two.ini"
+        for qos in 0 1 2; do
+            echo "run \"point to point QoS $qos, 100 pairs\" -n 100 -q $qos p2p"
+        done
+    } >"$scratch/workers"
     "$LOAD" ${tls:+--insecure} --rounds "$rounds" --seconds "$seconds" --warm-up 0.3 --pin auto \
         --compare "$scratch/workers"
 }
